@@ -1,0 +1,235 @@
+//! What an overflow tells: whom it is about, which events it saw, and context for people.
+
+use std::collections::BTreeMap;
+
+use sha1::{Digest, Sha1};
+use testudo_event::{Alert, AlertEvent, Overflow, Prefix, Source, Timestamp, alert::message, duration};
+use testudo_expr::{Value, functions, program::Program};
+use testudo_rules::plan::Scope;
+
+use super::{Scenario, bucket::Bucket, bucket::Queued};
+use crate::{
+    host::{BucketHost, CONTEXT_VARIABLES},
+    keys::{self, Keys, Space},
+    parse::WellKnown,
+    record::EventKind,
+    snapshot::Snapshot,
+    world::World,
+};
+
+/// Bytes that the JSON text of one context field may have.
+const CONTEXT_VALUE_BYTES: usize = 4_000;
+
+/// A field of alert context.
+#[derive(Debug)]
+pub(crate) struct ContextField {
+    pub(crate) name: String,
+    pub(crate) expressions: Vec<Program>,
+}
+
+/// What building an alert needs besides the bucket.
+pub(crate) struct Alerts<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) world: &'a World,
+    pub(crate) known: &'a WellKnown,
+    pub(crate) context: &'a [ContextField],
+    pub(crate) now: Timestamp,
+}
+
+/// The key of a bucket as the ecosystem writes it.
+pub(crate) fn mapkey(scenario: &Scenario, group: &str) -> String {
+    let mut hash = Sha1::new();
+    for part in [scenario.plan.filter.text.as_bytes(), b"\0", group.as_bytes(), b"\0", scenario.plan.name.as_bytes()] {
+        hash.update(part);
+    }
+    hash.finalize().iter().fold(String::with_capacity(40), |mut text, byte| {
+        use std::fmt::Write as _;
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl Alerts<'_> {
+    /// The overflow of a bucket; `None` where it is about nobody.
+    pub(crate) fn build(&self, scenario: &Scenario, bucket: &Bucket, mapkey: &str) -> Option<Overflow> {
+        let mut sources: BTreeMap<String, Source> = BTreeMap::new();
+        for queued in &bucket.queue {
+            self.sources_of(scenario, queued, &mut sources)?;
+        }
+        let first = bucket.first.unwrap_or(bucket.last);
+        let stop = bucket.overflowed.unwrap_or(bucket.last);
+        let count = i32::try_from(bucket.count).unwrap_or(i32::MAX);
+        let alert = Alert {
+            kind: "crowdsec".to_owned(),
+            message: message(&sources, &scenario.plan.name, count, stop.nanos_since(first), bucket.last),
+            scenario: scenario.plan.name.to_string(),
+            scenario_hash: scenario.origin.hash.to_string(),
+            scenario_version: scenario.origin.version.to_string(),
+            capacity: i32::try_from(scenario.plan.capacity).unwrap_or(i32::MAX),
+            leakspeed: duration::format(scenario.plan.leak_speed),
+            events_count: count,
+            start_at: first,
+            stop_at: stop,
+            remediation: scenario.plan.remediation,
+            events: bucket.queue.iter().map(|queued| self.event(&queued.event)).collect(),
+            context: self.context(bucket),
+            contributors: bucket.contributors(),
+            ..Alert::default()
+        };
+        let mut overflow = Overflow::new(mapkey.to_owned(), sources, alert)?;
+        overflow.reprocess = scenario.plan.reprocess;
+        Some(overflow)
+    }
+
+    fn event(&self, event: &Snapshot) -> AlertEvent {
+        let meta = event.entries(self.keys, Space::Meta);
+        let marshaled = event.text(keys::MARSHALED_TIME);
+        AlertEvent {
+            meta: meta.into_iter().map(|(key, text)| (key.to_owned(), text.to_owned())).collect(),
+            timestamp: if marshaled.is_empty() { event.time.to_rfc3339_nano() } else { marshaled.to_owned() },
+        }
+    }
+
+    /// Adds the sources of one event; `None`: the alert cannot be built.
+    fn sources_of(
+        &self,
+        scenario: &Scenario,
+        queued: &Queued,
+        sources: &mut BTreeMap<String, Source>,
+    ) -> Option<()> {
+        let scope = scenario.plan.scope.name();
+        let said = match &queued.scope {
+            None => None,
+            Some(Some(text)) => Some(text.to_string()),
+            Some(None) => return None,
+        };
+        if queued.event.kind == EventKind::Overflow {
+            let Some(overflow) = &queued.event.overflow else { return Some(()) };
+            for source in overflow.sources.values() {
+                if let Some(source) = converted(source, scope, said.as_deref()) {
+                    sources.insert(source.value.clone(), source);
+                }
+            }
+            return Some(());
+        }
+        let source = match &scenario.plan.scope {
+            Scope::Custom(..) => {
+                Source { scope: scope.to_owned(), value: said.unwrap_or_default(), ..Source::default() }
+            }
+            kind => {
+                let mut source = self.address_source(&queued.event)?;
+                scope.clone_into(&mut source.scope);
+                source.value = match kind {
+                    Scope::Range(_) => said.unwrap_or_else(|| source.range.clone()),
+                    _ => source.ip.clone(),
+                };
+                source
+            }
+        };
+        sources.insert(source.value.clone(), source);
+        Some(())
+    }
+
+    fn address_source(&self, event: &Snapshot) -> Option<Source> {
+        event.address?;
+        let known = self.known;
+        let text = |slot| event.text(slot).to_owned();
+        let range = match event.text(known.source_range) {
+            "" => String::new(),
+            range => Prefix::parse(range)?.network().to_string(),
+        };
+        Some(Source {
+            ip: text(known.source_ip),
+            as_number: event.get(known.as_number).unwrap_or_else(|| event.text(known.asn_number)).to_owned(),
+            as_name: text(known.asn_org),
+            cn: text(known.iso_code),
+            latitude: event.text(known.latitude).parse().unwrap_or(0.0),
+            longitude: event.text(known.longitude).parse().unwrap_or(0.0),
+            range,
+            ..Source::default()
+        })
+    }
+
+    /// Context: for each field the distinct values over all events, as a JSON list.
+    fn context(&self, bucket: &Bucket) -> Vec<(String, String)> {
+        let mut context = Vec::new();
+        for field in self.context {
+            let mut values: Vec<String> = Vec::new();
+            for queued in &bucket.queue {
+                let mut host = BucketHost {
+                    event: Some(&queued.event),
+                    bucket: None,
+                    signal: None,
+                    keys: self.keys,
+                    world: self.world,
+                    now: self.now,
+                    variables: CONTEXT_VARIABLES,
+                };
+                for expression in &field.expressions {
+                    for text in expression.value(&mut host).map_or_else(|_| Vec::new(), texts) {
+                        if !text.is_empty() && !values.contains(&text) {
+                            values.push(text);
+                        }
+                    }
+                }
+            }
+            if !values.is_empty() {
+                context.push((field.name.clone(), bounded_json(values)));
+            }
+        }
+        context
+    }
+}
+
+/// The texts that a context value stands for.
+fn texts(value: Value) -> Vec<String> {
+    match value {
+        Value::Str(text) => vec![text.to_string()],
+        Value::List(items) => items
+            .iter()
+            .filter_map(|item| match item {
+                Value::Str(text) => Some(text.to_string()),
+                Value::Int(number) => Some(number.to_string()),
+                _ => None,
+            })
+            .collect(),
+        Value::Nil | Value::Bool(false) => Vec::new(),
+        Value::Float(0.0) => Vec::new(),
+        other => vec![functions::display(&other)],
+    }
+}
+
+/// JSON text of the values, shortened until it fits: values go from the end, then the last one is halved.
+fn bounded_json(mut values: Vec<String>) -> String {
+    loop {
+        let json = functions::encode_json(&Value::strings(values.iter().map(String::as_str)));
+        if json.len() <= CONTEXT_VALUE_BYTES {
+            return json;
+        }
+        if values.len() > 1 {
+            values.pop();
+        } else if let Some(only) = values.first_mut() {
+            let mut half = only.len() / 2;
+            while !only.is_char_boundary(half) {
+                half -= 1;
+            }
+            only.truncate(half);
+            only.push_str("...");
+        }
+    }
+}
+
+/// A source of an overflow for a scenario of another scope: only an address can become its range.
+fn converted(source: &Source, scope: &str, said: Option<&str>) -> Option<Source> {
+    if source.scope == scope {
+        return Some(source.clone());
+    }
+    if source.scope != "Ip" || scope != "Range" {
+        return None;
+    }
+    let value = said.unwrap_or(&source.range).to_owned();
+    if value.is_empty() {
+        return None;
+    }
+    Some(Source { scope: scope.to_owned(), value, ip: String::new(), ..source.clone() })
+}

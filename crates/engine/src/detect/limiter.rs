@@ -1,0 +1,103 @@
+//! The token bucket behind leaky buckets, to the last bit of its floating point: two engines that
+//! differ in one rounding overflow at different lines.
+//!
+//! The arithmetic is that of `golang.org/x/time/rate` 0.13: the reference time may move backwards,
+//! and a deficit worth less than a nanosecond is forgiven.
+
+use testudo_event::Timestamp;
+
+/// State of a limiter: tokens, and the instant they were counted at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limiter {
+    tokens: f64,
+    last: Timestamp,
+}
+
+/// Speed and size of a limiter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Tokens per second.
+    per_second: f64,
+    burst: f64,
+    unlimited: bool,
+}
+
+impl Rate {
+    /// `capacity` tokens, one more every `leak_speed` nanoseconds; −1 never runs out.
+    pub fn new(capacity: i64, leak_speed: i64) -> Rate {
+        Rate {
+            per_second: 1.0 / seconds(leak_speed),
+            burst: capacity as f64,
+            unlimited: capacity == -1,
+        }
+    }
+}
+
+/// Whole seconds as a float, plus the nanoseconds within the second.
+fn seconds(nanos: i64) -> f64 {
+    let whole = nanos / 1_000_000_000;
+    let rest = nanos % 1_000_000_000;
+    whole as f64 + rest as f64 / 1e9
+}
+
+impl Limiter {
+    /// A full limiter.
+    pub fn new(rate: Rate) -> Limiter {
+        Limiter { tokens: rate.burst, last: Timestamp::zero() }
+    }
+
+    /// Asks for one token at `now`.
+    pub fn allow(&mut self, rate: Rate, now: Timestamp) -> bool {
+        if rate.unlimited {
+            return true;
+        }
+        let reference = if now < self.last { now } else { self.last };
+        let elapsed = now.nanos_since(reference);
+        let available = (self.tokens + seconds(elapsed) * rate.per_second).min(rate.burst);
+        let after = available - 1.0;
+        let wait = if after < 0.0 { ((-after / rate.per_second) * 1e9).trunc() } else { 0.0 };
+        let granted = rate.burst >= 1.0 && wait <= 0.0;
+        if granted {
+            self.tokens = after;
+            self.last = now;
+        }
+        granted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    /// Asks at these offsets in nanoseconds and gives the position of the first refusal.
+    fn first_refusal(capacity: i64, leak_speed: i64, offsets: &[i64]) -> Option<usize> {
+        let rate = Rate::new(capacity, leak_speed);
+        let mut limiter = Limiter::new(rate);
+        let start = Timestamp::from_unix(1_770_000_000, 0);
+        offsets.iter().position(|offset| !limiter.allow(rate, start.add_nanos(*offset)))
+    }
+
+    #[test]
+    fn worked_examples() {
+        let s = SECOND;
+        // Five per ten seconds each: the sixth within five seconds is one too many.
+        assert_eq!(first_refusal(5, 10 * s, &[0, s, 2 * s, 3 * s, 4 * s, 5 * s]), Some(5));
+        // At ten seconds exactly one token is there.
+        assert_eq!(first_refusal(5, 10 * s, &[0, s, 2 * s, 3 * s, 4 * s, 10 * s]), None);
+        // At one instant: capacity + 1.
+        assert_eq!(first_refusal(5, 10 * s, &[0; 6]), Some(5));
+        // Stepping back and forth earns tokens twice.
+        assert_eq!(first_refusal(3, 10 * s, &[0, 10 * s, 5 * s, 10 * s, 10 * s]), Some(4));
+        assert_eq!(first_refusal(2, s / 2, &[0, 0, s / 10]), Some(2));
+        let trickle: Vec<i64> = [0; 5].into_iter().chain((1..1_000).map(|i| i * 10 * s)).collect();
+        assert_eq!(first_refusal(5, 10 * s, &trickle), None);
+    }
+
+    #[test]
+    fn unlimited_and_empty() {
+        assert_eq!(first_refusal(-1, SECOND, &[0; 1_000]), None);
+        assert_eq!(first_refusal(0, SECOND, &[0]), Some(0));
+    }
+}

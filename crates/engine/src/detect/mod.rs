@@ -1,0 +1,197 @@
+//! From events to overflows: which scenarios an event reaches, the buckets it is poured into, and
+//! the alerts of those that run over.
+
+mod alert;
+mod bucket;
+mod limiter;
+mod select;
+mod store;
+
+use std::{collections::HashMap, sync::Arc};
+
+use testudo_expr::{Node, program::Program};
+use testudo_rules::{
+    Place,
+    plan::{self, BucketKind},
+    set::Origin,
+};
+
+pub(crate) use alert::{Alerts, ContextField};
+pub(crate) use bucket::Queued;
+pub(crate) use limiter::Rate;
+pub(crate) use select::{Frozen, Selector};
+pub(crate) use store::{Buckets, DEFAULT_BUCKET_BYTES, Emission, Pouring};
+
+use crate::{
+    dispatch::Dispatch,
+    keys::Keys,
+    reads::{EventResolver, Reads},
+    snapshot::Kept,
+    world::World,
+};
+
+/// A scenario of a set.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its plan.
+    pub plan: plan::Scenario,
+    pub(crate) origin: Origin,
+    /// Same filter, same name: such scenarios share their buckets.
+    pub(crate) class: u32,
+    pub(crate) filter: Program,
+    pub(crate) group_by: Option<Program>,
+    pub(crate) distinct: Option<Program>,
+    pub(crate) cancel_on: Option<Program>,
+    pub(crate) scope: Option<Program>,
+    pub(crate) condition: Option<Program>,
+    pub(crate) overflow_filter: Option<Program>,
+    pub(crate) bayesian: Vec<Program>,
+    pub(crate) rate: Rate,
+    /// Nanoseconds that a bucket lives after its last event.
+    pub(crate) lifetime: i64,
+    /// Whether a bucket overflows when its time is up.
+    pub(crate) timed: bool,
+    /// Events that a bucket keeps besides the newest; `None`: all.
+    pub(crate) bound: Option<usize>,
+}
+
+impl Scenario {
+    /// The sort of its buckets, as rules name it.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self.plan.kind {
+            BucketKind::Leaky => "leaky",
+            BucketKind::Trigger => "trigger",
+            BucketKind::Counter => "counter",
+            BucketKind::Conditional => "conditional",
+            BucketKind::Bayesian => "bayesian",
+        }
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> &Place {
+        &self.plan.place
+    }
+}
+
+/// All scenarios of a set.
+#[derive(Debug, Default)]
+pub(crate) struct Scenarios {
+    pub(crate) all: Vec<Scenario>,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) context: Vec<ContextField>,
+    pub(crate) kept: Kept,
+}
+
+/// Compiles the scenarios and the alert context of a set.
+pub(crate) fn compile(
+    plans: &[plan::Scenario],
+    context: &plan::Context,
+    origins: &HashMap<String, Origin>,
+    keys: &mut Keys,
+    world: &World,
+) -> Scenarios {
+    let mut classes: HashMap<(Arc<str>, Arc<str>), u32> = HashMap::new();
+    let mut kept = Kept::default();
+    let mut all = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let next = classes.len() as u32;
+        let class = *classes.entry((plan.filter.text.clone(), plan.name.clone())).or_insert(next);
+        let mut early = |expression: &plan::Expression| {
+            Reads::new(keys).add(&expression.node);
+            compiled(&expression.node, keys, world)
+        };
+        let filter = early(&plan.filter);
+        let group_by = plan.group_by.as_ref().map(&mut early);
+        let distinct = plan.distinct.as_ref().map(&mut early);
+        let cancel_on = plan.cancel_on.as_ref().map(&mut early);
+        let scope = match &plan.scope {
+            plan::Scope::Ip | plan::Scope::Range(None) => None,
+            plan::Scope::Range(Some(expression)) | plan::Scope::Custom(_, expression) => Some(early(expression)),
+        };
+        let mut late = |expression: &plan::Expression| {
+            let mut reads = Reads::new(keys);
+            reads.add(&expression.node);
+            let more = reads.kept;
+            merge(&mut kept, &more);
+            compiled(&expression.node, keys, world)
+        };
+        let condition = plan.condition.as_ref().map(&mut late);
+        let overflow_filter = plan.overflow_filter.as_ref().map(&mut late);
+        let bayesian = plan.bayesian.iter().flat_map(|b| &b.conditions).map(|c| late(&c.condition)).collect();
+        all.push(Scenario {
+            origin: origins.get(&plan.place.file.path).cloned().unwrap_or_default(),
+            class,
+            filter,
+            group_by,
+            distinct,
+            cancel_on,
+            scope,
+            condition,
+            overflow_filter,
+            bayesian,
+            rate: Rate::new(if plan.kind == BucketKind::Trigger { 0 } else { plan.capacity }, plan.leak_speed),
+            lifetime: lifetime(plan),
+            timed: plan.duration > 0,
+            bound: bound(plan),
+            plan: plan.clone(),
+        });
+    }
+    let context = context
+        .fields
+        .iter()
+        .map(|(name, expressions)| ContextField {
+            name: name.clone(),
+            expressions: expressions
+                .iter()
+                .map(|expression| {
+                    let mut reads = Reads::new(keys);
+                    reads.add(&expression.node);
+                    let more = reads.kept;
+                    merge(&mut kept, &more);
+                    compiled(&expression.node, keys, world)
+                })
+                .collect(),
+        })
+        .collect();
+    let filters: Vec<Option<&Program>> = all.iter().map(|scenario| Some(&scenario.filter)).collect();
+    let dispatch = Dispatch::new(&filters);
+    Scenarios { all, dispatch, context, kept }
+}
+
+fn compiled(node: &Arc<Node>, keys: &mut Keys, world: &World) -> Program {
+    Program::new(node, &mut EventResolver(keys), world)
+}
+
+fn merge(kept: &mut Kept, more: &Kept) {
+    if kept.slots.len() < more.slots.len() {
+        kept.slots.resize(more.slots.len(), false);
+    }
+    for (to, from) in kept.slots.iter_mut().zip(&more.slots) {
+        *to |= from;
+    }
+    for (to, from) in kept.spaces.iter_mut().zip(&more.spaces) {
+        *to |= from;
+    }
+    kept.unmarshaled |= more.unmarshaled;
+}
+
+fn lifetime(plan: &plan::Scenario) -> i64 {
+    if plan.duration > 0 {
+        return plan.duration;
+    }
+    match plan.kind {
+        BucketKind::Leaky => plan.leak_speed.saturating_mul(plan.capacity.saturating_add(1)),
+        BucketKind::Counter => plan.duration,
+        BucketKind::Conditional | BucketKind::Bayesian => plan.leak_speed,
+        BucketKind::Trigger => 0,
+    }
+}
+
+fn bound(plan: &plan::Scenario) -> Option<usize> {
+    let capacity = if plan.kind == BucketKind::Trigger { 0 } else { plan.capacity };
+    let cache_size = plan.cache_size;
+    if cache_size > 0 && (cache_size <= capacity || capacity == -1) {
+        return usize::try_from(cache_size).ok();
+    }
+    usize::try_from(capacity).ok()
+}

@@ -1,0 +1,195 @@
+//! A compiled set of rules.
+
+use std::collections::HashMap;
+
+use testudo_event::{Layout, YearClock};
+use testudo_expr::Slot;
+use testudo_pattern::Library;
+use testudo_rules::{Diagnostic, Severity, plan, set::RuleSet};
+
+use crate::{
+    codes,
+    detect::{self, Scenarios},
+    keys::{Keys, Space},
+    parse::{self, Context, Stages, WellKnown},
+    world::{DataSource, World},
+};
+
+/// How a set is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether patterns capture fields that no rule reads: for traces and tests.
+    pub capture_all: bool,
+    /// How a date without a year gets one.
+    pub years: YearClock,
+    /// Bytes that all buckets together may take.
+    pub bucket_bytes: usize,
+}
+
+impl Options {
+    /// The usual ones, with this rule for dates without a year.
+    pub fn new(years: YearClock) -> Options {
+        Options { capture_all: false, years, bucket_bytes: detect::DEFAULT_BUCKET_BYTES }
+    }
+}
+
+/// A compiled set of rules. Never changes after it was made; shared by all threads.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) keys: Keys,
+    pub(crate) world: World,
+    pub(crate) parsers: Stages,
+    pub(crate) postoverflows: Stages,
+    pub(crate) scenarios: Scenarios,
+    pub(crate) known: WellKnown,
+    pub(crate) layouts: HashMap<Box<str>, Layout>,
+    pub(crate) options: Options,
+    pub(crate) shows_stage: bool,
+}
+
+impl Engine {
+    /// Compiles a set. What cannot be used is told, and left out; the rest works without it.
+    pub fn new(rules: &RuleSet, data: &dyn DataSource, options: Options) -> (Engine, Vec<Diagnostic>) {
+        let mut diagnostics = Vec::new();
+        let (world, missing) = World::load(data_files(rules), data);
+        for missing in missing {
+            let reason = missing.error.map_or_else(|| "it is not there".to_owned(), |error| error.to_string());
+            diagnostics.push(Diagnostic {
+                code: codes::DATA_FILE,
+                severity: Severity::Warning,
+                message: format!("the data file `{}` reads as empty: {reason}", missing.file.dest_file),
+                place: missing.file.place,
+                hint: Some("give the folder that holds it with --data".to_owned()),
+            });
+        }
+        let mut keys = Keys::default();
+        let known = WellKnown::new(&mut keys);
+        let mut layouts = Vec::new();
+        // Parsers share one pattern library, postoverflows another.
+        let mut compile = |parsers: &[plan::Parser], keys: &mut Keys| {
+            let mut context = Context {
+                keys,
+                world: &world,
+                library: Library::standard(),
+                diagnostics: &mut diagnostics,
+                layouts: &mut layouts,
+            };
+            parse::compile_stages(parsers, &mut context)
+        };
+        let parsers = compile(&rules.parsers, &mut keys);
+        let postoverflows = compile(&rules.postoverflows, &mut keys);
+        let mut scenarios =
+            detect::compile(&rules.scenarios, &rules.context, &rules.origins, &mut keys, &world);
+        let mut next_id = 0;
+        let mut finish = |pending, keys: &mut Keys| {
+            parse::finish_groks(pending, keys, options.capture_all, &mut next_id, &mut diagnostics)
+        };
+        let parsers = finish(parsers, &mut keys);
+        let postoverflows = finish(postoverflows, &mut keys);
+        keys.seal();
+        // Alerts carry all of Meta, and what the enrichers tell of an address.
+        scenarios.kept.spaces[Space::Meta as usize] = true;
+        scenarios.kept.slots.resize(keys.len(), false);
+        for slot in known.of_sources() {
+            scenarios.kept.slots[slot.0 as usize] = true;
+        }
+        let shows_stage = options.capture_all || keys.stage_is_read();
+        let layouts = layouts.into_iter().map(|text| (text.clone(), Layout::new(&text))).collect();
+        let engine = Engine {
+            keys,
+            world,
+            parsers,
+            postoverflows,
+            scenarios,
+            known,
+            layouts,
+            options,
+            shows_stage,
+        };
+        (engine, diagnostics)
+    }
+
+    /// The names that the rules use.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The world behind helpers; databases and name look-ups can be set before lines run.
+    pub fn world_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    /// Names of the stages that have a node, parsers' first.
+    pub fn stages(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &str>)> {
+        let all = self.parsers.stages.iter().chain(&self.postoverflows.stages);
+        all.map(|stage| (&*stage.name, stage.nodes.iter().map(|node| &*node.name)))
+    }
+
+    /// How many parser documents and scenarios run.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.parsers.stages.iter().map(|stage| stage.nodes.len()).sum(), self.scenarios.all.len())
+    }
+
+    pub(crate) fn parser(&self, postoverflow: bool, ordered: bool) -> parse::Parser<'_> {
+        parse::Parser {
+            stages: if postoverflow { &self.postoverflows } else { &self.parsers },
+            keys: &self.keys,
+            world: &self.world,
+            known: &self.known,
+            layouts: &self.layouts,
+            years: self.options.years,
+            ordered,
+            shows_stage: self.shows_stage,
+        }
+    }
+}
+
+fn data_files(rules: &RuleSet) -> Vec<&plan::DataFile> {
+    fn of_node<'n>(node: &'n plan::ParserNode, into: &mut Vec<&'n plan::DataFile>) {
+        into.extend(&node.data);
+        for child in &node.nodes {
+            of_node(child, into);
+        }
+    }
+    let mut files = Vec::new();
+    for parser in rules.parsers.iter().chain(&rules.postoverflows) {
+        of_node(&parser.node, &mut files);
+    }
+    for scenario in &rules.scenarios {
+        files.extend(&scenario.data);
+    }
+    files
+}
+
+impl WellKnown {
+    pub(crate) fn new(keys: &mut Keys) -> WellKnown {
+        WellKnown {
+            source_ip: keys.intern_read(Space::Meta, "source_ip"),
+            source_range: keys.intern_read(Space::Meta, "SourceRange"),
+            iso_code: keys.intern_read(Space::Enriched, "IsoCode"),
+            in_eu: keys.intern(Space::Enriched, "IsInEU"),
+            latitude: keys.intern_read(Space::Enriched, "Latitude"),
+            longitude: keys.intern_read(Space::Enriched, "Longitude"),
+            asn_number: keys.intern_read(Space::Enriched, "ASNNumber"),
+            as_number: keys.intern_read(Space::Enriched, "ASNumber"),
+            asn_org: keys.intern_read(Space::Enriched, "ASNOrg"),
+            range: keys.intern(Space::Enriched, "SourceRange"),
+            reverse_dns: keys.intern(Space::Enriched, "reverse_dns"),
+            marshaled_time: keys.intern(Space::Enriched, "MarshaledTime"),
+        }
+    }
+
+    /// What an alert's source is made of.
+    fn of_sources(&self) -> [Slot; 8] {
+        [
+            self.source_ip,
+            self.source_range,
+            self.iso_code,
+            self.latitude,
+            self.longitude,
+            self.asn_number,
+            self.as_number,
+            self.asn_org,
+        ]
+    }
+}

@@ -1,0 +1,188 @@
+//! Names become slots: every text cell that a rule set can name gets a number when rules load.
+//!
+//! The first slots are the text fields of the event itself; the rest are keys of its text maps, in
+//! the order in which rules first named them. Keys that only appear at run time (a computed key)
+//! have no slot; they live in the record's side map.
+
+use std::collections::HashMap;
+
+use testudo_expr::Slot;
+
+/// The text maps of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Space {
+    /// `evt.Parsed`
+    Parsed,
+    /// `evt.Meta`
+    Meta,
+    /// `evt.Enriched`
+    Enriched,
+    /// `evt.Line.Labels`
+    Labels,
+}
+
+impl Space {
+    /// All of them.
+    pub const ALL: [Space; 4] = [Space::Parsed, Space::Meta, Space::Enriched, Space::Labels];
+}
+
+macro_rules! fixed_slots {
+    ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
+        $($(#[$doc])* pub const $name: Slot = Slot($number);)*
+        /// How many slots every event has.
+        pub const FIXED: u32 = [$($number),*].len() as u32;
+    };
+}
+
+fixed_slots! {
+    /// `evt.Line.Raw`
+    LINE_RAW = 0;
+    /// `evt.Line.Src`
+    LINE_SRC = 1;
+    /// `evt.Line.Module`
+    LINE_MODULE = 2;
+    /// `evt.StrTime`
+    STR_TIME = 3;
+    /// `evt.StrTimeFormat`
+    STR_TIME_FORMAT = 4;
+    /// `evt.MarshaledTime`
+    MARSHALED_TIME = 5;
+    /// `evt.WhitelistReason`
+    WHITELIST_REASON = 6;
+    /// `evt.Stage`
+    STAGE = 7;
+}
+
+/// All the names of a rule set.
+#[derive(Debug, Default)]
+pub struct Keys {
+    slots: HashMap<(Space, Box<str>), Slot>,
+    names: Vec<(Space, Box<str>)>,
+    /// Slots that some expression or pattern source reads.
+    read: Vec<bool>,
+    /// Spaces that are read as a whole or by a computed key.
+    read_all: [bool; 4],
+    /// Whether `evt.Stage` is read.
+    stage_read: bool,
+    /// Position of each slot in bytewise order of (space, key); made by [`Keys::seal`].
+    rank: Vec<u32>,
+}
+
+impl Keys {
+    /// The slot of a key, made if it is new.
+    pub fn intern(&mut self, space: Space, key: &str) -> Slot {
+        if let Some(slot) = self.lookup(space, key) {
+            return slot;
+        }
+        let slot = Slot(FIXED + self.names.len() as u32);
+        self.names.push((space, key.into()));
+        self.read.push(false);
+        self.slots.insert((space, key.into()), slot);
+        slot
+    }
+
+    /// The slot of a key, marked as read by a rule.
+    pub fn intern_read(&mut self, space: Space, key: &str) -> Slot {
+        let slot = self.intern(space, key);
+        self.read[(slot.0 - FIXED) as usize] = true;
+        slot
+    }
+
+    /// Marks a whole space as read: nothing in it may be left out.
+    pub fn read_whole(&mut self, space: Space) {
+        self.read_all[space as usize] = true;
+    }
+
+    /// Whether some rule may read this key.
+    pub fn is_read(&self, space: Space, key: &str) -> bool {
+        self.read_all[space as usize]
+            || self.lookup(space, key).is_some_and(|slot| self.read[(slot.0 - FIXED) as usize])
+    }
+
+    /// Marks `evt.Stage` as read.
+    pub fn read_stage(&mut self) {
+        self.stage_read = true;
+    }
+
+    /// Whether some rule reads `evt.Stage`.
+    pub fn stage_is_read(&self) -> bool {
+        self.stage_read
+    }
+
+    /// The slot of a key that rules name.
+    pub fn lookup(&self, space: Space, key: &str) -> Option<Slot> {
+        // The key type owns its text; a borrowed probe would need an unsized tuple.
+        self.slots.get(&(space, key) as &dyn Probe).copied()
+    }
+
+    /// How many slots there are.
+    pub fn len(&self) -> usize {
+        FIXED as usize + self.names.len()
+    }
+
+    /// True when rules name no key at all.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The space and name of a slot; `None` for the fixed ones.
+    pub fn name(&self, slot: Slot) -> Option<(Space, &str)> {
+        let (space, name) = self.names.get(slot.0.checked_sub(FIXED)? as usize)?;
+        Some((*space, name))
+    }
+
+    /// Fixes the order of keys once all rules are known.
+    pub fn seal(&mut self) {
+        let mut order: Vec<u32> = (0..self.names.len() as u32).collect();
+        order.sort_by(|&a, &b| self.names[a as usize].cmp(&self.names[b as usize]));
+        self.rank = vec![0; self.names.len()];
+        for (rank, &at) in order.iter().enumerate() {
+            self.rank[at as usize] = rank as u32;
+        }
+    }
+
+    /// Position of a slot in bytewise order of its key within its space.
+    pub fn rank(&self, slot: Slot) -> u32 {
+        slot.0.checked_sub(FIXED).and_then(|at| self.rank.get(at as usize).copied()).unwrap_or(0)
+    }
+}
+
+/// Lets the table be asked with a borrowed key.
+trait Probe {
+    fn parts(&self) -> (Space, &str);
+}
+
+impl Probe for (Space, &str) {
+    fn parts(&self) -> (Space, &str) {
+        *self
+    }
+}
+
+impl Probe for (Space, Box<str>) {
+    fn parts(&self) -> (Space, &str) {
+        (self.0, &self.1)
+    }
+}
+
+impl<'a> std::borrow::Borrow<dyn Probe + 'a> for (Space, Box<str>) {
+    fn borrow(&self) -> &(dyn Probe + 'a) {
+        self
+    }
+}
+
+impl std::hash::Hash for dyn Probe + '_ {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let (space, key) = self.parts();
+        space.hash(state);
+        key.hash(state);
+    }
+}
+
+impl PartialEq for dyn Probe + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for dyn Probe + '_ {}

@@ -1,0 +1,274 @@
+//! Builds the stages from the plans of single documents: names to slots, filters to an index,
+//! patterns to matchers that capture what is read.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use testudo_expr::program::Program;
+use testudo_pattern::{Defined, Expanded, Grok, Library, PatternError};
+use testudo_rules::{
+    Diagnostic, Place, Severity,
+    plan::{self, GrokPattern, GrokSource, StaticValue, TextField},
+};
+
+use super::plan::{Method, Node, NodeGrok, Source, Stage, Stages, Stash, Static, Target, Value, Whitelist};
+use crate::{
+    codes,
+    dispatch::Dispatch,
+    keys::{self, Keys, Space},
+    reads::{EventResolver, Reads},
+    world::World,
+};
+
+/// A node whose pattern waits until it is known which fields are read.
+pub(crate) struct Pending {
+    plan: Node,
+    grok: Option<PendingGrok>,
+    children: Vec<Pending>,
+}
+
+struct PendingGrok {
+    source: Source,
+    expanded: Expanded,
+    statics: Vec<Static>,
+    text: Arc<str>,
+    place: Place,
+}
+
+/// What compiling needs to know and to tell.
+pub(crate) struct Context<'c> {
+    pub(crate) keys: &'c mut Keys,
+    pub(crate) world: &'c World,
+    pub(crate) library: Library,
+    pub(crate) diagnostics: &'c mut Vec<Diagnostic>,
+    /// Layouts that rules name, to be compiled once.
+    pub(crate) layouts: &'c mut Vec<Box<str>>,
+}
+
+/// Stages with their nodes, the patterns still open.
+pub(crate) type PendingStages = Vec<(Arc<str>, Vec<Pending>)>;
+
+/// Compiles all documents but for their patterns. A document that cannot be used is told and left out.
+pub(crate) fn compile_stages(parsers: &[plan::Parser], context: &mut Context<'_>) -> PendingStages {
+    let mut stages: BTreeMap<Arc<str>, Vec<Pending>> = BTreeMap::new();
+    for parser in parsers {
+        match node(&parser.node, context) {
+            Ok(pending) => stages.entry(parser.stage.clone()).or_default().push(pending),
+            Err(diagnostic) => context.diagnostics.push(*diagnostic),
+        }
+    }
+    stages.into_iter().collect()
+}
+
+fn pattern_diagnostic(error: &PatternError, place: &Place, code: &'static str) -> Box<Diagnostic> {
+    Box::new(Diagnostic {
+        code,
+        severity: Severity::Error,
+        message: error.to_string(),
+        place: place.clone(),
+        hint: error.hint(),
+    })
+}
+
+fn program(expression: &plan::Expression, context: &mut Context<'_>) -> Program {
+    Reads::new(context.keys).add(&expression.node);
+    Program::new(&expression.node, &mut EventResolver(context.keys), context.world)
+}
+
+fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, Box<Diagnostic>> {
+    // Definitions come before the node's own pattern and its children; the first of a name counts.
+    for (name, body, place) in &plan.pattern_syntax {
+        match context.library.define(name, body) {
+            Ok(Defined::New) => {}
+            Ok(Defined::Existed) => {
+                let same = context.library.get(name).is_some_and(|existing| existing == body);
+                if !same {
+                    context.diagnostics.push(Diagnostic {
+                        code: codes::PATTERN_EXISTS,
+                        severity: Severity::Warning,
+                        message: format!("the pattern `{name}` is defined already; this definition is not used"),
+                        place: place.clone(),
+                        hint: Some("give it a name of its own".to_owned()),
+                    });
+                }
+            }
+            Err(error) => return Err(pattern_diagnostic(&error, place, codes::PATTERN_DEFINITION)),
+        }
+    }
+    let filter = plan.filter.as_ref().map(|filter| program(filter, context));
+    let whitelist = plan.whitelist.as_ref().map(|list| Whitelist {
+        reason: list.reason.clone(),
+        ips: list.ips.clone(),
+        cidrs: list.cidrs.clone(),
+        expressions: list.expressions.iter().map(|e| program(e, context)).collect(),
+    });
+    let grok = match &plan.grok {
+        Some(grok) => pending_grok(grok, context)?,
+        None => None,
+    };
+    let stash = plan.stash.iter().map(|item| {
+        context.world.lock_stashes().declare(&item.name, item.size, item.strategy);
+        Stash {
+            name: item.name.clone(),
+            key: program(&item.key, context),
+            value: program(&item.value, context),
+            ttl: item.ttl,
+        }
+    });
+    let stash = stash.collect();
+    let children = plan.nodes.iter().map(|child| node(child, context)).collect::<Result<_, _>>()?;
+    let statics = statics(&plan.statics, context);
+    Ok(Pending {
+        plan: Node {
+            name: plan.name.clone(),
+            on_success: plan.on_success,
+            filter,
+            whitelist: whitelist
+                .filter(|w| !w.ips.is_empty() || !w.cidrs.is_empty() || !w.expressions.is_empty()),
+            grok: None,
+            stash,
+            nodes: Vec::new(),
+            statics,
+        },
+        grok,
+        children,
+    })
+}
+
+fn pending_grok(grok: &plan::Grok, context: &mut Context<'_>) -> Result<Option<PendingGrok>, Box<Diagnostic>> {
+    let source = match &grok.source {
+        GrokSource::Line => Source::Line,
+        GrokSource::Parsed(key) => Source::Slot(context.keys.intern_read(Space::Parsed, key)),
+        GrokSource::Expression(expression) => Source::Expression(program(expression, context)),
+    };
+    let text: Arc<str> = match &grok.pattern {
+        None => return Ok(None),
+        Some(GrokPattern::Inline(text)) => text.as_str().into(),
+        Some(GrokPattern::Name(name)) => match context.library.get(name) {
+            Some(_) => format!("%{{{name}}}").into(),
+            None => {
+                return Err(Box::new(Diagnostic {
+                    code: codes::PATTERN_UNKNOWN,
+                    severity: Severity::Error,
+                    message: format!("there is no pattern `{name}`"),
+                    place: grok.place.clone(),
+                    hint: Some("define it under pattern_syntax, or use `pattern:` for a pattern written out".into()),
+                }));
+            }
+        },
+    };
+    let expanded = context
+        .library
+        .expand(&text)
+        .map_err(|error| pattern_diagnostic(&error, &grok.place, codes::PATTERN_BAD))?;
+    Ok(Some(PendingGrok { source, expanded, statics: statics(&grok.statics, context), text, place: grok.place.clone() }))
+}
+
+fn statics(items: &[plan::Static], context: &mut Context<'_>) -> Vec<Static> {
+    items
+        .iter()
+        .map(|item| {
+            let target = target(&item.target, context.keys);
+            let value = match &item.value {
+                StaticValue::Text(text) => {
+                    if matches!(target, Target::Slot(keys::STR_TIME_FORMAT)) {
+                        context.layouts.push(text.as_ref().into());
+                    }
+                    Value::Text(text.clone())
+                }
+                StaticValue::Expression(expression) => {
+                    let program = program(expression, context);
+                    match program.slot() {
+                        Some(slot) => Value::Slot(slot),
+                        None => Value::Program(program),
+                    }
+                }
+            };
+            Static { target, value }
+        })
+        .collect()
+}
+
+fn target(target: &plan::Target, keys: &mut Keys) -> Target {
+    match target {
+        plan::Target::Method(name) => Target::Method(Method::named(name)),
+        plan::Target::Parsed(key) => Target::Slot(keys.intern(Space::Parsed, key)),
+        plan::Target::Meta(key) => Target::Slot(keys.intern(Space::Meta, key)),
+        plan::Target::Enriched(key) => Target::Slot(keys.intern(Space::Enriched, key)),
+        plan::Target::Label(key) => Target::Slot(keys.intern(Space::Labels, key)),
+        plan::Target::Unmarshaled(key) => Target::Unmarshaled(key.clone()),
+        plan::Target::Nowhere(_) => Target::Nowhere,
+        plan::Target::Field(field) => match field {
+            TextField::StrTime => Target::Slot(keys::STR_TIME),
+            TextField::StrTimeFormat => Target::Slot(keys::STR_TIME_FORMAT),
+            TextField::MarshaledTime => Target::Slot(keys::MARSHALED_TIME),
+            TextField::WhitelistReason => Target::Slot(keys::WHITELIST_REASON),
+            TextField::LineRaw => Target::Slot(keys::LINE_RAW),
+            TextField::LineSrc => Target::Slot(keys::LINE_SRC),
+            TextField::LineModule => Target::Slot(keys::LINE_MODULE),
+            TextField::Stage => Target::Stage,
+            field => Target::Overflow(*field),
+        },
+    }
+}
+
+/// Compiles the open patterns. `capture_all`: also of fields that no rule reads (traces, tests).
+pub(crate) fn finish_groks(
+    pending: PendingStages,
+    keys: &mut Keys,
+    capture_all: bool,
+    next_id: &mut usize,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Stages {
+    let mut stages = Vec::new();
+    for (name, nodes) in pending {
+        let mut finisher = Finisher { keys, capture_all, next_id, diagnostics };
+        let nodes: Vec<Node> = nodes.into_iter().filter_map(|node| finisher.node(node)).collect();
+        if nodes.is_empty() {
+            continue;
+        }
+        let filters: Vec<Option<&Program>> = nodes.iter().map(|node| node.filter.as_ref()).collect();
+        let dispatch = Dispatch::new(&filters);
+        let guards = dispatch.slots().collect();
+        stages.push(Stage { name, nodes, dispatch, guards });
+    }
+    Stages { stages }
+}
+
+struct Finisher<'f> {
+    keys: &'f mut Keys,
+    capture_all: bool,
+    next_id: &'f mut usize,
+    diagnostics: &'f mut Vec<Diagnostic>,
+}
+
+impl Finisher<'_> {
+    /// `None`: a pattern is too large; the top-level node is left out.
+    fn node(&mut self, pending: Pending) -> Option<Node> {
+        let mut node = pending.plan;
+        if let Some(open) = pending.grok {
+            let keys = &*self.keys;
+            let wanted = |name: &str| self.capture_all || keys.is_read(Space::Parsed, name);
+            let grok = match Grok::new(&open.expanded, &wanted) {
+                Ok(grok) => grok,
+                Err(error) => {
+                    self.diagnostics.push(Diagnostic {
+                        code: codes::PATTERN_BAD,
+                        severity: Severity::Error,
+                        message: format!("`{}`: {error}", node.name),
+                        place: open.place,
+                        hint: error.hint(),
+                    });
+                    return None;
+                }
+            };
+            let slots = grok.fields().iter().map(|name| self.keys.intern(Space::Parsed, name)).collect();
+            node.grok =
+                Some(NodeGrok { source: open.source, grok, id: *self.next_id, slots, statics: open.statics, text: open.text });
+            *self.next_id += 1;
+        }
+        for child in pending.children {
+            node.nodes.push(self.node(child)?);
+        }
+        Some(node)
+    }
+}

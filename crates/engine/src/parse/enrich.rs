@@ -1,0 +1,146 @@
+//! Enrichers: what an address or a date tells beyond its text.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use testudo_event::{Timestamp, dates, net, text};
+use testudo_expr::{Value, functions};
+
+use super::{
+    plan::Method,
+    run::{Parser, Worker},
+};
+use crate::{
+    keys,
+    record::{Record, Span},
+};
+
+/// Addresses whose answers a thread remembers; beyond that it forgets all and begins anew.
+const REMEMBERED_ADDRESSES: usize = 4_096;
+
+/// Answers that a thread remembers: many lines in a row share their date and their address.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    date: (String, String, Option<Timestamp>),
+    date_text: String,
+    places: HashMap<IpAddr, Arc<Place>>,
+}
+
+/// What the databases say of an address, as the texts that rules read.
+#[derive(Debug, Default)]
+struct Place {
+    city: Option<[String; 4]>,
+    asn: Option<[String; 2]>,
+    range: Option<Arc<str>>,
+}
+
+impl Parser<'_> {
+    pub(super) fn enrich(&self, worker: &mut Worker, method: Method, input: Span) {
+        match method {
+            Method::ParseDate => self.parse_date(worker, input),
+            Method::UnmarshalJson => unmarshal_line(&mut worker.record),
+            Method::ReverseDns => {
+                let record = &mut worker.record;
+                let name = net::parse_addr(record.slice(input)).and_then(|a| self.world.reverse_name(a));
+                if let Some(name) = name {
+                    record.set(self.known.reverse_dns, &name);
+                }
+            }
+            Method::GeoIpCity | Method::GeoIpAsn | Method::IpToRange => self.locate(worker, method, input),
+            Method::Unknown => {}
+        }
+    }
+
+    fn locate(&self, worker: &mut Worker, method: Method, input: Span) {
+        let Worker { record, enricher, .. } = worker;
+        let Some(address) = net::parse_addr(record.slice(input)) else { return };
+        if enricher.places.len() >= REMEMBERED_ADDRESSES {
+            enricher.places.clear();
+        }
+        let place = enricher.places.entry(address).or_insert_with(|| Arc::new(self.place(address))).clone();
+        let known = self.known;
+        match method {
+            Method::GeoIpCity => {
+                if let Some([iso, in_eu, latitude, longitude]) = &place.city {
+                    record.set(known.iso_code, iso);
+                    record.set(known.in_eu, in_eu);
+                    record.set(known.latitude, latitude);
+                    record.set(known.longitude, longitude);
+                }
+            }
+            Method::GeoIpAsn => {
+                if let Some([number, organisation]) = &place.asn {
+                    record.set(known.asn_number, number);
+                    record.set(known.as_number, number);
+                    record.set(known.asn_org, organisation);
+                }
+            }
+            _ => {
+                if let Some(range) = &place.range {
+                    record.set(known.range, range);
+                }
+            }
+        }
+    }
+
+    fn place(&self, address: IpAddr) -> Place {
+        Place {
+            city: self.world.city_of(address).map(|city| {
+                let in_eu = if city.in_eu { "true" } else { "false" };
+                [city.iso_code, in_eu.to_owned(), text::go_f(city.latitude), text::go_f(city.longitude)]
+            }),
+            asn: self.world.asn_of(address).map(|asn| [asn.number.to_string(), asn.organisation]),
+            range: self.world.range_of(address),
+        }
+    }
+
+    /// Reads a date. What is no date reads as now, as rules expect.
+    fn parse_date(&self, worker: &mut Worker, input: Span) {
+        let Worker { record, enricher, .. } = worker;
+        let layout = record.text(keys::STR_TIME_FORMAT);
+        let (last_text, last_layout, _) = &enricher.date;
+        if record.slice(input) != last_text || layout != last_layout {
+            let compiled = match layout {
+                "" => None,
+                name => Some(match self.layouts.get(name) {
+                    Some(layout) => std::borrow::Cow::Borrowed(layout),
+                    None => std::borrow::Cow::Owned(testudo_event::Layout::new(name)),
+                }),
+            };
+            let found = dates::parse_date(record.slice(input), compiled.as_deref(), &self.years);
+            let (text, name, time) = &mut enricher.date;
+            text.clear();
+            text.push_str(record.slice(input));
+            name.clear();
+            name.push_str(record.text(keys::STR_TIME_FORMAT));
+            *time = found;
+            enricher.date_text.clear();
+            if let Some(time) = found {
+                time.write_rfc3339_nano(&mut enricher.date_text);
+            }
+        }
+        let (span, time) = match enricher.date.2 {
+            Some(time) => {
+                if Parser::is_replay(record) {
+                    record.time = Some(time);
+                }
+                (record.push(&enricher.date_text), time)
+            }
+            None => {
+                *record.needs_order.get_mut() = true;
+                let now = record.now.utc();
+                (record.write(|buffer| now.write_rfc3339_nano(buffer)), now)
+            }
+        };
+        record.marshaled = Some((span, time));
+        record.assign(self.known.marshaled_time, span);
+    }
+}
+
+/// Decodes the whole line as JSON into `evt.Unmarshaled`; what is no object changes nothing.
+fn unmarshal_line(record: &mut Record) {
+    if let Ok(Value::Map(map)) = functions::decode_json(record.text(keys::LINE_RAW)) {
+        for (key, value) in map.iter() {
+            record.unmarshaled.insert(key.clone(), value.clone());
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! From a line to an event: stages, node trees, patterns, assignments, whitelists, enrichers.
+
+mod compile;
+mod enrich;
+mod plan;
+mod run;
+
+pub(crate) use compile::{Context, compile_stages, finish_groks};
+pub use plan::Node;
+pub(crate) use plan::{Stages, WellKnown};
+pub use run::{NoObserver, Observer, Step};
+pub(crate) use run::{Parser, Worker};

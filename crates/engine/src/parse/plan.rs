@@ -1,0 +1,159 @@
+//! Parser plans of a whole set: stages in order, nodes with their slots, patterns that capture only
+//! what somebody reads.
+
+use std::{net::IpAddr, sync::Arc};
+
+use testudo_event::{Layout, net::Prefix};
+use testudo_expr::{Slot, program::Program};
+use testudo_pattern::Grok;
+use testudo_rules::plan::{OnSuccess, TextField};
+
+use crate::dispatch::Dispatch;
+
+/// The stages of parsers or postoverflows.
+#[derive(Debug, Default)]
+pub struct Stages {
+    /// In order; only those that have a node.
+    pub stages: Vec<Stage>,
+}
+
+/// One stage.
+#[derive(Debug)]
+pub struct Stage {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its top-level nodes, in order.
+    pub nodes: Vec<Node>,
+    /// Which of them an event can reach.
+    pub dispatch: Dispatch,
+    /// Slots that decide that.
+    pub guards: Vec<Slot>,
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: Arc<str>,
+    pub(crate) on_success: OnSuccess,
+    pub(crate) filter: Option<Program>,
+    pub(crate) whitelist: Option<Whitelist>,
+    /// Whether it has a list of addresses, networks or expressions at all.
+    pub(crate) grok: Option<NodeGrok>,
+    pub(crate) stash: Vec<Stash>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) statics: Vec<Static>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Whitelist {
+    pub(crate) reason: Arc<str>,
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) cidrs: Vec<Prefix>,
+    pub(crate) expressions: Vec<Program>,
+}
+
+/// A pattern with the slots of its captures.
+#[derive(Debug)]
+pub(crate) struct NodeGrok {
+    pub(crate) source: Source,
+    pub(crate) grok: Grok,
+    /// Number of its working memory in a [`Worker`](super::run::Worker).
+    pub(crate) id: usize,
+    /// One for each field of the pattern that is read.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) statics: Vec<Static>,
+    /// The pattern as written, for traces.
+    pub(crate) text: Arc<str>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// Always there.
+    Line,
+    /// The pattern fails where it is absent.
+    Slot(Slot),
+    Expression(Program),
+}
+
+#[derive(Debug)]
+pub(crate) struct Stash {
+    pub(crate) name: Arc<str>,
+    pub(crate) key: Program,
+    pub(crate) value: Program,
+    pub(crate) ttl: i64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Static {
+    pub(crate) target: Target,
+    pub(crate) value: Value,
+}
+
+#[derive(Debug)]
+pub(crate) enum Target {
+    Slot(Slot),
+    Unmarshaled(Arc<str>),
+    Method(Method),
+    Overflow(TextField),
+    Stage,
+    Nowhere,
+}
+
+#[derive(Debug)]
+pub(crate) enum Value {
+    Text(Arc<str>),
+    /// A plain copy of another cell.
+    Slot(Slot),
+    Program(Program),
+}
+
+/// Enrichers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    GeoIpCity,
+    GeoIpAsn,
+    IpToRange,
+    ReverseDns,
+    ParseDate,
+    UnmarshalJson,
+    Unknown,
+}
+
+impl Method {
+    pub(crate) fn named(name: &str) -> Method {
+        match name {
+            "GeoIpCity" => Method::GeoIpCity,
+            "GeoIpASN" => Method::GeoIpAsn,
+            "IpToRange" => Method::IpToRange,
+            "reverse_dns" => Method::ReverseDns,
+            "ParseDate" => Method::ParseDate,
+            "UnmarshalJSON" => Method::UnmarshalJson,
+            _ => Method::Unknown,
+        }
+    }
+}
+
+/// Slots that the engine itself writes or reads.
+#[derive(Clone, Copy, Debug)]
+pub struct WellKnown {
+    pub(crate) source_ip: Slot,
+    pub(crate) source_range: Slot,
+    pub(crate) iso_code: Slot,
+    pub(crate) in_eu: Slot,
+    pub(crate) latitude: Slot,
+    pub(crate) longitude: Slot,
+    pub(crate) asn_number: Slot,
+    pub(crate) as_number: Slot,
+    pub(crate) asn_org: Slot,
+    pub(crate) range: Slot,
+    pub(crate) reverse_dns: Slot,
+    pub(crate) marshaled_time: Slot,
+}
+
+/// A layout that rules name, compiled once.
+#[derive(Debug)]
+pub(crate) struct NamedLayout {
+    pub(crate) text: Box<str>,
+    pub(crate) layout: Layout,
+}

@@ -1,0 +1,482 @@
+//! Runs the stages over one event, in the exact order that rules rely on.
+
+use std::{collections::HashMap, sync::Arc};
+
+use testudo_event::{Overflow, YearClock};
+use testudo_expr::{EvalError, Value, program::Answer};
+use testudo_pattern::GrokCache;
+use testudo_rules::plan::{OnSuccess, TextField};
+
+use super::plan::{Node, NodeGrok, Source, Stages, Static, Target, Value as StaticValue, WellKnown};
+use crate::{
+    counters::Counters,
+    dispatch::BitSet,
+    host::RecordHost,
+    keys::{self, Keys},
+    record::{Mode, Record, Span},
+    world::World,
+};
+
+/// What happened inside a node, for traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The filter was false, failed, or gave no boolean.
+    Filtered,
+    /// The source of the pattern is absent or failed.
+    NoSource,
+    /// The pattern did not match.
+    NoMatch,
+    /// The pattern matched.
+    Matched,
+    /// The whitelist matched.
+    Whitelisted,
+}
+
+/// Watches events on their way. The default watches nothing and costs nothing.
+#[expect(unused_variables, reason = "the names of the parameters document the hooks")]
+pub trait Observer {
+    /// Whether nodes that were skipped without being asked are told too.
+    const ACTIVE: bool = false;
+
+    /// A node begins; `depth` 0 for top-level ones.
+    fn enter(&mut self, stage: &str, node: &Node, depth: usize) {}
+
+    /// Something happened inside a node. `text` is what its pattern was applied on, if anything.
+    fn step(&mut self, node: &Node, step: Step, text: Option<&str>) {}
+
+    /// A node is done.
+    fn leave(&mut self, stage: &str, node: &Node, depth: usize, ok: bool, record: &Record, keys: &Keys) {}
+
+    /// An event was handed to a scenario's bucket.
+    fn poured(&mut self, scenario: &str) {}
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {}
+
+/// Working memory of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Worker {
+    pub(crate) record: Record,
+    caches: Vec<Option<GrokCache>>,
+    spans: Vec<Option<(u32, u32)>>,
+    candidates: BitSet,
+    guards: Vec<Span>,
+    text: String,
+    pub(crate) enricher: super::enrich::Memory,
+    pub(crate) counters: Counters,
+}
+
+impl Worker {
+    pub(crate) fn new(keys: &Keys) -> Worker {
+        Worker { record: Record::new(keys), ..Worker::default() }
+    }
+}
+
+/// The event must be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dropped;
+
+/// What every node needs besides the event.
+pub(crate) struct Parser<'p> {
+    pub(crate) stages: &'p Stages,
+    pub(crate) keys: &'p Keys,
+    pub(crate) world: &'p World,
+    pub(crate) known: &'p WellKnown,
+    pub(crate) layouts: &'p HashMap<Box<str>, testudo_event::Layout>,
+    pub(crate) years: YearClock,
+    pub(crate) ordered: bool,
+    /// Whether `evt.Stage` is read by anything.
+    pub(crate) shows_stage: bool,
+}
+
+/// The way of one event: where it is and what it met.
+struct Walk<'w, O> {
+    worker: &'w mut Worker,
+    observer: &'w mut O,
+    stage: usize,
+}
+
+impl Parser<'_> {
+    /// Sends the worker's record through the stages. `Ok(true)`: it went through all of them.
+    pub(crate) fn run<O: Observer>(&self, worker: &mut Worker, observer: &mut O) -> Result<bool, Dropped> {
+        let mut walk = Walk { worker, observer, stage: 0 };
+        walk.worker.record.process = false;
+        let mut candidates = std::mem::take(&mut walk.worker.candidates);
+        let through = self.stages_of(&mut walk, &mut candidates);
+        walk.worker.candidates = candidates;
+        let through = through?;
+        walk.worker.record.process = through;
+        Ok(through)
+    }
+
+    fn stages_of<O: Observer>(&self, walk: &mut Walk<'_, O>, candidates: &mut BitSet) -> Result<bool, Dropped> {
+        self.show_stage(walk);
+        for (at, stage) in self.stages.stages.iter().enumerate() {
+            if walk.stage > at {
+                continue;
+            }
+            if walk.stage < at {
+                return Ok(false);
+            }
+            let mut any = false;
+            let mut next = 0;
+            self.select(walk, at, candidates);
+            while let Some(index) = candidates.next(next) {
+                if O::ACTIVE {
+                    self.tell_skipped(walk, at, next..index);
+                }
+                next = index + 1;
+                let node = &stage.nodes[index];
+                let ok = self.top_node(walk, &stage.name, node)?;
+                any |= ok;
+                if (ok && node.on_success == OnSuccess::NextStage) || walk.stage != at {
+                    next = stage.nodes.len();
+                    break;
+                }
+                if self.guards_changed(walk, at) {
+                    self.select(walk, at, candidates);
+                }
+            }
+            if O::ACTIVE && walk.stage == at && next < stage.nodes.len() {
+                self.tell_skipped(walk, at, next..stage.nodes.len());
+            }
+            if !any {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn show_stage<O>(&self, walk: &mut Walk<'_, O>) {
+        if self.shows_stage
+            && let Some(stage) = self.stages.stages.get(walk.stage)
+        {
+            walk.worker.record.set(keys::STAGE, &stage.name);
+        }
+    }
+
+    /// Asks the index which nodes of a stage the event can reach.
+    fn select<O>(&self, walk: &mut Walk<'_, O>, at: usize, candidates: &mut BitSet) {
+        let stage = &self.stages.stages[at];
+        let Worker { record, guards, .. } = &mut *walk.worker;
+        stage.dispatch.candidates(|slot| record.text(slot), candidates);
+        guards.clear();
+        guards.extend(stage.guards.iter().map(|&slot| record.span(slot)));
+    }
+
+    /// Whether a value that the index was asked with is another one now.
+    fn guards_changed<O>(&self, walk: &Walk<'_, O>, at: usize) -> bool {
+        let stage = &self.stages.stages[at];
+        stage.guards.iter().zip(&walk.worker.guards).any(|(&slot, &span)| walk.worker.record.span(slot) != span)
+    }
+
+    fn tell_skipped<O: Observer>(&self, walk: &mut Walk<'_, O>, at: usize, nodes: std::ops::Range<usize>) {
+        let stage = &self.stages.stages[at];
+        for node in &stage.nodes[nodes] {
+            walk.observer.enter(&stage.name, node, 0);
+            walk.observer.step(node, Step::Filtered, None);
+            walk.observer.leave(&stage.name, node, 0, false, &walk.worker.record, self.keys);
+        }
+    }
+
+    fn top_node<O: Observer>(&self, walk: &mut Walk<'_, O>, stage: &str, node: &Node) -> Result<bool, Dropped> {
+        let ok = self.node(walk, stage, node, 0)?;
+        walk.observer.leave(stage, node, 0, ok, &walk.worker.record, self.keys);
+        Ok(ok)
+    }
+
+    fn host<'h>(&'h self, record: &'h mut Record) -> RecordHost<'h> {
+        RecordHost { record, keys: self.keys, world: self.world, ordered: self.ordered }
+    }
+
+    /// One node, in the order: filter, whitelist, pattern, stash, children, statics, next stage.
+    fn node<O: Observer>(
+        &self,
+        walk: &mut Walk<'_, O>,
+        stage: &str,
+        node: &Node,
+        depth: usize,
+    ) -> Result<bool, Dropped> {
+        walk.observer.enter(stage, node, depth);
+        if let Some(filter) = &node.filter {
+            match filter.test(&mut self.host(&mut walk.worker.record)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    walk.observer.step(node, Step::Filtered, None);
+                    return Ok(false);
+                }
+                Err(_) => {
+                    walk.worker.counters.failed_expressions += 1;
+                    walk.observer.step(node, Step::Filtered, None);
+                    return Ok(false);
+                }
+            }
+        }
+        let whitelisted = node.whitelist.is_some() && self.whitelist(walk, node);
+        if whitelisted {
+            walk.observer.step(node, Step::Whitelisted, None);
+        }
+        let matched = match &node.grok {
+            Some(grok) => self.grok(walk, node, grok)?,
+            None => false,
+        };
+        if matched || node.grok.is_none() {
+            self.stash(walk, node);
+        }
+        let mut ok = matched || node.grok.is_none();
+        for child in &node.nodes {
+            let child_ok = self.node(walk, stage, child, depth + 1)?;
+            if depth + 1 > 0 {
+                walk.observer.leave(stage, child, depth + 1, child_ok, &walk.worker.record, self.keys);
+            }
+            if child_ok {
+                ok = true;
+                if node.on_success == OnSuccess::NextStage {
+                    break;
+                }
+            } else if !matched {
+                ok = false;
+            }
+        }
+        if !ok {
+            return Ok(false);
+        }
+        if node.whitelist.is_none() || whitelisted {
+            self.statics(walk, &node.statics)?;
+        }
+        if node.on_success == OnSuccess::NextStage && walk.stage + 1 < self.stages.stages.len() {
+            walk.stage += 1;
+            self.show_stage(walk);
+        }
+        Ok(true)
+    }
+
+    fn whitelist<O: Observer>(&self, walk: &mut Walk<'_, O>, node: &Node) -> bool {
+        let Some(list) = &node.whitelist else { return false };
+        let Worker { record, counters, .. } = &mut *walk.worker;
+        let mut host = self.host(record);
+        let mut hit = false;
+        if !list.ips.is_empty() || !list.cidrs.is_empty() {
+            let addresses = host.ip_sources();
+            hit = addresses.iter().any(|address| {
+                list.ips.contains(address) || list.cidrs.iter().any(|cidr| cidr.contains(*address))
+            });
+        }
+        if !hit {
+            for expression in &list.expressions {
+                match expression.test(&mut host) {
+                    Ok(true) => {
+                        hit = true;
+                        break;
+                    }
+                    Ok(false) => {}
+                    Err(EvalError::Kind { what: "a test", .. }) => counters.failed_expressions += 1,
+                    Err(_) => {
+                        counters.failed_expressions += 1;
+                        break;
+                    }
+                }
+            }
+        }
+        if hit && !record.whitelisted {
+            record.whitelisted = true;
+            record.set(keys::WHITELIST_REASON, &list.reason);
+            if let Some(overflow) = &mut record.overflow {
+                overflow.whitelisted = true;
+                overflow.whitelist_reason = list.reason.to_string();
+            }
+        }
+        hit
+    }
+
+    /// The span that a pattern is applied on.
+    fn source<O>(&self, walk: &mut Walk<'_, O>, source: &Source) -> Option<Span> {
+        let Worker { record, text, counters, .. } = &mut *walk.worker;
+        match source {
+            Source::Line => {
+                let span = record.span(keys::LINE_RAW);
+                Some(if span.is_present() { span } else { Span::EMPTY })
+            }
+            Source::Slot(slot) => Some(record.span(*slot)).filter(|span| span.is_present()),
+            Source::Expression(program) => {
+                text.clear();
+                match program.answer(&mut self.host(record)) {
+                    Ok(Answer::Text(answer)) => text.push_str(&answer),
+                    Ok(Answer::Value(Value::Str(answer))) => text.push_str(&answer),
+                    Ok(Answer::Value(Value::Int(number))) => text.push_str(&number.to_string()),
+                    Ok(Answer::Value(Value::Float(number))) => {
+                        text.push_str(&testudo_event::text::go_f(number));
+                    }
+                    Ok(Answer::Value(_)) => counters.failed_expressions += 1,
+                    Err(_) => {
+                        counters.failed_expressions += 1;
+                        return None;
+                    }
+                }
+                Some(record.push(text))
+            }
+        }
+    }
+
+    fn grok<O: Observer>(
+        &self,
+        walk: &mut Walk<'_, O>,
+        node: &Node,
+        grok: &NodeGrok,
+    ) -> Result<bool, Dropped> {
+        let Some(source) = self.source(walk, &grok.source) else {
+            walk.observer.step(node, Step::NoSource, None);
+            return Ok(false);
+        };
+        let Worker { record, caches, spans, .. } = &mut *walk.worker;
+        if caches.len() <= grok.id {
+            caches.resize_with(grok.id + 1, || None);
+        }
+        let cache = caches[grok.id].get_or_insert_with(|| grok.grok.create_cache());
+        let matched = grok.grok.find(cache, record.slice(source), spans);
+        let step = if matched { Step::Matched } else { Step::NoMatch };
+        walk.observer.step(node, step, Some(record.slice(source)));
+        if !matched {
+            return Ok(false);
+        }
+        for (slot, span) in grok.slots.iter().zip(spans.iter()) {
+            let span = match span {
+                Some((start, end)) => Span { start: source.start + start, len: end - start },
+                None => Span::EMPTY,
+            };
+            record.assign(*slot, span);
+        }
+        self.statics(walk, &grok.statics)?;
+        Ok(true)
+    }
+
+    fn stash<O>(&self, walk: &mut Walk<'_, O>, node: &Node) {
+        for stash in &node.stash {
+            let Worker { record, counters, .. } = &mut *walk.worker;
+            let mut host = self.host(record);
+            let value = stash.value.value(&mut host);
+            let key = stash.key.value(&mut host);
+            let (Ok(Value::Str(value)), Ok(Value::Str(key))) = (value, key) else {
+                counters.failed_expressions += 1;
+                continue;
+            };
+            record.needs_order.store(true, std::sync::atomic::Ordering::Relaxed);
+            if self.ordered {
+                self.world.lock_stashes().set(&stash.name, &key, &value, stash.ttl, record.clock());
+            }
+        }
+    }
+
+    fn statics<O>(&self, walk: &mut Walk<'_, O>, statics: &[Static]) -> Result<(), Dropped> {
+        for item in statics {
+            let may_be_empty = matches!(item.target, Target::Method(super::plan::Method::ParseDate));
+            let Some(span) = self.value(walk, &item.value)? else { continue };
+            if span.len == 0 && !may_be_empty {
+                continue;
+            }
+            self.apply(walk, &item.target, span);
+        }
+        Ok(())
+    }
+
+    /// The value of a static as text; `None`: skip it.
+    fn value<O>(&self, walk: &mut Walk<'_, O>, value: &StaticValue) -> Result<Option<Span>, Dropped> {
+        let Worker { record, text, counters, .. } = &mut *walk.worker;
+        let program = match value {
+            StaticValue::Text(text) => return Ok(Some(record.push(text))),
+            StaticValue::Slot(slot) => {
+                let span = record.span(*slot);
+                return Ok(Some(if span.is_present() { span } else { Span::EMPTY }));
+            }
+            StaticValue::Program(program) => program,
+        };
+        text.clear();
+        match program.answer(&mut self.host(record)) {
+            Ok(Answer::Text(answer)) => text.push_str(&answer),
+            Ok(Answer::Value(Value::Str(answer))) => text.push_str(&answer),
+            Ok(Answer::Value(Value::Int(number))) => {
+                use std::fmt::Write as _;
+                let _ = write!(text, "{number}");
+            }
+            Ok(Answer::Value(Value::Float(number))) => text.push_str(&testudo_event::text::go_f(number)),
+            // Untyped maps and lists, and nil, leave the target as it is. A nil may still be a date.
+            Ok(Answer::Value(Value::Nil)) => {}
+            Ok(Answer::Value(value @ (Value::Map(_) | Value::List(_)))) if is_untyped(&value, program) => {
+                counters.failed_expressions += 1;
+                return Ok(None);
+            }
+            Ok(Answer::Value(_)) => return Err(Dropped),
+            Err(_) => {
+                counters.failed_expressions += 1;
+                return Ok(None);
+            }
+        }
+        Ok(Some(record.push(text)))
+    }
+
+    fn apply<O>(&self, walk: &mut Walk<'_, O>, target: &Target, span: Span) {
+        match target {
+            Target::Slot(slot) => walk.worker.record.assign(*slot, span),
+            Target::Unmarshaled(key) => {
+                let text = Value::str(walk.worker.record.slice(span));
+                walk.worker.record.unmarshaled.insert(key.clone(), text);
+            }
+            Target::Method(method) => self.enrich(walk.worker, *method, span),
+            Target::Stage => {
+                let name = walk.worker.record.slice(span);
+                if let Some(at) = self.stages.stages.iter().position(|stage| *stage.name == *name) {
+                    walk.stage = at;
+                }
+                walk.worker.record.assign(keys::STAGE, span);
+            }
+            Target::Overflow(field) => {
+                let text = walk.worker.record.slice(span).to_owned();
+                if let Some(overflow) = &mut walk.worker.record.overflow {
+                    set_overflow_text(overflow, *field, text);
+                }
+            }
+            Target::Nowhere => {}
+        }
+    }
+
+    pub(crate) fn is_replay(record: &Record) -> bool {
+        record.mode == Mode::Replay
+    }
+}
+
+/// Whether the reference would have this as an untyped container: those are skipped, typed ones
+/// drop the event.
+fn is_untyped(value: &Value, program: &testudo_expr::Program) -> bool {
+    use testudo_expr::Type;
+    match (&program.node().ty, value) {
+        (Type::Any, _) => true,
+        (Type::List(of) | Type::Map(of), _) => **of == Type::Any,
+        _ => false,
+    }
+}
+
+fn set_overflow_text(overflow: &mut Overflow, field: TextField, text: String) {
+    let alert = &mut overflow.alert;
+    match field {
+        TextField::SourceValue => alert.source.value = text,
+        TextField::SourceScope => alert.source.scope = text,
+        TextField::SourceIp => alert.source.ip = text,
+        TextField::SourceRange => alert.source.range = text,
+        TextField::SourceAsName => alert.source.as_name = text,
+        TextField::SourceAsNumber => alert.source.as_number = text,
+        TextField::SourceCn => alert.source.cn = text,
+        TextField::AlertScenario => alert.scenario = text,
+        TextField::AlertMessage => alert.message = text,
+        TextField::OverflowMapkey => overflow.mapkey = text,
+        _ => {}
+    }
+}
+
+/// Kept so that a node's pattern can be told in traces.
+pub(crate) fn pattern_of(node: &Node) -> Option<&Arc<str>> {
+    node.grok.as_ref().map(|grok| &grok.text)
+}

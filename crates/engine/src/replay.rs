@@ -1,0 +1,485 @@
+//! Runs lines of the past through a set of rules: parsing on all cores, pouring in order.
+//!
+//! Lines come in batches of one source. Workers parse them, run the filters and freeze the events;
+//! the merge lane takes the batches back in their order and pours. A line that asked for something
+//! that depends on the lines before it (a stash, the time without a date of its own) is parsed
+//! again on the merge lane, where all lines before it are done. So the result is the same on one
+//! core and on many.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::Ordering,
+    thread,
+};
+
+use crossbeam_channel::bounded;
+use testudo_event::{Overflow, Timestamp};
+
+use crate::{
+    counters::Counters,
+    detect::{Alerts, Buckets, Emission, Frozen, Pouring, Selector},
+    engine::Engine,
+    keys::{self, Space},
+    parse::{NoObserver, Observer, Worker},
+    record::{EventKind, Mode},
+};
+
+/// How often an overflow of an overflow is poured again.
+const MAX_REPROCESS_DEPTH: usize = 8;
+
+/// Batches that may wait for a worker, per worker.
+const WAITING_BATCHES: usize = 2;
+
+/// Where lines come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// `evt.Line.Src`: the path as given.
+    pub name: String,
+    /// `evt.Line.Module`: `file`, `journalctl` …
+    pub module: String,
+    /// `evt.Line.Labels`; `type` steers the first stage.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A batch of lines of one source, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Position in the list of sources.
+    pub source: u32,
+    /// Number of the first line, from 1.
+    pub first_line: u64,
+    /// The lines, without their ends, one after the other.
+    pub text: String,
+    /// Where each line ends in `text`.
+    pub ends: Vec<u32>,
+}
+
+impl Batch {
+    /// The lines with their numbers.
+    pub fn lines(&self) -> impl Iterator<Item = (u64, &str)> {
+        (0..self.ends.len()).map(|at| (self.first_line + at as u64, self.line(at)))
+    }
+
+    fn line(&self, at: usize) -> &str {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]) as usize;
+        &self.text[start..self.ends[at] as usize]
+    }
+}
+
+/// A line as it is told to a [`Sink`].
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'l> {
+    /// Position in the list of sources.
+    pub source: u32,
+    /// Number of the line in its source, from 1.
+    pub number: u64,
+    /// The line.
+    pub text: &'l str,
+    /// The time found in it.
+    pub time: Option<Timestamp>,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineOutcome {
+    /// It went through all stages.
+    Parsed,
+    /// No parser wanted it.
+    Unparsed,
+    /// An assignment gave something that is no text.
+    Dropped,
+    /// It is harmless.
+    Whitelisted,
+    /// Its time is outside of the asked window.
+    Outside,
+}
+
+/// Takes what a run finds, in the order of the lines.
+#[expect(unused_variables, reason = "the names of the parameters document the hooks")]
+pub trait Sink {
+    /// A line is done.
+    fn line(&mut self, line: Line<'_>, outcome: LineOutcome) {}
+
+    /// A bucket ran over. Whitelisted ones are told too.
+    fn overflow(&mut self, overflow: &Overflow, line: Line<'_>);
+}
+
+/// One run over lines of the past.
+#[derive(Debug)]
+pub struct Replay<'e> {
+    engine: &'e Engine,
+    sources: &'e [Source],
+    now: Timestamp,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    worker: Worker,
+    selector: Selector,
+    buckets: Buckets,
+    emissions: Vec<Emission>,
+}
+
+/// What a worker made of a line.
+enum Parsed {
+    /// Not through the stages.
+    Ended(LineOutcome),
+    /// Through, at this time, wanted by these scenarios.
+    Through(Option<Timestamp>, Option<Frozen>),
+    /// It depends on the lines before it.
+    NeedsOrder,
+}
+
+impl<'e> Replay<'e> {
+    /// A run over lines of these sources. `now` stands for the present until a line tells the time.
+    pub fn new(engine: &'e Engine, sources: &'e [Source], now: Timestamp) -> Self {
+        Replay {
+            engine,
+            sources,
+            now,
+            since: None,
+            until: None,
+            worker: Worker::new(&engine.keys),
+            selector: Selector::default(),
+            buckets: Buckets::new(engine.options.bucket_bytes),
+            emissions: Vec::new(),
+        }
+    }
+
+    /// Leaves out lines before `since` and from `until` on.
+    #[must_use]
+    pub fn window(mut self, since: Option<Timestamp>, until: Option<Timestamp>) -> Self {
+        self.since = since;
+        self.until = until;
+        self
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.worker.counters
+    }
+
+    /// How many buckets are open.
+    pub fn open_buckets(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// Handles one line, watched.
+    pub fn line<O: Observer, S: Sink>(
+        &mut self,
+        source: u32,
+        number: u64,
+        text: &str,
+        observer: &mut O,
+        sink: &mut S,
+    ) {
+        self.worker.counters.lines += 1;
+        let line = Line { source, number, text, time: None };
+        let parsed = self.parse_here(source, text, observer);
+        self.merge(line, parsed, observer, sink);
+    }
+
+    /// Parses a line on the merge lane, where everything may be asked.
+    fn parse_here<O: Observer>(&mut self, source: u32, text: &str, observer: &mut O) -> Parsed {
+        let now = self.buckets.clock(source).unwrap_or(self.now);
+        let task = Task { engine: self.engine, sources: self.sources, now, ordered: true };
+        task.parse(&mut self.worker, &mut self.selector, source, text, observer)
+    }
+
+    /// Pours what a line gave, after all lines before it.
+    fn merge<O: Observer, S: Sink>(
+        &mut self,
+        mut line: Line<'_>,
+        parsed: Parsed,
+        observer: &mut O,
+        sink: &mut S,
+    ) {
+        let (time, frozen) = match parsed {
+            Parsed::Ended(outcome) => return sink.line(line, outcome),
+            Parsed::NeedsOrder => return sink.line(line, LineOutcome::Dropped),
+            Parsed::Through(time, frozen) => (time, frozen),
+        };
+        line.time = time;
+        let outside = time.is_some_and(|time| {
+            self.since.is_some_and(|since| time < since) || self.until.is_some_and(|until| time >= until)
+        });
+        if outside {
+            return sink.line(line, LineOutcome::Outside);
+        }
+        sink.line(line, LineOutcome::Parsed);
+        let mut emissions = std::mem::take(&mut self.emissions);
+        {
+            let pouring = pouring(self.engine, line.source, time.unwrap_or(self.now));
+            let Worker { counters, .. } = &mut self.worker;
+            self.buckets.advance(line.source, time, &pouring, counters, &mut emissions);
+        }
+        for emission in emissions.drain(..) {
+            self.emit(emission, line, 0, observer, sink);
+        }
+        self.emissions = emissions;
+        if let Some(frozen) = frozen {
+            self.pour(&frozen, line, 0, observer, sink);
+        }
+    }
+
+    fn pour<O: Observer, S: Sink>(
+        &mut self,
+        frozen: &Frozen,
+        line: Line<'_>,
+        depth: usize,
+        observer: &mut O,
+        sink: &mut S,
+    ) {
+        for pour in &frozen.pours {
+            let now = self.buckets.clock(line.source).unwrap_or(self.now);
+            let pouring = pouring(self.engine, line.source, now);
+            let emission = self.buckets.pour(frozen, pour, &pouring, &mut self.worker.counters);
+            if let Some(emission) = emission {
+                self.emit(emission, line, depth, observer, sink);
+            }
+        }
+    }
+
+    /// Sends an overflow through the postoverflow stages, tells it, and pours it again if it wants that.
+    fn emit<O: Observer, S: Sink>(
+        &mut self,
+        emission: Emission,
+        line: Line<'_>,
+        depth: usize,
+        observer: &mut O,
+        sink: &mut S,
+    ) {
+        let Emission { overflow, mode, time } = emission;
+        let record = &mut self.worker.record;
+        record.clear();
+        record.kind = EventKind::Overflow;
+        record.mode = mode;
+        record.now = time;
+        record.arrival = time;
+        record.time = Some(time);
+        let span = record.write(|buffer| time.write_rfc3339_nano(buffer));
+        record.marshaled = Some((span, time));
+        record.assign(keys::MARSHALED_TIME, span);
+        record.overflow = Some(Box::new(overflow));
+        // A node that drops the event leaves the overflow as it was before it.
+        if self.engine.parser(true, true).run(&mut self.worker, observer).is_err() {
+            self.worker.counters.dropped += 1;
+        }
+        let Some(overflow) = &self.worker.record.overflow else { return };
+        sink.overflow(overflow, line);
+        if overflow.whitelisted || !overflow.reprocess || depth >= MAX_REPROCESS_DEPTH {
+            return;
+        }
+        let Worker { record, counters, .. } = &mut self.worker;
+        let engine = self.engine;
+        let frozen = self.selector.select(
+            &engine.scenarios,
+            record,
+            &engine.keys,
+            &engine.world,
+            &engine.known,
+            true,
+            counters,
+            observer,
+        );
+        if let Some(frozen) = frozen {
+            self.pour(&frozen, line, depth + 1, observer, sink);
+        }
+    }
+
+    /// Runs all batches, on all cores. `progress` is told the number of lines of each batch that is done.
+    pub fn run<S: Sink>(
+        &mut self,
+        batches: impl Iterator<Item = Batch> + Send,
+        sink: &mut S,
+        progress: &mut dyn FnMut(&Batch),
+    ) {
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        if workers == 1 {
+            for batch in batches {
+                for (number, text) in batch.lines() {
+                    self.line(batch.source, number, text, &mut NoObserver, sink);
+                }
+                progress(&batch);
+            }
+            return;
+        }
+        self.run_on(workers, batches, sink, progress);
+    }
+
+    fn run_on<S: Sink>(
+        &mut self,
+        workers: usize,
+        batches: impl Iterator<Item = Batch> + Send,
+        sink: &mut S,
+        progress: &mut dyn FnMut(&Batch),
+    ) {
+        let task = Task { engine: self.engine, sources: self.sources, now: self.now, ordered: false };
+        let (to_workers, work) = bounded::<(u64, Batch)>(workers * WAITING_BATCHES);
+        let (to_merge, done) = bounded::<(u64, Batch, Vec<Parsed>)>(workers * WAITING_BATCHES);
+        // Batches in flight are bounded, so that one slow batch does not let the others pile up.
+        let (give_permit, permits) = bounded::<()>(workers * WAITING_BATCHES * 2);
+        let counters = thread::scope(|scope| {
+            scope.spawn(move || {
+                for numbered in (0..).zip(batches) {
+                    if give_permit.send(()).is_err() || to_workers.send(numbered).is_err() {
+                        return;
+                    }
+                }
+            });
+            let parsers: Vec<_> = (0..workers)
+                .map(|_| {
+                    let (work, to_merge) = (work.clone(), to_merge.clone());
+                    scope.spawn(move || task.run(&work, &to_merge))
+                })
+                .collect();
+            drop((work, to_merge));
+            let mut waiting: BTreeMap<u64, (Batch, Vec<Parsed>)> = BTreeMap::new();
+            let mut next = 0;
+            for (number, batch, parsed) in done {
+                waiting.insert(number, (batch, parsed));
+                while let Some((batch, parsed)) = waiting.remove(&next) {
+                    next += 1;
+                    self.merge_batch(&batch, parsed, sink);
+                    progress(&batch);
+                    let _ = permits.recv();
+                }
+            }
+            let mut sum = Counters::default();
+            for parser in parsers {
+                match parser.join() {
+                    Ok(counters) => sum.add(&counters),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            sum
+        });
+        self.worker.counters.add(&counters);
+    }
+
+    fn merge_batch<S: Sink>(&mut self, batch: &Batch, parsed: Vec<Parsed>, sink: &mut S) {
+        for ((number, text), parsed) in batch.lines().zip(parsed) {
+            let parsed = match parsed {
+                Parsed::NeedsOrder => {
+                    self.worker.counters.lines += 1;
+                    self.worker.counters.ordered += 1;
+                    self.parse_here(batch.source, text, &mut NoObserver)
+                }
+                parsed => parsed,
+            };
+            let line = Line { source: batch.source, number, text, time: None };
+            self.merge(line, parsed, &mut NoObserver, sink);
+        }
+    }
+}
+
+fn pouring(engine: &Engine, source: u32, now: Timestamp) -> Pouring<'_> {
+    Pouring {
+        scenarios: &engine.scenarios,
+        alerts: Alerts {
+            keys: &engine.keys,
+            world: &engine.world,
+            known: &engine.known,
+            context: &engine.scenarios.context,
+            now,
+        },
+        source,
+    }
+}
+
+/// What a thread needs to parse lines.
+#[derive(Clone, Copy)]
+struct Task<'e> {
+    engine: &'e Engine,
+    sources: &'e [Source],
+    now: Timestamp,
+    ordered: bool,
+}
+
+type Results = crossbeam_channel::Sender<(u64, Batch, Vec<Parsed>)>;
+
+impl Task<'_> {
+    fn run(self, work: &crossbeam_channel::Receiver<(u64, Batch)>, results: &Results) -> Counters {
+        let mut worker = Worker::new(&self.engine.keys);
+        let mut selector = Selector::default();
+        for (number, batch) in work {
+            let parsed = batch
+                .lines()
+                .map(|(_, text)| {
+                    let before = worker.counters;
+                    worker.counters.lines += 1;
+                    let parsed = self.parse(&mut worker, &mut selector, batch.source, text, &mut NoObserver);
+                    if matches!(parsed, Parsed::NeedsOrder) {
+                        // It is parsed, and counted, again.
+                        worker.counters = before;
+                    }
+                    parsed
+                })
+                .collect();
+            if results.send((number, batch, parsed)).is_err() {
+                break;
+            }
+        }
+        worker.counters
+    }
+
+    fn parse<O: Observer>(
+        self,
+        worker: &mut Worker,
+        selector: &mut Selector,
+        source: u32,
+        text: &str,
+        observer: &mut O,
+    ) -> Parsed {
+        let engine = self.engine;
+        self.fill(worker, source, text);
+        let outcome = engine.parser(false, self.ordered).run(worker, observer);
+        let Worker { record, counters, .. } = worker;
+        let parsed = match outcome {
+            Err(_) => {
+                counters.dropped += 1;
+                Parsed::Ended(LineOutcome::Dropped)
+            }
+            Ok(false) => Parsed::Ended(LineOutcome::Unparsed),
+            Ok(true) if record.whitelisted => {
+                counters.parsed += 1;
+                counters.whitelisted += 1;
+                Parsed::Ended(LineOutcome::Whitelisted)
+            }
+            Ok(true) => {
+                counters.parsed += 1;
+                let frozen = selector.select(
+                    &engine.scenarios,
+                    record,
+                    &engine.keys,
+                    &engine.world,
+                    &engine.known,
+                    self.ordered,
+                    counters,
+                    observer,
+                );
+                if frozen.is_some() && record.time.is_none() {
+                    *record.needs_order.get_mut() = true;
+                }
+                Parsed::Through(record.time, frozen)
+            }
+        };
+        if !self.ordered && record.needs_order.load(Ordering::Relaxed) { Parsed::NeedsOrder } else { parsed }
+    }
+
+    /// Puts a line into a worker's record.
+    fn fill(self, worker: &mut Worker, source: u32, text: &str) {
+        let record = &mut worker.record;
+        record.clear();
+        record.mode = Mode::Replay;
+        record.now = self.now;
+        record.arrival = self.now;
+        record.set(keys::LINE_RAW, text);
+        if let Some(source) = self.sources.get(source as usize) {
+            record.set(keys::LINE_SRC, &source.name);
+            record.set(keys::LINE_MODULE, &source.module);
+            for (key, text) in &source.labels {
+                record.set_key(&self.engine.keys, Space::Labels, key, text);
+            }
+        }
+    }
+}
+

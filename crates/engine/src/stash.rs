@@ -1,0 +1,84 @@
+//! Named caches that parsers write to and expressions read from.
+//!
+//! Lines that touch a stash are handled one after the other, in the order of the log; entries age
+//! by the clock of the line (see `docs/deviations.md`), so that a replay gives the same result
+//! however fast it runs.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use testudo_event::time::Timestamp;
+use testudo_rules::plan::Strategy;
+
+/// Entries that a cache holds where its declaration is silent.
+const DEFAULT_SIZE: usize = 100;
+
+/// All caches.
+#[derive(Debug, Default)]
+pub struct Stashes(HashMap<Arc<str>, Cache>);
+
+#[derive(Debug)]
+struct Cache {
+    size: usize,
+    strategy: Strategy,
+    entries: HashMap<Arc<str>, Entry>,
+    /// Eviction order: (uses for LFU, tick of last use) to key.
+    order: BTreeMap<(u64, u64), Arc<str>>,
+    tick: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    value: Arc<str>,
+    expires: Timestamp,
+    rank: (u64, u64),
+}
+
+impl Stashes {
+    /// Declares a cache. The first declaration of a name counts.
+    pub fn declare(&mut self, name: &Arc<str>, size: usize, strategy: Strategy) {
+        self.0.entry(name.clone()).or_insert_with(|| Cache {
+            size: if size == 0 { DEFAULT_SIZE } else { size },
+            strategy,
+            entries: HashMap::new(),
+            order: BTreeMap::new(),
+            tick: 0,
+        });
+    }
+
+    /// Stores an entry that lives `ttl` nanoseconds from `now`; unknown caches ignore it.
+    pub fn set(&mut self, name: &str, key: &str, value: &str, ttl: i64, now: Timestamp) {
+        let Some(cache) = self.0.get_mut(name) else { return };
+        cache.tick += 1;
+        if let Some(old) = cache.entries.remove(key) {
+            cache.order.remove(&old.rank);
+        }
+        while cache.entries.len() >= cache.size {
+            let Some((_, victim)) = cache.order.pop_first() else { break };
+            cache.entries.remove(&victim);
+        }
+        let key: Arc<str> = key.into();
+        let rank = (u64::from(cache.strategy == Strategy::Lfu), cache.tick);
+        cache.order.insert(rank, key.clone());
+        cache.entries.insert(key, Entry { value: value.into(), expires: now.add_nanos(ttl), rank });
+    }
+
+    /// The entry, if it is there and has not expired.
+    pub fn get(&mut self, name: &str, key: &str, now: Timestamp) -> Option<Arc<str>> {
+        let cache = self.0.get_mut(name)?;
+        cache.tick += 1;
+        let tick = cache.tick;
+        let entry = cache.entries.get_mut(key)?;
+        let key = cache.order.remove(&entry.rank)?;
+        if entry.expires < now {
+            cache.entries.remove(&key);
+            return None;
+        }
+        let uses = if cache.strategy == Strategy::Lfu { entry.rank.0 + 1 } else { 0 };
+        entry.rank = (uses, tick);
+        cache.order.insert(entry.rank, key);
+        Some(entry.value.clone())
+    }
+}

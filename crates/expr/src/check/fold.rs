@@ -1,0 +1,177 @@
+//! Constants: a node without effects whose parts are all constant is replaced by its value.
+
+use std::sync::Arc;
+
+use crate::{
+    core::{Kind, Node},
+    error::{EvalError, Span},
+    eval,
+    host::{Handle, Host, NoServices, Services, Slot},
+    schema::{Effects, Type},
+    value::Value,
+};
+
+/// Elements, entries or bytes of the largest value that is kept instead of what makes it.
+const MAX_FOLDED: usize = 10_000;
+
+/// A node of this kind with `own` effects beside those of its parts, or the constant that it is.
+///
+/// What fails when it is computed stays as it is, so that it fails when it runs, if it runs.
+pub(super) fn node(kind: Kind, ty: Type, span: Span, own: Effects) -> Node {
+    let mut effects = own;
+    let mut constant = foldable(&kind);
+    each_part(&kind, &mut |part| {
+        effects = effects.and(part.effects);
+        constant &= matches!(part.kind, Kind::Const(_));
+    });
+    let node = Node { kind, ty, span, effects };
+    if !constant || effects != Effects::PURE {
+        return node;
+    }
+    match eval::eval(&node, &mut Nothing) {
+        Ok(value) if may_be_kept(&value) => Node { kind: Kind::Const(value), ..node },
+        _ => node,
+    }
+}
+
+/// Whether the value depends on nothing but the parts.
+fn foldable(kind: &Kind) -> bool {
+    match kind {
+        Kind::Negate(..)
+        | Kind::Not(_)
+        | Kind::Binary(..)
+        | Kind::Matches(..)
+        | Kind::InStrings(..)
+        | Kind::List(_)
+        | Kind::Map(_)
+        | Kind::Index { .. }
+        | Kind::Slice { .. }
+        | Kind::Chain(_)
+        | Kind::Coalesce(..)
+        | Kind::Call { .. }
+        | Kind::Method { .. } => true,
+        // Conditionals and logic are folded where they are built, on part of their operands.
+        Kind::Const(_)
+        | Kind::Variable(_)
+        | Kind::Env
+        | Kind::Local(_)
+        | Kind::Element(_)
+        | Kind::ElementIndex(_)
+        | Kind::Accumulator(_)
+        | Kind::Field { .. }
+        | Kind::HostCall { .. }
+        | Kind::And(_)
+        | Kind::Or(_)
+        | Kind::Cond(..)
+        | Kind::Let(..)
+        | Kind::Sequence(_)
+        | Kind::Loop { .. } => false,
+    }
+}
+
+fn may_be_kept(value: &Value) -> bool {
+    match value {
+        Value::Object(_) => false,
+        Value::Str(text) => text.len() <= MAX_FOLDED,
+        Value::Bytes(bytes) => bytes.len() <= MAX_FOLDED,
+        Value::List(items) => items.len() <= MAX_FOLDED,
+        Value::Map(entries) => entries.len() <= MAX_FOLDED,
+        _ => true,
+    }
+}
+
+/// Calls `see` with every direct part of a node.
+fn each_part(kind: &Kind, see: &mut dyn FnMut(&Node)) {
+    match kind {
+        Kind::Const(_)
+        | Kind::Variable(_)
+        | Kind::Env
+        | Kind::Local(_)
+        | Kind::Element(_)
+        | Kind::ElementIndex(_)
+        | Kind::Accumulator(_) => {}
+        Kind::Field { of, .. } => see(of),
+        Kind::Index { of, key, .. } => {
+            see(of);
+            see(key);
+        }
+        Kind::Slice { of, from, to } => {
+            see(of);
+            from.iter().chain(to).for_each(|n| see(n));
+        }
+        Kind::Chain(inner) | Kind::Negate(_, inner) | Kind::Not(inner) => see(inner),
+        Kind::Matches(inner, _) | Kind::InStrings(inner, _) => see(inner),
+        Kind::Call { arguments, .. } | Kind::HostCall { arguments, .. } => arguments.iter().for_each(see),
+        Kind::Method { of, arguments, .. } => {
+            see(of);
+            arguments.iter().for_each(see);
+        }
+        Kind::Binary(_, a, b) | Kind::Coalesce(a, b) | Kind::Let(_, a, b) => {
+            see(a);
+            see(b);
+        }
+        Kind::And(nodes) | Kind::Or(nodes) | Kind::List(nodes) | Kind::Sequence(nodes) => {
+            nodes.iter().for_each(see);
+        }
+        Kind::Cond(test, yes, no) => {
+            see(test);
+            see(yes);
+            see(no);
+        }
+        Kind::Map(pairs) => {
+            for (key, value) in pairs {
+                see(key);
+                see(value);
+            }
+        }
+        Kind::Loop { list, predicate, extra, .. } => {
+            see(list);
+            predicate.iter().chain(extra).for_each(|n| see(n));
+        }
+    }
+}
+
+/// The host of constants: nothing that is folded asks it for anything.
+struct Nothing;
+
+fn nothing<T>() -> Result<T, EvalError> {
+    Err(EvalError::Input("not a constant"))
+}
+
+impl Host for Nothing {
+    fn text(&self, _: Slot) -> &str {
+        ""
+    }
+
+    fn has(&self, _: Slot) -> bool {
+        false
+    }
+
+    fn variable(&self, _: u16) -> Result<Value, EvalError> {
+        nothing()
+    }
+
+    fn field(&self, _: Handle, _: &str) -> Result<Value, EvalError> {
+        nothing()
+    }
+
+    fn entry(&self, _: Handle, _: &str) -> Result<Option<Value>, EvalError> {
+        nothing()
+    }
+
+    fn entries(&self, _: Handle) -> Result<Vec<(Arc<str>, Value)>, EvalError> {
+        nothing()
+    }
+
+    fn method(&mut self, _: Handle, _: &str, _: &[Value]) -> Result<Value, EvalError> {
+        nothing()
+    }
+
+    fn store(&mut self, _: Handle, _: &str, _: Value) -> Result<(), EvalError> {
+        nothing()
+    }
+
+    fn services(&self) -> &dyn Services {
+        &NoServices
+    }
+}

@@ -1,0 +1,58 @@
+//! The helpers of the rule language: the functions with upper-case names, one file a family.
+//!
+//! Each body is a thin shell that takes its arguments apart; what it does stands beside it as a
+//! function on `&str` and the like, which compiled filters call directly.
+
+use crate::functions::Function;
+
+pub(crate) mod base64;
+pub(crate) mod case;
+pub(crate) mod files;
+pub(crate) mod format;
+pub(crate) mod geo;
+pub(crate) mod http;
+pub(crate) mod ja4h;
+pub(crate) mod json;
+pub(crate) mod json_scan;
+pub(crate) mod kv;
+pub(crate) mod libinjection;
+pub(crate) mod lists;
+pub(crate) mod net;
+pub(crate) mod state;
+pub(crate) mod strings;
+pub(crate) mod time;
+pub(crate) mod uri;
+pub(crate) mod url;
+mod verbs;
+pub(crate) mod xml;
+mod xml_path;
+mod xml_tree;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)] mod zz_oracle;
+
+/// All helpers.
+pub(crate) fn table() -> Vec<Function> {
+    [
+        base64::table,
+        files::table,
+        format::table,
+        geo::table,
+        http::table,
+        ja4h::table,
+        json::table,
+        kv::table,
+        libinjection::table,
+        lists::table,
+        net::table,
+        state::table,
+        strings::table,
+        time::table,
+        url::table,
+        xml::table,
+    ]
+    .into_iter()
+    .flat_map(|family| family())
+    .collect()
+}

@@ -1,0 +1,321 @@
+//! Tests that write nothing, cannot fail, and therefore may be asked in any order.
+
+use std::sync::Arc;
+
+use memchr::memmem::Finder;
+use regex::Regex;
+use testudo_event::net::{self, Prefix};
+
+use super::{Compiler, ListTest, Text, compares_text};
+use crate::{
+    core::{Binary, Kind, Loop, Node},
+    error::EvalError,
+    host::{Handle, Host, NoServices, Services, Slot},
+    schema::Type,
+    value::Value,
+};
+
+/// A pure test.
+#[derive(Debug)]
+pub enum Pure {
+    /// Known at load.
+    Const(bool),
+    /// `a == b`
+    Equal(Text, Text),
+    /// `x in ['a', 'b']`
+    In(Text, Box<[Box<str>]>),
+    /// `'key' in map`
+    Has(Slot),
+    /// `x contains 'fixed'`
+    ContainsFixed(Text, Box<Finder<'static>>),
+    /// `a contains b`
+    Contains(Text, Text),
+    /// `a startsWith b`
+    StartsWith(Text, Text),
+    /// `a endsWith b`
+    EndsWith(Text, Text),
+    /// `x matches 'fixed'`
+    Matches(Text, Regex),
+    /// `any(File('f'), { x … # })`, and `RegexpInFile(x, 'f')`
+    List(Text, Arc<ListTest>),
+    /// `RegexpInFile(x, 'f')`
+    RegexpInFile(Text, Box<str>),
+    /// `IpInRange(x, 'fixed')`
+    InRange(Text, Prefix),
+    /// `IsIPV4(x)`
+    IsIpV4(Text),
+    /// `IsIPV6(x)`
+    IsIpV6(Text),
+    /// `IsIP(x)`
+    IsIp(Text),
+    /// All hold.
+    And(Vec<Pure>),
+    /// One holds.
+    Or(Vec<Pure>),
+    /// Does not hold.
+    Not(Box<Pure>),
+    /// `a ? b : c`
+    Cond(Box<[Pure; 3]>),
+}
+
+impl Pure {
+    /// Whether it holds.
+    pub fn holds<H: Host + ?Sized>(&self, host: &H) -> bool {
+        match self {
+            Pure::Const(b) => *b,
+            Pure::Equal(a, b) => a.get(host) == b.get(host),
+            Pure::In(text, set) => {
+                let text = text.get(host);
+                set.iter().any(|member| **member == *text)
+            }
+            Pure::Has(slot) => host.has(*slot),
+            Pure::ContainsFixed(text, finder) => finder.find(text.get(host).as_bytes()).is_some(),
+            Pure::Contains(a, b) => a.get(host).contains(b.get(host).as_ref()),
+            Pure::StartsWith(a, b) => a.get(host).starts_with(b.get(host).as_ref()),
+            Pure::EndsWith(a, b) => a.get(host).ends_with(b.get(host).as_ref()),
+            Pure::Matches(text, regex) => regex.is_match(&text.get(host)),
+            Pure::List(text, list) => list.holds(&text.get(host)),
+            Pure::RegexpInFile(text, name) => {
+                host.services().regexp_in_file(&text.get(host), name).unwrap_or(false)
+            }
+            Pure::InRange(text, prefix) => net::parse_ip_go(&text.get(host)).is_some_and(|a| prefix.contains(a)),
+            Pure::IsIpV4(text) => net::parse_ip_go(&text.get(host)).is_some_and(|a| a.is_ipv4()),
+            Pure::IsIpV6(text) => net::parse_ip_go(&text.get(host)).is_some_and(|a| a.is_ipv6()),
+            Pure::IsIp(text) => net::parse_ip_go(&text.get(host)).is_some(),
+            Pure::And(parts) => parts.iter().all(|part| part.holds(host)),
+            Pure::Or(parts) => parts.iter().any(|part| part.holds(host)),
+            Pure::Not(part) => !part.holds(host),
+            Pure::Cond(parts) => {
+                if parts[0].holds(host) {
+                    parts[1].holds(host)
+                } else {
+                    parts[2].holds(host)
+                }
+            }
+        }
+    }
+
+    /// The first test of a conjunction; the test itself where it is none.
+    pub(super) fn first_conjunct(&self) -> &Pure {
+        match self {
+            Pure::And(parts) => parts.first().map_or(self, Pure::first_conjunct),
+            _ => self,
+        }
+    }
+
+    /// The slot it reads, if it reads exactly one and nothing else of the world.
+    pub(super) fn only_slot(&self) -> Option<Slot> {
+        if self.asks_presence() {
+            return None;
+        }
+        let mut slots = Vec::new();
+        self.slots(&mut slots);
+        slots.sort_unstable();
+        slots.dedup();
+        match slots.as_slice() {
+            [slot] => Some(*slot),
+            _ => None,
+        }
+    }
+
+    /// Whether presence, not text, decides: an index by text would not see it.
+    fn asks_presence(&self) -> bool {
+        match self {
+            Pure::Has(_) | Pure::RegexpInFile(..) => true,
+            Pure::And(parts) | Pure::Or(parts) => parts.iter().any(Pure::asks_presence),
+            Pure::Not(part) => part.asks_presence(),
+            Pure::Cond(parts) => parts.iter().any(Pure::asks_presence),
+            _ => false,
+        }
+    }
+
+    /// Collects the slots it reads.
+    pub fn slots(&self, into: &mut Vec<Slot>) {
+        match self {
+            Pure::Const(_) => {}
+            Pure::Has(slot) => into.push(*slot),
+            Pure::Equal(a, b) | Pure::Contains(a, b) | Pure::StartsWith(a, b) | Pure::EndsWith(a, b) => {
+                a.slots(into);
+                b.slots(into);
+            }
+            Pure::In(text, _)
+            | Pure::ContainsFixed(text, _)
+            | Pure::Matches(text, _)
+            | Pure::List(text, _)
+            | Pure::RegexpInFile(text, _)
+            | Pure::InRange(text, _)
+            | Pure::IsIpV4(text)
+            | Pure::IsIpV6(text)
+            | Pure::IsIp(text) => text.slots(into),
+            Pure::And(parts) | Pure::Or(parts) => parts.iter().for_each(|part| part.slots(into)),
+            Pure::Not(part) => part.slots(into),
+            Pure::Cond(parts) => parts.iter().for_each(|part| part.slots(into)),
+        }
+    }
+
+    /// Collects the fixed texts that slots are compared with.
+    pub(super) fn constants(&self, into: &mut Vec<Box<str>>) {
+        match self {
+            Pure::Equal(a, b) | Pure::StartsWith(a, b) | Pure::EndsWith(a, b) => {
+                for side in [a, b] {
+                    if let Text::Const(text) = side {
+                        into.push(text.clone());
+                    }
+                }
+            }
+            Pure::In(_, set) => into.extend(set.iter().cloned()),
+            Pure::And(parts) | Pure::Or(parts) => parts.iter().for_each(|part| part.constants(into)),
+            Pure::Not(part) => part.constants(into),
+            _ => {}
+        }
+    }
+
+    /// Whether it can hold only for the texts in [`Pure::constants`].
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Pure::Equal(a, b) => matches!(
+                (a, b),
+                (Text::Slot(_), Text::Const(_)) | (Text::Const(_), Text::Slot(_))
+            ),
+            Pure::In(text, _) => matches!(text, Text::Slot(_)),
+            Pure::Or(parts) => parts.iter().all(Pure::is_closed),
+            Pure::And(parts) => parts.iter().any(Pure::is_closed),
+            _ => false,
+        }
+    }
+
+    /// Whether it holds when every slot has this text.
+    pub(super) fn holds_for(&self, text: &str) -> bool {
+        self.holds(&OneText(text))
+    }
+}
+
+/// A host in which every slot holds the same text.
+struct OneText<'t>(&'t str);
+
+impl Host for OneText<'_> {
+    fn text(&self, _: Slot) -> &str {
+        self.0
+    }
+
+    fn has(&self, _: Slot) -> bool {
+        true
+    }
+
+    fn variable(&self, _: u16) -> Result<Value, EvalError> {
+        Err(EvalError::NilAccess)
+    }
+
+    fn field(&self, _: Handle, _: &str) -> Result<Value, EvalError> {
+        Err(EvalError::NilAccess)
+    }
+
+    fn entry(&self, _: Handle, _: &str) -> Result<Option<Value>, EvalError> {
+        Err(EvalError::NilAccess)
+    }
+
+    fn entries(&self, _: Handle) -> Result<Vec<(Arc<str>, Value)>, EvalError> {
+        Err(EvalError::NilAccess)
+    }
+
+    fn method(&mut self, _: Handle, _: &str, _: &[Value]) -> Result<Value, EvalError> {
+        Err(EvalError::NilAccess)
+    }
+
+    fn store(&mut self, _: Handle, _: &str, _: Value) -> Result<(), EvalError> {
+        Err(EvalError::NilAccess)
+    }
+
+    fn services(&self) -> &dyn Services {
+        &NoServices
+    }
+}
+
+impl Compiler<'_> {
+    pub(super) fn pure(&mut self, node: &Node) -> Option<Pure> {
+        if let Some(value) = self.through(node) {
+            return self.pure(&value);
+        }
+        if node.effects.mutates || node.ty != Type::Bool {
+            return None;
+        }
+        match &node.kind {
+            Kind::Const(Value::Bool(b)) => Some(Pure::Const(*b)),
+            Kind::And(parts) => Some(Pure::And(parts.iter().map(|p| self.pure(p)).collect::<Option<_>>()?)),
+            Kind::Or(parts) => Some(Pure::Or(parts.iter().map(|p| self.pure(p)).collect::<Option<_>>()?)),
+            Kind::Not(part) => Some(Pure::Not(Box::new(self.pure(part)?))),
+            Kind::Cond(test, yes, no) => {
+                Some(Pure::Cond(Box::new([self.pure(test)?, self.pure(yes)?, self.pure(no)?])))
+            }
+            Kind::Let(local, value, body) => {
+                self.bind(*local, value);
+                let pure = self.pure(body);
+                self.unbind(*local);
+                pure
+            }
+            Kind::InStrings(text, members) => {
+                let text = self.text(text)?;
+                Some(Pure::In(text, members.iter().map(|m| Box::from(m.as_ref())).collect()))
+            }
+            Kind::Binary(Binary::In, key, map) => self.has(key, map),
+            Kind::Binary(operator, left, right) if compares_text(*operator) => {
+                self.comparison(*operator, left, right)
+            }
+            Kind::Matches(text, regex) => Some(Pure::Matches(self.text(text)?, regex.clone())),
+            Kind::Call { function, arguments } => self.call(function.name, arguments),
+            Kind::Loop { which: Loop::Any, list, predicate: Some(predicate), .. } => {
+                self.any_line(list, predicate)
+            }
+            _ => None,
+        }
+    }
+
+    fn comparison(&mut self, operator: Binary, left: &Node, right: &Node) -> Option<Pure> {
+        let (a, b) = (self.text(left)?, self.text(right)?);
+        Some(match operator {
+            Binary::Eq => Pure::Equal(a, b),
+            Binary::Ne => Pure::Not(Box::new(Pure::Equal(a, b))),
+            Binary::StartsWith => Pure::StartsWith(a, b),
+            Binary::EndsWith => Pure::EndsWith(a, b),
+            _ => match b {
+                Text::Const(needle) => {
+                    Pure::ContainsFixed(a, Box::new(Finder::new(needle.as_bytes()).into_owned()))
+                }
+                b => Pure::Contains(a, b),
+            },
+        })
+    }
+
+    /// `'key' in evt.Meta`
+    fn has(&mut self, key: &Node, map: &Node) -> Option<Pure> {
+        let Kind::Const(Value::Str(_)) = &key.kind else { return None };
+        if map.ty != Type::Map(Box::new(Type::String)) {
+            return None;
+        }
+        let cell = Node {
+            kind: Kind::Index { of: Box::new(map.clone()), key: Box::new(key.clone()), optional: false },
+            ty: Type::String,
+            span: map.span,
+            effects: map.effects,
+        };
+        self.slot(&cell).map(Pure::Has)
+    }
+
+    fn call(&mut self, name: &str, arguments: &[Node]) -> Option<Pure> {
+        match (name, arguments) {
+            ("IpInRange", [address, range]) => {
+                let Kind::Const(Value::Str(range)) = &range.kind else { return None };
+                let address = self.text(address)?;
+                Some(Prefix::parse(range).map_or(Pure::Const(false), |prefix| Pure::InRange(address, prefix)))
+            }
+            ("IsIPV4", [text]) => Some(Pure::IsIpV4(self.text(text)?)),
+            ("IsIPV6", [text]) => Some(Pure::IsIpV6(self.text(text)?)),
+            ("IsIP", [text]) => Some(Pure::IsIp(self.text(text)?)),
+            ("RegexpInFile", [text, file]) => {
+                let Kind::Const(Value::Str(file)) = &file.kind else { return None };
+                Some(Pure::RegexpInFile(self.text(text)?, file.as_ref().into()))
+            }
+            _ => None,
+        }
+    }
+}

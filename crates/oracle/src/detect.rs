@@ -1,0 +1,387 @@
+//! Buckets: who is poured where, when a bucket overflows, expires or is cancelled. In replay time only.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+};
+
+use sha1::{Digest, Sha1};
+use testudo_event::{Overflow, Prefix, Timestamp, duration, net};
+use testudo_expr::{EvalError, Services, Value};
+use testudo_rules::{
+    plan::{BucketKind, Context, Expression, Scenario},
+    set::{Origin, RuleSet},
+};
+
+use crate::{
+    eval,
+    event::{Event, EventKind},
+    limiter::Limiter,
+    overflow,
+    scene::{BucketView, Scene},
+    world::{World, WorldFiles},
+};
+
+/// Sources that a bucket remembers as its contributors.
+pub const MAX_CONTRIBUTORS: usize = 1024;
+
+/// What identifies a bucket: two scenarios that agree in all three share it.
+type Key = (String, String, String);
+
+/// One bucket.
+pub(crate) struct Bucket {
+    /// The scenario that created it and that it behaves by.
+    pub(crate) scenario: usize,
+    pub(crate) mapkey: String,
+    /// Events poured, whatever of them the queue still holds.
+    pub(crate) count: i64,
+    pub(crate) first: Option<Timestamp>,
+    pub(crate) last: Option<Timestamp>,
+    pub(crate) overflow: Option<Timestamp>,
+    pub(crate) queue: VecDeque<Event>,
+    /// Accepted pours by source, and the time of the last.
+    pub(crate) contributors: BTreeMap<String, (u64, Timestamp)>,
+    limiter: Limiter,
+    seen: BTreeSet<String>,
+    guillotined: Vec<bool>,
+}
+
+/// What became of a bucket after an event.
+enum After {
+    Lives,
+    /// Destroyed without a word.
+    Cancelled,
+    Overflows,
+}
+
+/// All scenarios and buckets.
+pub(crate) struct Detector {
+    scenarios: Vec<Scenario>,
+    origins: Vec<Origin>,
+    context: Context,
+    /// Leading bits of an IPv6 address that count in a bucket's key.
+    pub(crate) v6_bits: u8,
+    buckets: BTreeMap<Key, Bucket>,
+    /// For each scenario: keys that are silent, and until when.
+    blackholes: Vec<Vec<(String, Timestamp)>>,
+}
+
+fn run(expression: &Expression, event: &Event, world: &World) -> Result<Value, EvalError> {
+    // A copy: nothing that runs after the filters can change an event.
+    eval::evaluate(&expression.ast, &mut Scene::of(&mut event.clone(), world))
+}
+
+/// The value of `groupby` as it stands in a bucket's key.
+fn group_key(group: &str, v6_bits: u8) -> String {
+    let Ok(written) = group.parse::<IpAddr>() else { return group.to_owned() };
+    match net::canonical(written) {
+        IpAddr::V4(v4) if written.is_ipv6() => v4.to_string(),
+        v6 @ IpAddr::V6(_) if v6_bits < 128 => {
+            Prefix::covering(v6, v6_bits).map_or(group.to_owned(), |range| range.addr().to_string())
+        }
+        _ => group.to_owned(),
+    }
+}
+
+fn mapkey((filter, group, name): &Key) -> String {
+    let mut hash = Sha1::new();
+    for (at, part) in [filter, group, name].into_iter().enumerate() {
+        if at > 0 {
+            hash.update([0]);
+        }
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Most events that the queue keeps beside the newest; `None`: all.
+pub(crate) fn queue_bound(scenario: &Scenario) -> Option<usize> {
+    let (capacity, cache) = (scenario.capacity, scenario.cache_size);
+    let bound = match scenario.kind {
+        BucketKind::Trigger => 0,
+        _ if cache > 0 && (cache <= capacity || capacity == -1) => cache,
+        _ => capacity,
+    };
+    usize::try_from(bound).ok()
+}
+
+/// How long after its last event a bucket expires (a counter: after its first), in nanoseconds.
+pub(crate) fn lifetime(scenario: &Scenario) -> i64 {
+    match scenario.kind {
+        BucketKind::Counter => scenario.duration,
+        BucketKind::Conditional | BucketKind::Bayesian => scenario.leak_speed,
+        BucketKind::Leaky | BucketKind::Trigger if scenario.duration > 0 => scenario.duration,
+        BucketKind::Leaky => scenario.capacity.saturating_add(1).saturating_mul(scenario.leak_speed),
+        BucketKind::Trigger => 0,
+    }
+}
+
+impl Bucket {
+    fn new(scenario: usize, plan: &Scenario, key: &Key) -> Bucket {
+        let conditions = plan.bayesian.as_ref().map_or(0, |b| b.conditions.len());
+        Bucket {
+            scenario,
+            mapkey: mapkey(key),
+            count: 0,
+            first: None,
+            last: None,
+            overflow: None,
+            queue: VecDeque::new(),
+            contributors: BTreeMap::new(),
+            limiter: Limiter::new(plan.capacity, plan.leak_speed),
+            seen: BTreeSet::new(),
+            guillotined: vec![false; conditions],
+        }
+    }
+
+    fn append(&mut self, event: &Event, plan: &Scenario, time: Timestamp, world: &World) {
+        if let Some(bound) = queue_bound(plan) {
+            while self.queue.len() > bound {
+                self.queue.pop_front();
+            }
+        }
+        self.queue.push_back(event.clone());
+        for source in overflow::sources_of(event, &plan.scope, world).unwrap_or_default() {
+            let entry = self.contributors.entry(source.value).or_insert((0, time));
+            entry.0 += 1;
+            entry.1 = time;
+        }
+        while self.contributors.len() > MAX_CONTRIBUTORS {
+            let oldest = self.contributors.iter().min_by_key(|(value, (_, seen))| (*seen, (*value).clone()));
+            let Some(value) = oldest.map(|(value, _)| value.clone()) else { break };
+            self.contributors.remove(&value);
+        }
+    }
+
+    /// What conditions see of the bucket.
+    fn view(&self, plan: &Scenario) -> BucketView {
+        let text = |expression: &Option<Expression>| {
+            expression.as_ref().map_or(String::new(), |e| e.text.to_string())
+        };
+        let written = |nanos: i64| if nanos == 0 { String::new() } else { duration::format(nanos) };
+        BucketView {
+            name: plan.name.to_string(),
+            kind: match plan.kind {
+                BucketKind::Leaky => "leaky",
+                BucketKind::Trigger => "trigger",
+                BucketKind::Counter => "counter",
+                BucketKind::Conditional => "conditional",
+                BucketKind::Bayesian => "bayesian",
+            },
+            description: plan.description.clone(),
+            filter: plan.filter.text.to_string(),
+            group_by: text(&plan.group_by),
+            distinct: text(&plan.distinct),
+            capacity: plan.capacity,
+            leak_speed: written(plan.leak_speed),
+            duration_text: written(plan.duration),
+            lifetime: lifetime(plan),
+            mode: 1,
+            mapkey: self.mapkey.clone(),
+            first: self.first.unwrap_or(Timestamp::zero()),
+            last: self.last.unwrap_or(Timestamp::zero()),
+            overflow: self.overflow.unwrap_or(Timestamp::zero()),
+            count: self.count,
+            bound: queue_bound(plan).map_or(-1, |bound| bound as i64),
+            queue: self.queue.iter().cloned().collect(),
+        }
+    }
+}
+
+impl Detector {
+    pub(crate) fn new(rules: &RuleSet, world: &mut World, files: &WorldFiles) -> Detector {
+        for scenario in &rules.scenarios {
+            for file in &scenario.data {
+                world.load(file, files);
+            }
+        }
+        let origin = |s: &Scenario| rules.origins.get(&s.place.file.path).cloned().unwrap_or_default();
+        Detector {
+            origins: rules.scenarios.iter().map(origin).collect(),
+            scenarios: rules.scenarios.clone(),
+            context: rules.context.clone(),
+            v6_bits: 128,
+            buckets: BTreeMap::new(),
+            blackholes: vec![Vec::new(); rules.scenarios.len()],
+        }
+    }
+
+    /// The name of a scenario.
+    pub(crate) fn name(&self, scenario: usize) -> String {
+        self.scenarios[scenario].name.to_string()
+    }
+
+    /// Which scenarios take the event, each with the value of its `groupby`. Filters may change the event, and
+    /// see what earlier ones changed.
+    pub(crate) fn select(&self, event: &mut Event, world: &World) -> Vec<(usize, String)> {
+        let mut selected = Vec::new();
+        for (at, scenario) in self.scenarios.iter().enumerate() {
+            let filter = eval::evaluate(&scenario.filter.ast, &mut Scene::of(event, world));
+            if !matches!(filter, Ok(Value::Bool(true))) {
+                continue;
+            }
+            let group = match &scenario.group_by {
+                None => Ok("".into()),
+                Some(group) => eval::evaluate(&group.ast, &mut Scene::of(event, world)),
+            };
+            if let Ok(Value::Str(group)) = group {
+                selected.push((at, group.to_string()));
+            }
+        }
+        selected
+    }
+
+    /// Pours an event into the bucket of a scenario and a group. Gives the overflows, of which there may
+    /// be two: a counter whose time is over, and the bucket that follows it.
+    pub(crate) fn pour(&mut self, scenario: usize, group: &str, event: &Event, world: &World) -> Vec<Event> {
+        let plan = &self.scenarios[scenario];
+        let key = (plan.filter.text.to_string(), group_key(group, self.v6_bits), plan.name.to_string());
+        let mut overflows = Vec::new();
+        let mut found = self.buckets.remove(&key);
+        if let Some(bucket) = &mut found
+            && let (Some(now), Some(first), Some(last)) = (event.date(), bucket.first, bucket.last)
+        {
+            let plan = &self.scenarios[bucket.scenario];
+            let life = lifetime(plan);
+            if plan.kind == BucketKind::Counter && now > first.add_nanos(life) {
+                bucket.overflow = Some(first.add_nanos(life));
+                overflows.extend(self.emit(bucket, world));
+                found = None;
+            } else if now > last.add_nanos(life) {
+                found = None;
+            }
+        }
+        let mut bucket = found.unwrap_or_else(|| Bucket::new(scenario, &self.scenarios[scenario], &key));
+        match step(&mut bucket, &self.scenarios, event, world) {
+            After::Lives => drop(self.buckets.insert(key, bucket)),
+            After::Cancelled => {}
+            After::Overflows => overflows.extend(self.emit(&bucket, world)),
+        }
+        overflows
+    }
+
+    /// Makes the alert of a bucket that is over, and asks whether it may be told.
+    fn emit(&mut self, bucket: &Bucket, world: &World) -> Option<Event> {
+        let plan = &self.scenarios[bucket.scenario];
+        let time = bucket.overflow.unwrap_or(Timestamp::zero());
+        let origin = &self.origins[bucket.scenario];
+        let alert = overflow::build(plan, bucket, origin, &self.context, world);
+        if let Some(filter) = &plan.overflow_filter {
+            let none = Overflow::default();
+            let view = bucket.view(plan);
+            let mut scene = Scene {
+                event: None,
+                bucket: Some(&view),
+                signal: Some(alert.as_ref().unwrap_or(&none)),
+                world,
+            };
+            if matches!(eval::evaluate(&filter.ast, &mut scene), Ok(Value::Bool(false))) {
+                return None;
+            }
+        }
+        if plan.blackhole > 0 {
+            let silent = &mut self.blackholes[bucket.scenario];
+            silent.retain(|(_, until)| *until > time);
+            if silent.iter().any(|(key, _)| *key == bucket.mapkey) {
+                return None;
+            }
+            silent.push((bucket.mapkey.clone(), time.add_nanos(plan.blackhole)));
+        }
+        Some(Event {
+            kind: EventKind::Overflow,
+            replay: true,
+            overflow: alert?,
+            time: Some(time),
+            marshaled_time: time.to_rfc3339_nano(),
+            ..Event::default()
+        })
+    }
+}
+
+/// Lets one event act on a bucket.
+fn step(bucket: &mut Bucket, scenarios: &[Scenario], event: &Event, world: &World) -> After {
+    let plan = &scenarios[bucket.scenario];
+    let date = event.date();
+    // Before the pour: trigger, distinct, cancel_on.
+    if plan.kind == BucketKind::Trigger {
+        let time = date.unwrap_or_else(|| world.now());
+        bucket.count = 1;
+        bucket.first = Some(time);
+        bucket.last = Some(time);
+        bucket.overflow = Some(time);
+        bucket.append(event, plan, time, world);
+        return After::Overflows;
+    }
+    if let Some(distinct) = &plan.distinct {
+        let value = match run(distinct, event, world) {
+            Ok(Value::Str(text)) => Some(text.to_string()),
+            Ok(_) => Some(String::new()),
+            Err(_) => None,
+        };
+        if let Some(value) = value
+            && !bucket.seen.insert(value)
+        {
+            return After::Lives;
+        }
+    }
+    if let Some(cancel) = &plan.cancel_on
+        && matches!(run(cancel, event, world), Ok(Value::Bool(true)))
+    {
+        return After::Cancelled;
+    }
+    // The pour. An event without a date is neither counted nor queued.
+    if let Some(now) = date {
+        bucket.count += 1;
+        bucket.first.get_or_insert(now);
+        bucket.last = Some(now);
+        let granted = bucket.limiter.take(now);
+        bucket.append(event, plan, now, world);
+        if !granted && plan.kind != BucketKind::Conditional {
+            bucket.overflow = Some(now);
+            return After::Overflows;
+        }
+    }
+    // After the pour: condition, bayesian.
+    if let Some(condition) = &plan.condition
+        && holds(condition, bucket, plan, event, world) == Some(true)
+    {
+        bucket.overflow = bucket.last;
+        return After::Overflows;
+    }
+    if let Some(bayesian) = &plan.bayesian {
+        let mut belief = bayesian.prior;
+        for (at, condition) in bayesian.conditions.iter().enumerate() {
+            let seen = if condition.guillotine && bucket.guillotined[at] {
+                Some(true)
+            } else {
+                holds(&condition.condition, bucket, plan, event, world)
+            };
+            let (evil, benign) = match seen {
+                Some(true) => (condition.given_evil, condition.given_benign),
+                Some(false) => (1.0 - condition.given_evil, 1.0 - condition.given_benign),
+                None => continue,
+            };
+            bucket.guillotined[at] |= seen == Some(true);
+            belief = evil * belief / (evil * belief + benign * (1.0 - belief));
+        }
+        if belief > bayesian.threshold {
+            bucket.overflow = bucket.last;
+            return After::Overflows;
+        }
+    }
+    After::Lives
+}
+
+/// The answer of a condition; `None` where it fails or is no boolean.
+fn holds(condition: &Expression, bucket: &Bucket, plan: &Scenario, event: &Event, world: &World) -> Option<bool> {
+    let view = bucket.view(plan);
+    let mut event = event.clone();
+    let mut scene = Scene { event: Some(&mut event), bucket: Some(&view), signal: None, world };
+    match eval::evaluate(&condition.ast, &mut scene) {
+        Ok(Value::Bool(answer)) => Some(answer),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

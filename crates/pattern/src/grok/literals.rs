@@ -1,0 +1,177 @@
+//! Literals that a text must contain to match, read off the structure of a regex.
+
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+/// Most literals that are worth looking for at once.
+const MAX_LITERALS: usize = 24;
+
+/// Longest literal in bytes: beyond that a longer one does not select better.
+const MAX_LITERAL_BYTES: usize = 32;
+
+/// Literals of which at least one occurs in every match; `None` if there is no such set (or a poor one only).
+pub(super) fn required(hir: &Hir) -> Option<Vec<String>> {
+    let facts = Facts::of(hir);
+    let whole = facts.exact.as_deref().and_then(usable);
+    let best = better(whole, facts.required)?;
+    let mut literals = best;
+    literals.sort_unstable();
+    literals.dedup();
+    Some(literals)
+}
+
+/// What is known about the texts that a part of a regex matches.
+struct Facts {
+    /// Every text that it matches, if they are few and short.
+    exact: Option<Vec<String>>,
+    /// Non-empty literals of which at least one occurs in every match.
+    required: Option<Vec<String>>,
+}
+
+impl Facts {
+    const UNKNOWN: Self = Self { exact: None, required: None };
+
+    fn exactly(texts: Vec<String>) -> Self {
+        Self { exact: Some(texts), required: None }
+    }
+
+    fn of(hir: &Hir) -> Self {
+        match hir.kind() {
+            HirKind::Empty | HirKind::Look(_) => Self::exactly(vec![String::new()]),
+            HirKind::Literal(literal) => match str::from_utf8(&literal.0) {
+                Ok(text) => Self::exactly(vec![text.to_owned()]),
+                Err(_) => Self::UNKNOWN,
+            },
+            HirKind::Class(class) => Self::of_class(class),
+            HirKind::Capture(capture) => Self::of(&capture.sub),
+            HirKind::Repetition(repetition) => {
+                let inner = Self::of(&repetition.sub);
+                match (repetition.min, repetition.max) {
+                    (1, Some(1)) => inner,
+                    (0, Some(1)) => Self {
+                        exact: inner.exact.and_then(|texts| union(texts, vec![String::new()])),
+                        required: None,
+                    },
+                    (0, _) => Self::UNKNOWN,
+                    _ => Self {
+                        required: better(inner.exact.as_deref().and_then(usable), inner.required),
+                        exact: None,
+                    },
+                }
+            }
+            HirKind::Concat(parts) => Self::of_concat(parts),
+            HirKind::Alternation(branches) => Self::of_alternation(branches),
+        }
+    }
+
+    fn of_class(class: &Class) -> Self {
+        let Class::Unicode(class) = class else { return Self::UNKNOWN };
+        let size: usize = class.ranges().iter().map(regex_syntax::hir::ClassUnicodeRange::len).sum();
+        if size > 4 {
+            return Self::UNKNOWN;
+        }
+        Self::exactly(
+            class.ranges().iter().flat_map(|range| range.start()..=range.end()).map(String::from).collect(),
+        )
+    }
+
+    /// Neighbours whose texts are all known join to a run; each run, and each part of its own, is a candidate.
+    fn of_concat(parts: &[Hir]) -> Self {
+        let mut best = None;
+        let mut run = vec![String::new()];
+        let mut whole = true;
+        for part in parts {
+            let facts = Self::of(part);
+            best = better(best, facts.required);
+            match facts.exact.map(|texts| (product(&run, &texts), texts)) {
+                Some((Some(longer), _)) => run = longer,
+                Some((None, texts)) => {
+                    best = better(best, usable(&run));
+                    run = texts;
+                    whole = false;
+                }
+                None => {
+                    best = better(best, usable(&run));
+                    run = vec![String::new()];
+                    whole = false;
+                }
+            }
+        }
+        if whole {
+            return Self { exact: Some(run), required: best };
+        }
+        Self { exact: None, required: better(best, usable(&run)) }
+    }
+
+    fn of_alternation(branches: &[Hir]) -> Self {
+        let mut exact = Some(Vec::new());
+        let mut required = Some(Vec::new());
+        for branch in branches {
+            let facts = Self::of(branch);
+            let of_branch = better(facts.exact.as_deref().and_then(usable), facts.required);
+            required = required.zip(of_branch).and_then(|(all, more)| union(all, more));
+            exact = exact.zip(facts.exact).and_then(|(all, more)| union(all, more));
+        }
+        Self { exact, required }
+    }
+}
+
+/// The texts themselves as a set to look for, unless one of them is empty and so occurs everywhere.
+fn usable(texts: &[String]) -> Option<Vec<String>> {
+    texts.iter().all(|text| !text.is_empty()).then(|| texts.to_vec())
+}
+
+fn union(mut all: Vec<String>, more: Vec<String>) -> Option<Vec<String>> {
+    all.extend(more);
+    (all.len() <= MAX_LITERALS).then_some(all)
+}
+
+/// Every text of `heads` followed by every one of `tails`.
+fn product(heads: &[String], tails: &[String]) -> Option<Vec<String>> {
+    let longest = |texts: &[String]| texts.iter().map(String::len).max().unwrap_or(0);
+    if heads.len() * tails.len() > MAX_LITERALS || longest(heads) + longest(tails) > MAX_LITERAL_BYTES {
+        return None;
+    }
+    Some(heads.iter().flat_map(|head| tails.iter().map(move |tail| format!("{head}{tail}"))).collect())
+}
+
+/// The set that selects better: the one whose shortest literal is longer, then the smaller one.
+fn better(a: Option<Vec<String>>, b: Option<Vec<String>>) -> Option<Vec<String>> {
+    let score = |set: &Vec<String>| {
+        let shortest = set.iter().map(String::len).min().unwrap_or(0);
+        (shortest, std::cmp::Reverse(set.len()))
+    };
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if score(&b) > score(&a) { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::translate;
+
+    fn check(re2: &str, expected: Option<&[&str]>) {
+        let hir = translate::parse_translated(&translate::translate(re2).unwrap()).unwrap();
+        let literals = required(&hir);
+        let literals: Option<Vec<&str>> =
+            literals.as_ref().map(|set| set.iter().map(String::as_str).collect());
+        assert_eq!(literals.as_deref(), expected, "{re2}");
+    }
+
+    #[test]
+    fn required_literals() {
+        check("Failed password for .*", Some(&["Failed password for "]));
+        check(r"\d+ (?:GET|POST) /x", Some(&[" GET /x", " POST /x"]));
+        check("abc|de", Some(&["abc", "de"]));
+        check("(a|b)c?d", Some(&["acd", "ad", "bcd", "bd"]));
+        check("(?i)ab", Some(&["AB", "Ab", "aB", "ab"]));
+        check("(?:abc)+[0-9]", Some(&["abc"]));
+        check(r"^\bfoo$", Some(&["foo"]));
+        check("x.*yz", Some(&["yz"]));
+        check(".*|abc", None);
+        check("(?:abc)?", None);
+        check(r"\d+", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,41 @@
+//! Diagnostics as people read them: message, file, line, a caret below the words, and what to do.
+
+use annotate_snippets::{
+    AnnotationKind, Level, Renderer, Snippet, normalize_untrusted_str, renderer::DecorStyle,
+};
+
+use crate::place::{Diagnostic, Place, Severity};
+
+/// Draws a diagnostic for a terminal, with colours if `colour`.
+pub fn render(diagnostic: &Diagnostic, colour: bool) -> String {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let message = normalize_untrusted_str(&diagnostic.message);
+    let place = &diagnostic.place;
+    let mut group = level.primary_title(message).id(diagnostic.code).element(
+        Snippet::source(&place.file.text)
+            .path(&place.file.path)
+            .annotation(AnnotationKind::Primary.span(underline(place))),
+    );
+    let hint = diagnostic.hint.as_deref().map(normalize_untrusted_str);
+    if let Some(hint) = hint {
+        group = group.element(Level::HELP.message(hint));
+    }
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    renderer.decor_style(DecorStyle::Ascii).render(&[group])
+}
+
+/// What to underline: the place on its first line, without the white space around it; at least one
+/// character, if there is one.
+fn underline(place: &Place) -> std::ops::Range<usize> {
+    let text = &place.file.text;
+    let start = text.len().min(place.offset as usize);
+    let start = (0..=start).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let length = (0..=line.len().min(place.length as usize)).rev().find(|&at| line.is_char_boundary(at));
+    let shown = line[..length.unwrap_or(0)].trim_end().len();
+    let first = line.chars().next().map_or(0, char::len_utf8);
+    start..start + shown.max(first)
+}
