@@ -36,7 +36,7 @@ pub enum DataError {
 
 /// A loaded file.
 #[derive(Clone, Debug)]
-pub enum DataFile {
+pub(crate) enum DataFile {
     /// Lines.
     Lines(Arc<Vec<Arc<str>>>),
     /// Patterns, any of which may match.
@@ -51,7 +51,7 @@ pub enum DataFile {
 ///
 /// # Errors
 /// What is wrong with it, and on which line.
-pub fn load(path: &Path, kind: DataKind) -> Result<Option<DataFile>, DataError> {
+pub(crate) fn load(path: &Path, kind: DataKind) -> Result<Option<DataFile>, DataError> {
     if kind == DataKind::Opaque {
         return Ok(None);
     }
@@ -110,11 +110,11 @@ fn patterns<'l>(lines: impl Iterator<Item = (usize, &'l str)>) -> Result<Vec<reg
 
 /// A table from texts to tags.
 #[derive(Debug)]
-pub struct Tags {
+pub(crate) struct Tags {
     rows: Arc<Vec<MapRow>>,
     equals: HashMap<Box<str>, Arc<str>>,
     contains: Option<AhoCorasick>,
-    contains_tags: Vec<Arc<str>>,
+    needle_tags: Vec<Arc<str>>,
     regexes: Vec<(regex::Regex, Arc<str>)>,
 }
 
@@ -132,7 +132,7 @@ impl Tags {
             rows: Arc::default(),
             equals: HashMap::new(),
             contains: None,
-            contains_tags: Vec::new(),
+            needle_tags: Vec::new(),
             regexes: Vec::new(),
         };
         let mut rows = Vec::new();
@@ -147,7 +147,7 @@ impl Tags {
                 }
                 "contains" => {
                     needles.push(row.pattern.clone());
-                    tags.contains_tags.push(tag);
+                    tags.needle_tags.push(tag);
                 }
                 "regex" => {
                     let regex = testudo_pattern::compile(&row.pattern).map_err(pattern_error(at))?;
@@ -167,17 +167,17 @@ impl Tags {
     }
 
     /// The rows, in file order.
-    pub fn rows(&self) -> &Arc<Vec<MapRow>> {
+    pub(crate) fn rows(&self) -> &Arc<Vec<MapRow>> {
         &self.rows
     }
 
     /// The tag of a text: equal rows first, then the leftmost contained one, then patterns in order.
-    pub fn lookup(&self, text: &str) -> Option<&Arc<str>> {
+    pub(crate) fn lookup(&self, text: &str) -> Option<&Arc<str>> {
         if let Some(tag) = self.equals.get(text) {
             return Some(tag);
         }
         if let Some(hit) = self.contains.as_ref().and_then(|automaton| automaton.find(text)) {
-            return self.contains_tags.get(hit.pattern().as_usize());
+            return self.needle_tags.get(hit.pattern().as_usize());
         }
         self.regexes.iter().find(|(regex, _)| regex.is_match(text)).map(|(_, tag)| tag)
     }
@@ -185,7 +185,7 @@ impl Tags {
 
 /// A known crawler: what it calls itself, and where it comes from.
 #[derive(Debug)]
-pub struct Bot {
+pub(crate) struct Bot {
     user_agents: Vec<regex::Regex>,
     paths: Vec<regex::Regex>,
     addresses: Vec<IpAddr>,
@@ -260,7 +260,7 @@ impl Bot {
     }
 
     /// Whether this is that crawler.
-    pub fn is(&self, address: &str, user_agent: &str, path: &str, names: Option<&dyn NameCheck>) -> bool {
+    pub(crate) fn is(&self, address: &str, user_agent: &str, path: &str, names: Option<&dyn NameCheck>) -> bool {
         let says = |list: &[regex::Regex], text: &str| list.is_empty() || list.iter().any(|r| r.is_match(text));
         if !says(&self.user_agents, user_agent) || !says(&self.paths, path) {
             return false;

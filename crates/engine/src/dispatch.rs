@@ -6,38 +6,33 @@ use testudo_expr::{Slot, program::Program};
 
 /// A set of small numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BitSet(Vec<u64>);
+pub(crate) struct BitSet(Vec<u64>);
 
 impl BitSet {
     /// An empty set that can hold numbers below `len`.
-    pub fn new(len: usize) -> Self {
+    pub(crate) fn new(len: usize) -> Self {
         BitSet(vec![0; len.div_ceil(64)])
     }
 
     /// Adds a number.
-    pub fn insert(&mut self, at: usize) {
+    pub(crate) fn insert(&mut self, at: usize) {
         self.0[at / 64] |= 1 << (at % 64);
     }
 
-    /// Whether a number is in it.
-    pub fn contains(&self, at: usize) -> bool {
-        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
-    }
-
     /// Becomes a copy of another set, keeping its memory.
-    pub fn copy_from(&mut self, other: &BitSet) {
+    pub(crate) fn copy_from(&mut self, other: &BitSet) {
         self.0.clone_from(&other.0);
     }
 
     /// Adds all of another set.
-    pub fn add(&mut self, other: &BitSet) {
+    pub(crate) fn add(&mut self, other: &BitSet) {
         for (word, more) in self.0.iter_mut().zip(&other.0) {
             *word |= more;
         }
     }
 
     /// The least number in it that is not below `from`.
-    pub fn next(&self, from: usize) -> Option<usize> {
+    pub(crate) fn next(&self, from: usize) -> Option<usize> {
         let mut at = from / 64;
         let mut word = self.0.get(at)? & (u64::MAX << (from % 64));
         loop {
@@ -52,7 +47,7 @@ impl BitSet {
 
 /// Rules indexed by the first test of their filters.
 #[derive(Debug, Default)]
-pub struct Dispatch {
+pub(crate) struct Dispatch {
     always: BitSet,
     groups: Vec<Group>,
 }
@@ -69,7 +64,7 @@ struct Group {
 
 impl Dispatch {
     /// Indexes rules by their filters, in order. A rule without a filter always runs.
-    pub fn new(filters: &[Option<&Program>]) -> Dispatch {
+    pub(crate) fn new(filters: &[Option<&Program>]) -> Dispatch {
         let mut always = BitSet::new(filters.len());
         let mut by_slot: Vec<(Slot, Vec<(usize, &Program)>)> = Vec::new();
         for (at, filter) in filters.iter().enumerate() {
@@ -115,7 +110,7 @@ impl Dispatch {
     }
 
     /// Collects the rules whose first test holds for these texts.
-    pub fn candidates<'t>(&self, text: impl Fn(Slot) -> &'t str, into: &mut BitSet) {
+    pub(crate) fn candidates<'t>(&self, text: impl Fn(Slot) -> &'t str, into: &mut BitSet) {
         into.copy_from(&self.always);
         for group in &self.groups {
             let text = text(group.slot);
@@ -132,8 +127,13 @@ impl Dispatch {
         }
     }
 
+    /// The texts that rules compare a slot with.
+    pub(crate) fn constants(&self, slot: Slot) -> impl Iterator<Item = &str> {
+        self.groups.iter().filter(move |group| group.slot == slot).flat_map(|group| group.exact.keys().map(AsRef::as_ref))
+    }
+
     /// The slots that decide.
-    pub fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
         self.groups.iter().map(|group| group.slot)
     }
 }
@@ -156,6 +156,5 @@ mod tests {
         }
         assert_eq!(seen, [0, 63, 64, 130, 199]);
         assert_eq!(set.next(200), None);
-        assert!(set.contains(130) && !set.contains(131));
     }
 }

@@ -1,6 +1,6 @@
 //! A compiled set of rules.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use testudo_event::{Layout, YearClock};
 use testudo_expr::Slot;
@@ -123,6 +123,20 @@ impl Engine {
     pub fn stages(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &str>)> {
         let all = self.parsers.stages.iter().chain(&self.postoverflows.stages);
         all.map(|stage| (&*stage.name, stage.nodes.iter().map(|node| &*node.name)))
+    }
+
+    /// The types of lines that parsers ask for: texts compared with `evt.Line.Labels.type` and, where
+    /// a log is no syslog, `evt.Parsed.program`. Sorted.
+    pub fn line_types(&self) -> BTreeSet<String> {
+        let slots = [(Space::Labels, "type"), (Space::Parsed, "program")];
+        let slots: Vec<Slot> = slots.iter().filter_map(|(space, key)| self.keys.lookup(*space, key)).collect();
+        self.parsers
+            .stages
+            .iter()
+            .flat_map(|stage| slots.iter().flat_map(|slot| stage.dispatch.constants(*slot)))
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// How many parser documents and scenarios run.

@@ -120,7 +120,7 @@ trait View {
                 EventKind::Overflow => "overflow",
                 EventKind::Appsec => "unknown",
             })),
-            "ParseIPSources" => Ok(Value::strings(self.ip_sources(keys).iter().map(|ip| ip.to_string()))),
+            "ParseIPSources" => Ok(Value::strings(self.ip_sources(keys).iter().map(ToString::to_string))),
             _ => Err(unknown(name)),
         }
     }

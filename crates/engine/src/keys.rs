@@ -29,9 +29,9 @@ impl Space {
 
 macro_rules! fixed_slots {
     ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
-        $($(#[$doc])* pub const $name: Slot = Slot($number);)*
+        $($(#[$doc])* pub(crate) const $name: Slot = Slot($number);)*
         /// How many slots every event has.
-        pub const FIXED: u32 = [$($number),*].len() as u32;
+        pub(crate) const FIXED: u32 = [$($number),*].len() as u32;
     };
 }
 
@@ -71,7 +71,7 @@ pub struct Keys {
 
 impl Keys {
     /// The slot of a key, made if it is new.
-    pub fn intern(&mut self, space: Space, key: &str) -> Slot {
+    pub(crate) fn intern(&mut self, space: Space, key: &str) -> Slot {
         if let Some(slot) = self.lookup(space, key) {
             return slot;
         }
@@ -83,30 +83,30 @@ impl Keys {
     }
 
     /// The slot of a key, marked as read by a rule.
-    pub fn intern_read(&mut self, space: Space, key: &str) -> Slot {
+    pub(crate) fn intern_read(&mut self, space: Space, key: &str) -> Slot {
         let slot = self.intern(space, key);
         self.read[(slot.0 - FIXED) as usize] = true;
         slot
     }
 
     /// Marks a whole space as read: nothing in it may be left out.
-    pub fn read_whole(&mut self, space: Space) {
+    pub(crate) fn read_whole(&mut self, space: Space) {
         self.read_all[space as usize] = true;
     }
 
     /// Whether some rule may read this key.
-    pub fn is_read(&self, space: Space, key: &str) -> bool {
+    pub(crate) fn is_read(&self, space: Space, key: &str) -> bool {
         self.read_all[space as usize]
             || self.lookup(space, key).is_some_and(|slot| self.read[(slot.0 - FIXED) as usize])
     }
 
     /// Marks `evt.Stage` as read.
-    pub fn read_stage(&mut self) {
+    pub(crate) fn read_stage(&mut self) {
         self.stage_read = true;
     }
 
     /// Whether some rule reads `evt.Stage`.
-    pub fn stage_is_read(&self) -> bool {
+    pub(crate) fn stage_is_read(&self) -> bool {
         self.stage_read
     }
 
@@ -133,7 +133,7 @@ impl Keys {
     }
 
     /// Fixes the order of keys once all rules are known.
-    pub fn seal(&mut self) {
+    pub(crate) fn seal(&mut self) {
         let mut order: Vec<u32> = (0..self.names.len() as u32).collect();
         order.sort_by(|&a, &b| self.names[a as usize].cmp(&self.names[b as usize]));
         self.rank = vec![0; self.names.len()];

@@ -13,16 +13,16 @@ use crate::{
 };
 
 /// Collects what expressions read.
-pub struct Reads<'k> {
+pub(crate) struct Reads<'k> {
     keys: &'k mut Keys,
     event: u16,
     /// Parts read by the expressions given so far.
-    pub kept: Kept,
+    pub(crate) kept: Kept,
 }
 
 impl<'k> Reads<'k> {
     /// Nothing read yet.
-    pub fn new(keys: &'k mut Keys) -> Self {
+    pub(crate) fn new(keys: &'k mut Keys) -> Self {
         let event = match schema::EVENT.record("Event") {
             Some(Type::Record { index, .. }) => index,
             _ => u16::MAX,
@@ -31,7 +31,7 @@ impl<'k> Reads<'k> {
     }
 
     /// Adds what an expression reads.
-    pub fn add(&mut self, node: &Node) {
+    pub(crate) fn add(&mut self, node: &Node) {
         match &node.kind {
             Kind::Index { of, key, .. } => {
                 if let Some(space) = self.space(of) {
@@ -162,7 +162,7 @@ fn space_of(name: &str) -> Option<Space> {
 }
 
 /// The slot of a text field of the event.
-pub fn fixed(name: &str) -> Option<Slot> {
+pub(crate) fn fixed(name: &str) -> Option<Slot> {
     match name {
         "StrTime" => Some(keys::STR_TIME),
         "StrTimeFormat" => Some(keys::STR_TIME_FORMAT),
@@ -174,7 +174,7 @@ pub fn fixed(name: &str) -> Option<Slot> {
 }
 
 /// Gives slots to text cells of `evt`, which every rule schema has as its first variable.
-pub struct EventResolver<'k>(pub &'k mut Keys);
+pub(crate) struct EventResolver<'k>(pub &'k mut Keys);
 
 impl testudo_expr::program::Resolver for EventResolver<'_> {
     fn slot(&mut self, variable: u16, path: &[&str]) -> Option<Slot> {

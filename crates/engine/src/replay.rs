@@ -126,6 +126,8 @@ enum Parsed {
     Through(Option<Timestamp>, Option<Frozen>),
     /// It depends on the lines before it.
     NeedsOrder,
+    /// Nothing at all: not even counted.
+    Empty,
 }
 
 impl<'e> Replay<'e> {
@@ -171,7 +173,6 @@ impl<'e> Replay<'e> {
         observer: &mut O,
         sink: &mut S,
     ) {
-        self.worker.counters.lines += 1;
         let line = Line { source, number, text, time: None };
         let parsed = self.parse_here(source, text, observer);
         self.merge(line, parsed, observer, sink);
@@ -194,7 +195,7 @@ impl<'e> Replay<'e> {
     ) {
         let (time, frozen) = match parsed {
             Parsed::Ended(outcome) => return sink.line(line, outcome),
-            Parsed::NeedsOrder => return sink.line(line, LineOutcome::Dropped),
+            Parsed::NeedsOrder | Parsed::Empty => return,
             Parsed::Through(time, frozen) => (time, frozen),
         };
         line.time = time;
@@ -359,7 +360,6 @@ impl<'e> Replay<'e> {
         for ((number, text), parsed) in batch.lines().zip(parsed) {
             let parsed = match parsed {
                 Parsed::NeedsOrder => {
-                    self.worker.counters.lines += 1;
                     self.worker.counters.ordered += 1;
                     self.parse_here(batch.source, text, &mut NoObserver)
                 }
@@ -405,7 +405,6 @@ impl Task<'_> {
                 .lines()
                 .map(|(_, text)| {
                     let before = worker.counters;
-                    worker.counters.lines += 1;
                     let parsed = self.parse(&mut worker, &mut selector, batch.source, text, &mut NoObserver);
                     if matches!(parsed, Parsed::NeedsOrder) {
                         // It is parsed, and counted, again.
@@ -429,7 +428,11 @@ impl Task<'_> {
         text: &str,
         observer: &mut O,
     ) -> Parsed {
+        if text.is_empty() {
+            return Parsed::Empty;
+        }
         let engine = self.engine;
+        worker.counters.lines += 1;
         self.fill(worker, source, text);
         let outcome = engine.parser(false, self.ordered).run(worker, observer);
         let Worker { record, counters, .. } = worker;

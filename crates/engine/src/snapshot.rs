@@ -13,13 +13,13 @@ use crate::{
 
 /// Which parts of an event are read after it was frozen.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// By slot.
-    pub slots: Vec<bool>,
+    pub(crate) slots: Vec<bool>,
     /// Whole text maps, by [`Space`].
-    pub spaces: [bool; 4],
+    pub(crate) spaces: [bool; 4],
     /// `evt.Unmarshaled`.
-    pub unmarshaled: bool,
+    pub(crate) unmarshaled: bool,
 }
 
 impl Kept {
@@ -35,32 +35,32 @@ impl Kept {
 
 /// A frozen event.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     text: Box<str>,
     /// Ordered by slot.
     fields: Box<[(Slot, Span)]>,
     side: BTreeMap<(Space, Box<str>), Box<str>>,
     /// `evt.Unmarshaled`, if some later expression reads it.
-    pub unmarshaled: Option<Box<Map>>,
+    pub(crate) unmarshaled: Option<Box<Map>>,
     /// `evt.Type`.
-    pub kind: EventKind,
+    pub(crate) kind: EventKind,
     /// `evt.ExpectMode`.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// `evt.Time`.
-    pub time: Timestamp,
+    pub(crate) time: Timestamp,
     /// When it arrived.
-    pub arrival: Timestamp,
+    pub(crate) arrival: Timestamp,
     /// The instant in `evt.MarshaledTime`.
-    pub marshaled: Option<Timestamp>,
+    pub(crate) marshaled: Option<Timestamp>,
     /// `evt.Overflow`.
-    pub overflow: Option<Arc<Overflow>>,
+    pub(crate) overflow: Option<Arc<Overflow>>,
     /// The address in `Meta.source_ip`.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Snapshot {
     /// Freezes a record.
-    pub fn take(record: &mut Record, keys: &Keys, kept: &Kept, source_ip: Slot) -> Snapshot {
+    pub(crate) fn take(record: &mut Record, keys: &Keys, kept: &Kept, source_ip: Slot) -> Snapshot {
         let mut fields: Vec<(Slot, Span)> = record
             .touched()
             .iter()
@@ -102,18 +102,18 @@ impl Snapshot {
     }
 
     /// The text in a slot; `None` where it is absent.
-    pub fn get(&self, slot: Slot) -> Option<&str> {
+    pub(crate) fn get(&self, slot: Slot) -> Option<&str> {
         let span = self.span(slot)?;
         self.text.get(span.start as usize..(span.start + span.len) as usize)
     }
 
     /// The text in a slot; `""` where it is absent.
-    pub fn text(&self, slot: Slot) -> &str {
+    pub(crate) fn text(&self, slot: Slot) -> &str {
         self.get(slot).unwrap_or("")
     }
 
     /// The text under any key.
-    pub fn key(&self, keys: &Keys, space: Space, key: &str) -> Option<&str> {
+    pub(crate) fn key(&self, keys: &Keys, space: Space, key: &str) -> Option<&str> {
         match keys.lookup(space, key) {
             Some(slot) => self.get(slot),
             None => self.side.get(&(space, Box::from(key))).map(AsRef::as_ref),
@@ -121,7 +121,7 @@ impl Snapshot {
     }
 
     /// All kept entries of a text map, ordered bytewise by key.
-    pub fn entries<'s>(&'s self, keys: &'s Keys, space: Space) -> Vec<(&'s str, &'s str)> {
+    pub(crate) fn entries<'s>(&'s self, keys: &'s Keys, space: Space) -> Vec<(&'s str, &'s str)> {
         let mut entries: Vec<(u32, &str, &str)> = self
             .fields
             .iter()
@@ -141,7 +141,7 @@ impl Snapshot {
     }
 
     /// Bytes it holds, for budgets.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         size_of::<Snapshot>() + self.text.len() + self.fields.len() * size_of::<(Slot, Span)>()
     }
 }

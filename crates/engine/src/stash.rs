@@ -17,7 +17,7 @@ const DEFAULT_SIZE: usize = 100;
 
 /// All caches.
 #[derive(Debug, Default)]
-pub struct Stashes(HashMap<Arc<str>, Cache>);
+pub(crate) struct Stashes(HashMap<Arc<str>, Cache>);
 
 #[derive(Debug)]
 struct Cache {
@@ -38,7 +38,7 @@ struct Entry {
 
 impl Stashes {
     /// Declares a cache. The first declaration of a name counts.
-    pub fn declare(&mut self, name: &Arc<str>, size: usize, strategy: Strategy) {
+    pub(crate) fn declare(&mut self, name: &Arc<str>, size: usize, strategy: Strategy) {
         self.0.entry(name.clone()).or_insert_with(|| Cache {
             size: if size == 0 { DEFAULT_SIZE } else { size },
             strategy,
@@ -49,7 +49,7 @@ impl Stashes {
     }
 
     /// Stores an entry that lives `ttl` nanoseconds from `now`; unknown caches ignore it.
-    pub fn set(&mut self, name: &str, key: &str, value: &str, ttl: i64, now: Timestamp) {
+    pub(crate) fn set(&mut self, name: &str, key: &str, value: &str, ttl: i64, now: Timestamp) {
         let Some(cache) = self.0.get_mut(name) else { return };
         cache.tick += 1;
         if let Some(old) = cache.entries.remove(key) {
@@ -66,7 +66,7 @@ impl Stashes {
     }
 
     /// The entry, if it is there and has not expired.
-    pub fn get(&mut self, name: &str, key: &str, now: Timestamp) -> Option<Arc<str>> {
+    pub(crate) fn get(&mut self, name: &str, key: &str, now: Timestamp) -> Option<Arc<str>> {
         let cache = self.0.get_mut(name)?;
         cache.tick += 1;
         let tick = cache.tick;

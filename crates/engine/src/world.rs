@@ -151,7 +151,7 @@ impl World {
             code.clone_into(&mut city.iso_code);
             city.in_eu = in_eu.unwrap_or(false);
         }
-        city.city = record.city.names.english.unwrap_or("").to_owned();
+        record.city.names.english.unwrap_or("").clone_into(&mut city.city);
         city.latitude = record.location.latitude.unwrap_or(0.0);
         city.longitude = record.location.longitude.unwrap_or(0.0);
         Some(city)

@@ -9,7 +9,7 @@ use std::{borrow::Cow, sync::Arc};
 use crate::{
     core::{Kind, Local, Node},
     error::EvalError,
-    functions::Function,
+    functions::{Function, arguments::wrong},
     host::Host,
     schema::Schema,
     value::{Map, Value},
@@ -18,12 +18,10 @@ use crate::{
 mod access;
 mod loops;
 mod methods;
-mod nothing;
 pub(crate) mod operators;
 
 pub(crate) use access::{lookup, position, whole};
 pub(crate) use loops::descending;
-pub(crate) use nothing::Nothing;
 
 /// Cells (elements of lists, entries of maps) that one evaluation may create.
 pub(crate) const CELLS_MAX: usize = 1_000_000;
@@ -36,20 +34,7 @@ const TEXT_BYTES_PER_CELL: usize = 64;
 /// # Errors
 /// The first failure in the order of evaluation; effects of what ran before it stay.
 pub fn eval(node: &Node, host: &mut dyn Host) -> Result<Value, EvalError> {
-    run(node, host, Vec::new())
-}
-
-/// The value of a predicate that names nothing but its innermost element.
-///
-/// # Errors
-/// The first failure in the order of evaluation; also whatever would need a host.
-pub fn eval_with_element(node: &Node, element: &Value) -> Result<Value, EvalError> {
-    let scope = Scope { element: element.clone(), index: 0, accumulator: Value::Nil };
-    run(node, &mut Nothing, vec![scope])
-}
-
-fn run(node: &Node, host: &mut dyn Host, scopes: Vec<Scope>) -> Result<Value, EvalError> {
-    let mut run = Run { host, locals: Vec::new(), scopes, cells: 0 };
+    let mut run = Run { host, locals: Vec::new(), scopes: Vec::new(), cells: 0 };
     match run.value(node) {
         Ok(value) => Ok(value),
         Err(Stop::Skipped) => Ok(Value::Nil),
@@ -151,12 +136,12 @@ impl Run<'_> {
                 Value::Nil => Value::Bool(false),
                 Value::Str(text) => Value::Bool(regex.is_match(text)),
                 Value::Bytes(bytes) => Value::Bool(regex.is_match(&String::from_utf8_lossy(bytes))),
-                other => return Err(EvalError::Kind { what: "matches", got: other.kind() }.into()),
+                other => return Err(wrong("matches", other).into()),
             },
             Kind::InStrings(operand, texts) => match &*self.operand(operand)? {
                 Value::Nil => Value::Bool(texts.iter().any(|t| t.is_empty())),
                 Value::Str(text) => Value::Bool(texts.contains(text)),
-                other => return Err(EvalError::Kind { what: "in", got: other.kind() }.into()),
+                other => return Err(wrong("in", other).into()),
             },
             Kind::And(operands) => {
                 for operand in operands {
@@ -236,7 +221,7 @@ impl Run<'_> {
     fn boolean(&mut self, node: &Node, what: &'static str) -> Result<bool, Stop> {
         match &*self.operand(node)? {
             Value::Bool(b) => Ok(*b),
-            other => Err(EvalError::Kind { what, got: other.kind() }.into()),
+            other => Err(wrong(what, other).into()),
         }
     }
 
@@ -277,7 +262,7 @@ impl Run<'_> {
         for (key, value) in pairs {
             let key = match &*self.operand(key)? {
                 Value::Str(key) => key.clone(),
-                other => return Err(EvalError::Kind { what: "key of a map", got: other.kind() }.into()),
+                other => return Err(wrong("key of a map", other).into()),
             };
             let value = self.value(value)?;
             self.keep(&value)?;

@@ -44,19 +44,8 @@ impl Token {
 }
 
 /// Words that are operators. They are names all the same after a dot.
-pub(crate) const KEYWORDS: [&str; 11] = [
-    "not",
-    "in",
-    "or",
-    "and",
-    "matches",
-    "contains",
-    "startsWith",
-    "endsWith",
-    "let",
-    "if",
-    "else",
-];
+pub(crate) const KEYWORDS: [&str; 11] =
+    ["not", "in", "or", "and", "matches", "contains", "startsWith", "endsWith", "let", "if", "else"];
 
 /// Operators and brackets, longer before shorter.
 const PUNCTUATION: [&str; 33] = [
@@ -135,8 +124,8 @@ impl Lexer<'_> {
             let rest = &self.text[self.at..];
             if rest.starts_with("//") {
                 self.at += rest.find('\n').unwrap_or(rest.len());
-            } else if rest.starts_with("/*") {
-                let Some(end) = rest[2..].find("*/") else {
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                let Some(end) = comment.find("*/") else {
                     let start = self.at;
                     self.at += 2;
                     return Err(self.error(start, "this comment does not end").hint("close it with */"));
@@ -254,7 +243,7 @@ impl Lexer<'_> {
                 Some('`') if self.accept("`") => text.push('`'),
                 Some('`') => return Ok(TokenKind::Str(text.into())),
                 Some(c) => text.push(c),
-                None => return Err(self.unclosed(start, '`')),
+                None => return Err(Self::unclosed(start, '`')),
             }
         }
     }
@@ -269,7 +258,7 @@ impl Lexer<'_> {
         let quote = if self.text[self.at..].starts_with('"') { '"' } else { '\'' };
         let mut bytes = Vec::new();
         let mut wide = false;
-        let start = self.at;
+        let start = self.at - 1;
         self.quoted(quote, |c, escape| match escape {
             Escape::Byte => bytes.push(c as u32 as u8),
             Escape::Unicode => wide = true,
@@ -291,11 +280,11 @@ impl Lexer<'_> {
             match self.next() {
                 Some(c) if c == quote => return Ok(()),
                 Some('\\') => {
-                    let Some(c) = self.next() else { return Err(self.unclosed(start, quote)) };
+                    let Some(c) = self.next() else { return Err(Self::unclosed(start, quote)) };
                     let (c, escape) = self.escape(c, quote)?;
                     push(c, escape);
                 }
-                None | Some('\n') => return Err(self.unclosed(start, quote)),
+                None | Some('\n') => return Err(Self::unclosed(start, quote)),
                 // A bare carriage return counts as the end of a line, as in the reference.
                 Some('\r') => push('\n', Escape::None),
                 Some(c) => push(c, Escape::None),
@@ -303,7 +292,7 @@ impl Lexer<'_> {
         }
     }
 
-    fn unclosed(&self, start: usize, quote: char) -> SyntaxError {
+    fn unclosed(start: usize, quote: char) -> SyntaxError {
         SyntaxError::new("this text does not end", Span::new(start..start + 1)).hint(if quote == '`' {
             "close it with `; a backtick inside is written twice".to_owned()
         } else {
@@ -345,7 +334,9 @@ impl Lexer<'_> {
             _ => {
                 let error = self.error(start, format!("`\\{c}` is no escape"));
                 return Err(if c == '\'' || c == '"' {
-                    error.hint(format!("inside {quote}…{quote}, {c} stands for itself: write it without a backslash"))
+                    error.hint(format!(
+                        "inside {quote}…{quote}, {c} stands for itself: write it without a backslash"
+                    ))
                 } else if c.is_control() {
                     error
                 } else {

@@ -160,7 +160,10 @@ impl Parser<'_> {
         match &token.kind {
             TokenKind::Bad(error) => return (**error).clone(),
             TokenKind::End => {
-                return SyntaxError::new(format!("the expression ends where {wanted} should stand"), token.span);
+                return SyntaxError::new(
+                    format!("the expression ends where {wanted} should stand"),
+                    token.span,
+                );
             }
             _ => {}
         }
@@ -353,8 +356,9 @@ impl Parser<'_> {
             if after_coalesce && !matches!(operator, Infix::Pipe | Infix::Binary(Binary::Coalesce)) {
                 let found = self.source(self.current().span);
                 let message = format!("`??` and `{found}` stand side by side");
-                return Err(SyntaxError::new(message, self.current().span)
-                    .hint("put the `a ?? b` in parentheses"));
+                return Err(
+                    SyntaxError::new(message, self.current().span).hint("put the `a ?? b` in parentheses")
+                );
             }
             after_coalesce = matches!(operator, Infix::Binary(Binary::Coalesce));
             self.at += 1 + usize::from(negated);

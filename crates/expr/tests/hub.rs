@@ -2,6 +2,7 @@
 //!
 //! The hub is not part of this repository: `TESTUDO_SHARED` says where it is, without it the tests
 //! are skipped.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::{
     fs,
@@ -71,7 +72,9 @@ fn collect(value: &Value, found: &mut Vec<(String, String)>) {
                     }
                     // Whitelists and alert contexts hold lists of expressions.
                     Value::Array(items) if key == "expression" => {
-                        found.extend(items.iter().filter_map(Value::as_str).map(|t| (key.clone(), t.to_owned())));
+                        found.extend(
+                            items.iter().filter_map(Value::as_str).map(|t| (key.clone(), t.to_owned())),
+                        );
                     }
                     Value::Object(context) if key == "context" => {
                         for text in context.values().filter_map(Value::as_array).flatten() {

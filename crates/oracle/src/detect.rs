@@ -373,7 +373,13 @@ fn step(bucket: &mut Bucket, scenarios: &[Scenario], event: &Event, world: &Worl
 }
 
 /// The answer of a condition; `None` where it fails or is no boolean.
-fn holds(condition: &Expression, bucket: &Bucket, plan: &Scenario, event: &Event, world: &World) -> Option<bool> {
+fn holds(
+    condition: &Expression,
+    bucket: &Bucket,
+    plan: &Scenario,
+    event: &Event,
+    world: &World,
+) -> Option<bool> {
     let view = bucket.view(plan);
     let mut event = event.clone();
     let mut scene = Scene { event: Some(&mut event), bucket: Some(&view), signal: None, world };

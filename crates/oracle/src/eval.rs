@@ -34,7 +34,8 @@ pub(crate) fn evaluate(expr: &Expr, scene: &mut Scene<'_>) -> Result<Value, Eval
 
 /// Evaluates an expression where it matters what its collections are made of.
 pub(crate) fn outcome(expr: &Expr, scene: &mut Scene<'_>) -> Result<Outcome, EvalError> {
-    let mut eval = Eval { scene, locals: Vec::new(), elements: Vec::new(), typed: Vec::new(), budget: BUDGET };
+    let mut eval =
+        Eval { scene, locals: Vec::new(), elements: Vec::new(), typed: Vec::new(), budget: BUDGET };
     match eval.value(expr) {
         Ok(value) => Ok(Outcome { typed: eval.is_typed(&value), value }),
         Err(Halt::Landed) => Ok(Outcome { value: Value::Nil, typed: false }),
@@ -319,9 +320,7 @@ impl Eval<'_, '_> {
             // As the zero of the key's type.
             (Value::Object(_) | Value::Map(_), Value::Nil) => self.member(of, ""),
             (Value::List(items), _) => Ok(items[position(key, items.len())?].clone()),
-            (Value::Str(text), _) => {
-                Ok(Value::Int(i64::from(text.as_bytes()[position(key, text.len())?])))
-            }
+            (Value::Str(text), _) => Ok(Value::Int(i64::from(text.as_bytes()[position(key, text.len())?]))),
             (Value::Bytes(bytes), _) => Ok(Value::Int(i64::from(bytes[position(key, bytes.len())?]))),
             (other, _) => fail("an index", other),
         }
@@ -352,7 +351,13 @@ impl Eval<'_, '_> {
 
     // ---- calls
 
-    fn method(&mut self, receiver: &Value, name: &str, arguments: &[Value], named: Option<times::Named>) -> Step {
+    fn method(
+        &mut self,
+        receiver: &Value,
+        name: &str,
+        arguments: &[Value],
+        named: Option<times::Named>,
+    ) -> Step {
         let value = match receiver {
             Value::Nil => return Err(EvalError::NilAccess.into()),
             Value::Object(handle) => self.scene.method(*handle, name, arguments)?,
@@ -406,10 +411,7 @@ fn as_declared(function: &Function, at: usize, written: &Expr, value: Value) -> 
 fn position(index: &Value, length: usize) -> Result<usize, Halt> {
     let index = whole(index, "an index")?;
     let from_start = if index < 0 { index.saturating_add(length as i64) } else { index };
-    usize::try_from(from_start)
-        .ok()
-        .filter(|&at| at < length)
-        .ok_or(Halt::Failed(EvalError::OutOfRange))
+    usize::try_from(from_start).ok().filter(|&at| at < length).ok_or(Halt::Failed(EvalError::OutOfRange))
 }
 
 /// A bound of a slice, clamped.

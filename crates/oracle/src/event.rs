@@ -10,7 +10,7 @@ pub type Texts = BTreeMap<String, String>;
 
 /// What an event stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EventKind {
+pub(crate) enum EventKind {
     /// A line of a log.
     #[default]
     Log,
@@ -20,68 +20,68 @@ pub enum EventKind {
 
 /// The line that an event came from.
 #[derive(Clone, Debug, Default)]
-pub struct EventLine {
+pub(crate) struct EventLine {
     /// The text.
-    pub raw: String,
+    pub(crate) raw: String,
     /// Path of its file, or what its kind of source calls itself.
-    pub src: String,
+    pub(crate) src: String,
     /// When it was read.
-    pub time: Timestamp,
+    pub(crate) time: Timestamp,
     /// Labels of its source: a copy of this line's own.
-    pub labels: Texts,
+    pub(crate) labels: Texts,
     /// The kind of source, e.g. `file`.
-    pub module: String,
+    pub(crate) module: String,
 }
 
 /// An event. Every field is what rules know by the same name.
 #[derive(Clone, Debug, Default)]
-pub struct Event {
+pub(crate) struct Event {
     /// Line or overflow.
-    pub kind: EventKind,
+    pub(crate) kind: EventKind,
     /// Whether buckets take the event's own time.
-    pub replay: bool,
+    pub(crate) replay: bool,
     /// Set by the first whitelist that matches.
-    pub whitelisted: bool,
+    pub(crate) whitelisted: bool,
     /// Why.
-    pub whitelist_reason: String,
+    pub(crate) whitelist_reason: String,
     /// The stage that it is in.
-    pub stage: String,
+    pub(crate) stage: String,
     /// The line.
-    pub line: EventLine,
+    pub(crate) line: EventLine,
     /// What groks and `parsed` statics gave.
-    pub parsed: Texts,
+    pub(crate) parsed: Texts,
     /// What enrichers gave.
-    pub enriched: Texts,
+    pub(crate) enriched: Texts,
     /// What alerts will carry.
-    pub meta: Texts,
+    pub(crate) meta: Texts,
     /// What JSON, XML and key-value helpers gave.
-    pub unmarshaled: BTreeMap<Arc<str>, Value>,
+    pub(crate) unmarshaled: BTreeMap<Arc<str>, Value>,
     /// The overflow; empty for a line.
-    pub overflow: Overflow,
+    pub(crate) overflow: Overflow,
     /// `Overflow.BucketId`, which nothing but a static sets.
-    pub bucket_id: String,
+    pub(crate) bucket_id: String,
     /// The time of the event; unset until parsing begins.
-    pub time: Option<Timestamp>,
+    pub(crate) time: Option<Timestamp>,
     /// The date as the line has it.
-    pub str_time: String,
+    pub(crate) str_time: String,
     /// The Go layout of that date, if the rules know it.
-    pub str_time_format: String,
+    pub(crate) str_time_format: String,
     /// The date in RFC 3339: the time that buckets use in replay.
-    pub marshaled_time: String,
+    pub(crate) marshaled_time: String,
     /// Whether parsing succeeded.
-    pub process: bool,
+    pub(crate) process: bool,
     /// The last date that `ParseDate` could read in this event.
-    pub dated: Option<Timestamp>,
+    pub(crate) dated: Option<Timestamp>,
 }
 
 impl Event {
     /// Whether `Overflow.Alert` is there.
-    pub fn has_alert(&self) -> bool {
+    pub(crate) fn has_alert(&self) -> bool {
         self.kind == EventKind::Overflow
     }
 
     /// `evt.GetMeta(key)`.
-    pub fn get_meta(&self, key: &str) -> &str {
+    pub(crate) fn get_meta(&self, key: &str) -> &str {
         match self.kind {
             EventKind::Log => self.meta.get(key).map_or("", String::as_str),
             EventKind::Overflow => self.overflow.event_meta(key),
@@ -89,7 +89,7 @@ impl Event {
     }
 
     /// `evt.ParseIPSources()`, the addresses as they print.
-    pub fn ip_sources(&self) -> Vec<std::net::IpAddr> {
+    pub(crate) fn ip_sources(&self) -> Vec<std::net::IpAddr> {
         match self.kind {
             EventKind::Log => {
                 self.meta.get("source_ip").and_then(|text| net::parse_addr(text)).into_iter().collect()
@@ -101,12 +101,12 @@ impl Event {
     }
 
     /// The instant in `MarshaledTime`, if there is a readable one.
-    pub fn date(&self) -> Option<Timestamp> {
+    pub(crate) fn date(&self) -> Option<Timestamp> {
         Timestamp::parse_rfc3339(&self.marshaled_time)
     }
 
     /// Everything that two interpreters can be compared by.
-    pub fn dump(&self) -> EventDump {
+    pub(crate) fn dump(&self) -> EventDump {
         EventDump {
             stage: self.stage.clone(),
             process: self.process,
@@ -169,8 +169,6 @@ fn json(value: &Value) -> serde_json::Value {
         Value::Str(s) => (**s).into(),
         Value::List(items) => items.iter().map(json).collect(),
         Value::Map(map) => map.iter().map(|(k, v)| (k.to_string(), json(v))).collect(),
-        Value::Bytes(_) | Value::Time(_) | Value::Duration(_) | Value::Object(_) => {
-            value.to_string().into()
-        }
+        Value::Bytes(_) | Value::Time(_) | Value::Duration(_) | Value::Object(_) => value.to_string().into(),
     }
 }

@@ -17,6 +17,10 @@ mod parse;
 mod scene;
 mod stash;
 mod statics;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::collections::BTreeMap;
@@ -173,7 +177,13 @@ impl Plain {
 
     /// Runs overflows through the postoverflows, tells them, and pours them again if they are to be: each
     /// with all that follows from it before the next.
-    fn tell(&mut self, overflows: Vec<Event>, depth: usize, told: &mut Vec<Overflow>, names: &mut Vec<String>) {
+    fn tell(
+        &mut self,
+        overflows: Vec<Event>,
+        depth: usize,
+        told: &mut Vec<Overflow>,
+        names: &mut Vec<String>,
+    ) {
         for mut event in overflows {
             let enricher = Enricher { world: &self.world, years: self.years };
             // Whatever becomes of the parse, the overflow is told.

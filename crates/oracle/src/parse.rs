@@ -7,7 +7,9 @@ use regex::{Regex, RegexBuilder};
 use testudo_event::{Prefix, net, text};
 use testudo_expr::{EvalError, Value};
 use testudo_pattern::{Capture, Library};
-use testudo_rules::plan::{Expression, Grok, GrokPattern, GrokSource, OnSuccess, Parser, ParserNode, Whitelist};
+use testudo_rules::plan::{
+    Expression, Grok, GrokPattern, GrokSource, OnSuccess, Parser, ParserNode, Whitelist,
+};
 
 use crate::{
     eval,
@@ -149,9 +151,8 @@ impl Stages {
             return Ok(false);
         }
         // 7. statics
-        let lists = |list: &Whitelist| {
-            !(list.ips.is_empty() && list.cidrs.is_empty() && list.expressions.is_empty())
-        };
+        let lists =
+            |list: &Whitelist| !(list.ips.is_empty() && list.cidrs.is_empty() && list.expressions.is_empty());
         if whitelisted || !node.plan.whitelist.as_ref().is_some_and(lists) {
             statics::apply(&node.plan.statics, event, enricher)?;
         }

@@ -4,13 +4,7 @@ use testudo_event::{Layout, Timestamp, YearClock, net, parse_date, text};
 use testudo_expr::{Services, Value, functions};
 use testudo_rules::plan::{Static, StaticValue, Target, TextField};
 
-use crate::{
-    eval,
-    event::Event,
-    parse::Dropped,
-    scene::Scene,
-    world::World,
-};
+use crate::{eval, event::Event, parse::Dropped, scene::Scene, world::World};
 
 /// What enrichers work with.
 pub(crate) struct Enricher<'w> {
@@ -107,7 +101,12 @@ fn text_field(event: &mut Event, field: TextField) -> Option<&mut String> {
 }
 
 /// Runs an enricher and gives what it has to add to `Enriched`.
-fn enrich(method: &str, input: &str, event: &mut Event, enricher: &Enricher<'_>) -> Vec<(&'static str, String)> {
+fn enrich(
+    method: &str,
+    input: &str,
+    event: &mut Event,
+    enricher: &Enricher<'_>,
+) -> Vec<(&'static str, String)> {
     let world = enricher.world;
     match method {
         "ParseDate" => vec![("MarshaledTime", date(input, event, enricher).to_rfc3339_nano())],

@@ -110,7 +110,8 @@ impl World {
     /// `text matches pattern`.
     pub(crate) fn matches(&self, text: &str, pattern: &str) -> Result<bool, EvalError> {
         let mut patterns = lock(&self.patterns);
-        let regex = patterns.entry(pattern.to_owned()).or_insert_with(|| testudo_pattern::compile(pattern).ok());
+        let regex =
+            patterns.entry(pattern.to_owned()).or_insert_with(|| testudo_pattern::compile(pattern).ok());
         match regex {
             Some(regex) => Ok(regex.is_match(text)),
             None => Err(EvalError::Input("not a pattern")),

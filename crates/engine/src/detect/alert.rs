@@ -7,7 +7,10 @@ use testudo_event::{Alert, AlertEvent, Overflow, Prefix, Source, Timestamp, aler
 use testudo_expr::{Value, functions, program::Program};
 use testudo_rules::plan::Scope;
 
-use super::{Scenario, bucket::Bucket, bucket::Queued};
+use super::{
+    Scenario,
+    bucket::{Bucket, Queued, Scoped},
+};
 use crate::{
     host::{BucketHost, CONTEXT_VARIABLES},
     keys::{self, Keys, Space},
@@ -99,9 +102,9 @@ impl Alerts<'_> {
     ) -> Option<()> {
         let scope = scenario.plan.scope.name();
         let said = match &queued.scope {
-            None => None,
-            Some(Some(text)) => Some(text.to_string()),
-            Some(None) => return None,
+            Scoped::None => None,
+            Scoped::Text(text) => Some(text.to_string()),
+            Scoped::Failed => return None,
         };
         if queued.event.kind == EventKind::Overflow {
             let Some(overflow) = &queued.event.overflow else { return Some(()) };

@@ -14,12 +14,22 @@ use crate::{record::Mode, snapshot::Snapshot};
 /// Sources that one bucket counts apart; further ones are not counted.
 const MAX_CONTRIBUTORS: usize = 1_024;
 
+/// What a scenario's scope expression gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scoped {
+    /// The scenario has none.
+    None,
+    /// It failed.
+    Failed,
+    /// Its text.
+    Text(Box<str>),
+}
+
 /// An event in a bucket, with what the scenario's scope expression said of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
     pub(crate) event: Arc<Snapshot>,
-    /// `None`: no such expression. `Some(None)`: it failed.
-    pub(crate) scope: Option<Option<Box<str>>>,
+    pub(crate) scope: Scoped,
 }
 
 impl Queued {
@@ -42,7 +52,7 @@ pub(crate) struct Bucket {
     pub(crate) overflowed: Option<Timestamp>,
     pub(crate) count: u64,
     pub(crate) queue: VecDeque<Queued>,
-    seen: Option<Box<HashSet<Box<str>>>>,
+    seen: HashSet<Box<str>>,
     /// Bayesian conditions that were true once, by position.
     pub(crate) guillotined: u64,
     contributors: Contributors,
@@ -61,7 +71,7 @@ impl Bucket {
             overflowed: None,
             count: 0,
             queue: VecDeque::new(),
-            seen: None,
+            seen: HashSet::new(),
             guillotined: 0,
             contributors: Contributors::default(),
             bytes: size_of::<Bucket>(),
@@ -75,11 +85,10 @@ impl Bucket {
 
     /// Remembers a value of `distinct`; false if it was there.
     pub(crate) fn is_new(&mut self, value: &str) -> bool {
-        let seen = self.seen.get_or_insert_default();
-        if seen.contains(value) {
+        if self.seen.contains(value) {
             return false;
         }
-        seen.insert(value.into());
+        self.seen.insert(value.into());
         self.bytes += value.len() + size_of::<Box<str>>() * 2;
         true
     }
@@ -134,7 +143,7 @@ impl Bucket {
 #[derive(Debug, Default)]
 struct Contributors {
     first: Option<(IpAddr, u64, Timestamp)>,
-    others: Option<Box<BTreeMap<IpAddr, (u64, Timestamp)>>>,
+    others: BTreeMap<IpAddr, (u64, Timestamp)>,
 }
 
 impl Contributors {
@@ -146,7 +155,7 @@ impl Contributors {
                 *last = time;
             }
             Some(_) => {
-                let others = self.others.get_or_insert_default();
+                let others = &mut self.others;
                 let full = others.len() + 1 >= MAX_CONTRIBUTORS;
                 match others.get_mut(&address) {
                     Some((count, last)) => {
@@ -164,7 +173,7 @@ impl Contributors {
 
     fn list(&self) -> Vec<Contributor> {
         let first = self.first.iter().map(|(address, count, last)| (address, *count, *last));
-        let others = self.others.iter().flat_map(|o| o.iter().map(|(address, (count, last))| (address, *count, *last)));
+        let others = self.others.iter().map(|(address, (count, last))| (address, *count, *last));
         let mut list: Vec<Contributor> = first
             .chain(others)
             .map(|(address, count, last_seen)| Contributor { value: address.to_string(), count, last_seen })

@@ -8,14 +8,14 @@ use testudo_event::Timestamp;
 
 /// State of a limiter: tokens, and the instant they were counted at.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limiter {
+pub(super) struct Limiter {
     tokens: f64,
     last: Timestamp,
 }
 
 /// Speed and size of a limiter.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// Tokens per second.
     per_second: f64,
     burst: f64,
@@ -24,7 +24,7 @@ pub struct Rate {
 
 impl Rate {
     /// `capacity` tokens, one more every `leak_speed` nanoseconds; −1 never runs out.
-    pub fn new(capacity: i64, leak_speed: i64) -> Rate {
+    pub(crate) fn new(capacity: i64, leak_speed: i64) -> Rate {
         Rate {
             per_second: 1.0 / seconds(leak_speed),
             burst: capacity as f64,
@@ -42,12 +42,12 @@ fn seconds(nanos: i64) -> f64 {
 
 impl Limiter {
     /// A full limiter.
-    pub fn new(rate: Rate) -> Limiter {
+    pub(super) fn new(rate: Rate) -> Limiter {
         Limiter { tokens: rate.burst, last: Timestamp::zero() }
     }
 
     /// Asks for one token at `now`.
-    pub fn allow(&mut self, rate: Rate, now: Timestamp) -> bool {
+    pub(super) fn allow(&mut self, rate: Rate, now: Timestamp) -> bool {
         if rate.unlimited {
             return true;
         }

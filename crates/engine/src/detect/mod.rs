@@ -11,7 +11,6 @@ use std::{collections::HashMap, sync::Arc};
 
 use testudo_expr::{Node, program::Program};
 use testudo_rules::{
-    Place,
     plan::{self, BucketKind},
     set::Origin,
 };
@@ -32,9 +31,9 @@ use crate::{
 
 /// A scenario of a set.
 #[derive(Debug)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// Its plan.
-    pub plan: plan::Scenario,
+    pub(crate) plan: plan::Scenario,
     pub(crate) origin: Origin,
     /// Same filter, same name: such scenarios share their buckets.
     pub(crate) class: u32,
@@ -65,11 +64,6 @@ impl Scenario {
             BucketKind::Conditional => "conditional",
             BucketKind::Bayesian => "bayesian",
         }
-    }
-
-    /// Where it stands.
-    pub fn place(&self) -> &Place {
-        &self.plan.place
     }
 }
 

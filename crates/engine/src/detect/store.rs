@@ -17,7 +17,7 @@ use testudo_rules::plan::BucketKind;
 use super::{
     Frozen, Scenario, Scenarios,
     alert::{Alerts, mapkey},
-    bucket::{Bucket, Queued},
+    bucket::{Bucket, Queued, Scoped},
     select::{Pour, ScopeText},
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Bytes that all buckets together may take before the oldest go.
-pub const DEFAULT_BUCKET_BYTES: usize = 192 << 20;
+pub(crate) const DEFAULT_BUCKET_BYTES: usize = 192 << 20;
 
 /// Lines between two searches for buckets whose time is up.
 const SWEEP_EVERY: u64 = 8_192;
@@ -270,13 +270,12 @@ impl Buckets {
         let before = bucket.bytes;
         let outcome = step(bucket, owner, frozen, pour, time, pouring, key.group, counters);
         self.bytes = (self.bytes + bucket.bytes).saturating_sub(before);
-        if owner.timed && created && outcome == Outcome::Stays {
-            if let Some(first) = bucket.first {
+        if owner.timed && created && outcome == Outcome::Stays
+            && let Some(first) = bucket.first {
                 let at = (pouring.source, first.add_nanos(owner.lifetime), self.next_deadline);
                 self.next_deadline += 1;
                 self.deadlines.insert(at, Key::from(&key));
             }
-        }
         match outcome {
             Outcome::Stays => None,
             Outcome::Cancelled => {
@@ -356,9 +355,9 @@ fn queued(frozen: &Frozen, pour: &Pour) -> Queued {
     Queued {
         event: Arc::clone(&frozen.event),
         scope: match pour.scope {
-            ScopeText::None => None,
-            ScopeText::Failed => Some(None),
-            ScopeText::Text(piece) => Some(Some(frozen.piece(piece).into())),
+            ScopeText::None => Scoped::None,
+            ScopeText::Failed => Scoped::Failed,
+            ScopeText::Text(piece) => Scoped::Text(frozen.piece(piece).into()),
         },
     }
 }

@@ -53,20 +53,20 @@ pub(crate) fn compile_stages(parsers: &[plan::Parser], context: &mut Context<'_>
     for parser in parsers {
         match node(&parser.node, context) {
             Ok(pending) => stages.entry(parser.stage.clone()).or_default().push(pending),
-            Err(diagnostic) => context.diagnostics.push(*diagnostic),
+            Err(diagnostic) => context.diagnostics.push(diagnostic),
         }
     }
     stages.into_iter().collect()
 }
 
-fn pattern_diagnostic(error: &PatternError, place: &Place, code: &'static str) -> Box<Diagnostic> {
-    Box::new(Diagnostic {
+fn pattern_diagnostic(error: &PatternError, place: &Place, code: &'static str) -> Diagnostic {
+    Diagnostic {
         code,
         severity: Severity::Error,
         message: error.to_string(),
         place: place.clone(),
         hint: error.hint(),
-    })
+    }
 }
 
 fn program(expression: &plan::Expression, context: &mut Context<'_>) -> Program {
@@ -74,7 +74,7 @@ fn program(expression: &plan::Expression, context: &mut Context<'_>) -> Program 
     Program::new(&expression.node, &mut EventResolver(context.keys), context.world)
 }
 
-fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, Box<Diagnostic>> {
+fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, Diagnostic> {
     // Definitions come before the node's own pattern and its children; the first of a name counts.
     for (name, body, place) in &plan.pattern_syntax {
         match context.library.define(name, body) {
@@ -134,7 +134,7 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, B
     })
 }
 
-fn pending_grok(grok: &plan::Grok, context: &mut Context<'_>) -> Result<Option<PendingGrok>, Box<Diagnostic>> {
+fn pending_grok(grok: &plan::Grok, context: &mut Context<'_>) -> Result<Option<PendingGrok>, Diagnostic> {
     let source = match &grok.source {
         GrokSource::Line => Source::Line,
         GrokSource::Parsed(key) => Source::Slot(context.keys.intern_read(Space::Parsed, key)),
@@ -146,13 +146,13 @@ fn pending_grok(grok: &plan::Grok, context: &mut Context<'_>) -> Result<Option<P
         Some(GrokPattern::Name(name)) => match context.library.get(name) {
             Some(_) => format!("%{{{name}}}").into(),
             None => {
-                return Err(Box::new(Diagnostic {
+                return Err(Diagnostic {
                     code: codes::PATTERN_UNKNOWN,
                     severity: Severity::Error,
                     message: format!("there is no pattern `{name}`"),
                     place: grok.place.clone(),
                     hint: Some("define it under pattern_syntax, or use `pattern:` for a pattern written out".into()),
-                }));
+                });
             }
         },
     };

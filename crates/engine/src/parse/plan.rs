@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use testudo_event::{Layout, net::Prefix};
+use testudo_event::net::Prefix;
 use testudo_expr::{Slot, program::Program};
 use testudo_pattern::Grok;
 use testudo_rules::plan::{OnSuccess, TextField};
@@ -12,14 +12,14 @@ use crate::dispatch::Dispatch;
 
 /// The stages of parsers or postoverflows.
 #[derive(Debug, Default)]
-pub struct Stages {
+pub(crate) struct Stages {
     /// In order; only those that have a node.
     pub stages: Vec<Stage>,
 }
 
 /// One stage.
 #[derive(Debug)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Its name.
     pub name: Arc<str>,
     /// Its top-level nodes, in order.
@@ -38,7 +38,6 @@ pub struct Node {
     pub(crate) on_success: OnSuccess,
     pub(crate) filter: Option<Program>,
     pub(crate) whitelist: Option<Whitelist>,
-    /// Whether it has a list of addresses, networks or expressions at all.
     pub(crate) grok: Option<NodeGrok>,
     pub(crate) stash: Vec<Stash>,
     pub(crate) nodes: Vec<Node>,
@@ -120,6 +119,18 @@ pub(crate) enum Method {
     Unknown,
 }
 
+impl Node {
+    /// Its pattern as written, and what compares it with lines; `None` where it has none.
+    pub fn pattern(&self) -> Option<(&str, &Grok)> {
+        self.grok.as_ref().map(|grok| (&*grok.text, &grok.grok))
+    }
+
+    /// Its children.
+    pub fn children(&self) -> &[Node] {
+        &self.nodes
+    }
+}
+
 impl Method {
     pub(crate) fn named(name: &str) -> Method {
         match name {
@@ -136,7 +147,7 @@ impl Method {
 
 /// Slots that the engine itself writes or reads.
 #[derive(Clone, Copy, Debug)]
-pub struct WellKnown {
+pub(crate) struct WellKnown {
     pub(crate) source_ip: Slot,
     pub(crate) source_range: Slot,
     pub(crate) iso_code: Slot,
@@ -149,11 +160,4 @@ pub struct WellKnown {
     pub(crate) range: Slot,
     pub(crate) reverse_dns: Slot,
     pub(crate) marshaled_time: Slot,
-}
-
-/// A layout that rules name, compiled once.
-#[derive(Debug)]
-pub(crate) struct NamedLayout {
-    pub(crate) text: Box<str>,
-    pub(crate) layout: Layout,
 }

@@ -1,6 +1,6 @@
 //! Runs the stages over one event, in the exact order that rules rely on.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use testudo_event::{Overflow, YearClock};
 use testudo_expr::{EvalError, Value, program::Answer};
@@ -474,9 +474,4 @@ fn set_overflow_text(overflow: &mut Overflow, field: TextField, text: String) {
         TextField::OverflowMapkey => overflow.mapkey = text,
         _ => {}
     }
-}
-
-/// Kept so that a node's pattern can be told in traces.
-pub(crate) fn pattern_of(node: &Node) -> Option<&Arc<str>> {
-    node.grok.as_ref().map(|grok| &grok.text)
 }

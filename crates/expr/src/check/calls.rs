@@ -30,7 +30,10 @@ impl Checker<'_> {
             _ => {
                 let node = self.expr(function)?;
                 let found = self.describe(&node.ty);
-                return Err(SyntaxError::new(format!("only functions can be called, this is {found}"), node.span));
+                return Err(SyntaxError::new(
+                    format!("only functions can be called, this is {found}"),
+                    node.span,
+                ));
             }
         };
         if let Some(function) = self.schema.functions.iter().find(|f| *f.name == **name) {

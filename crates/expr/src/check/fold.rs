@@ -18,13 +18,14 @@ const MAX_FOLDED: usize = 10_000;
 ///
 /// What fails when it is computed stays as it is, so that it fails when it runs, if it runs.
 pub(super) fn node(kind: Kind, ty: Type, span: Span, own: Effects) -> Node {
+    let mut node = Node { kind, ty, span, effects: own };
     let mut effects = own;
-    let mut constant = foldable(&kind);
-    each_part(&kind, &mut |part| {
+    let mut constant = foldable(&node.kind);
+    node.for_each_child(&mut |part| {
         effects = effects.and(part.effects);
         constant &= matches!(part.kind, Kind::Const(_));
     });
-    let node = Node { kind, ty, span, effects };
+    node.effects = effects;
     if !constant || effects != Effects::PURE {
         return node;
     }
@@ -80,57 +81,6 @@ fn may_be_kept(value: &Value) -> bool {
     }
 }
 
-/// Calls `see` with every direct part of a node.
-fn each_part(kind: &Kind, see: &mut dyn FnMut(&Node)) {
-    match kind {
-        Kind::Const(_)
-        | Kind::Variable(_)
-        | Kind::Env
-        | Kind::Local(_)
-        | Kind::Element(_)
-        | Kind::ElementIndex(_)
-        | Kind::Accumulator(_) => {}
-        Kind::Field { of, .. } => see(of),
-        Kind::Index { of, key, .. } => {
-            see(of);
-            see(key);
-        }
-        Kind::Slice { of, from, to } => {
-            see(of);
-            from.iter().chain(to).for_each(|n| see(n));
-        }
-        Kind::Chain(inner) | Kind::Negate(_, inner) | Kind::Not(inner) => see(inner),
-        Kind::Matches(inner, _) | Kind::InStrings(inner, _) => see(inner),
-        Kind::Call { arguments, .. } | Kind::HostCall { arguments, .. } => arguments.iter().for_each(see),
-        Kind::Method { of, arguments, .. } => {
-            see(of);
-            arguments.iter().for_each(see);
-        }
-        Kind::Binary(_, a, b) | Kind::Coalesce(a, b) | Kind::Let(_, a, b) => {
-            see(a);
-            see(b);
-        }
-        Kind::And(nodes) | Kind::Or(nodes) | Kind::List(nodes) | Kind::Sequence(nodes) => {
-            nodes.iter().for_each(see);
-        }
-        Kind::Cond(test, yes, no) => {
-            see(test);
-            see(yes);
-            see(no);
-        }
-        Kind::Map(pairs) => {
-            for (key, value) in pairs {
-                see(key);
-                see(value);
-            }
-        }
-        Kind::Loop { list, predicate, extra, .. } => {
-            see(list);
-            predicate.iter().chain(extra).for_each(|n| see(n));
-        }
-    }
-}
-
 /// The host of constants: nothing that is folded asks it for anything.
 struct Nothing;
 
@@ -139,7 +89,7 @@ fn nothing<T>() -> Result<T, EvalError> {
 }
 
 impl Host for Nothing {
-    fn text(&self, _: Slot) -> &str {
+    fn text(&self, _: Slot) -> &'static str {
         ""
     }
 

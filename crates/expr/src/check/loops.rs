@@ -127,7 +127,8 @@ impl Checker<'_> {
                 Some(body?)
             }
             Some(other) => return Err(SyntaxError::new("this is not a predicate", other.span)),
-            None => None,
+            None if matches!(which, Loop::Count | Loop::Sum) => None,
+            None => return Err(SyntaxError::new(format!("`{name}` takes a list and a predicate"), span)),
         };
         if let Some(predicate) = &predicate
             && asks(which)
@@ -140,7 +141,10 @@ impl Checker<'_> {
             && !matches!(order.ty, Type::String | Type::Any)
         {
             let found = self.describe(&order.ty);
-            return Err(SyntaxError::new(format!("the order is 'asc' or 'desc', this is {found}"), order.span));
+            return Err(SyntaxError::new(
+                format!("the order is 'asc' or 'desc', this is {found}"),
+                order.span,
+            ));
         }
         let type_of = |node: &Option<Node>| node.as_ref().map(|n| n.ty.clone());
         let ty = result(which, &list.ty, &element, type_of(&predicate).as_ref(), type_of(&extra).as_ref());

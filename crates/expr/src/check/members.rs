@@ -171,19 +171,14 @@ impl Checker<'_> {
         };
         if wanted != Type::Any && key.ty != Type::Any && key.ty != wanted {
             let (wanted, found) = (self.describe(&wanted), self.describe(&key.ty));
-            let message = format!("an element of {} is chosen by {wanted}, not by {found}", self.describe(&of.ty));
+            let message =
+                format!("an element of {} is chosen by {wanted}, not by {found}", self.describe(&of.ty));
             return Err(SyntaxError::new(message, key.span));
         }
         Ok(element(of, key, optional, ty, span))
     }
 
-    pub(super) fn slice(
-        &mut self,
-        of: &Expr,
-        from: Option<&Expr>,
-        to: Option<&Expr>,
-        span: Span,
-    ) -> Checked {
+    pub(super) fn slice(&mut self, of: &Expr, from: Option<&Expr>, to: Option<&Expr>, span: Span) -> Checked {
         let of = self.expr(of)?;
         if !matches!(of.ty, Type::Any | Type::String | Type::List(_) | Type::Bytes) {
             let message = format!("[:] takes a list or a text, this is {}", self.describe(&of.ty));
@@ -223,8 +218,7 @@ impl Checker<'_> {
             _ => &[],
         };
         let Some(method) = known.iter().find(|m| *m.name == **name) else {
-            let error =
-                SyntaxError::new(format!("{} has no method `{name}`", self.describe(&of.ty)), at);
+            let error = SyntaxError::new(format!("{} has no method `{name}`", self.describe(&of.ty)), at);
             if let Type::Record { index, .. } = &of.ty
                 && self.schema.records[usize::from(*index)].fields.iter().any(|f| *f.name == **name)
             {

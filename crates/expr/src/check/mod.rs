@@ -149,8 +149,11 @@ impl Checker<'_> {
                 }
                 _ => {
                     let found = self.describe(&key.ty);
-                    return Err(SyntaxError::new(format!("a key of a map is text, this is {found}"), key.span)
-                        .hint("string(x) makes text of it"));
+                    return Err(SyntaxError::new(
+                        format!("a key of a map is text, this is {found}"),
+                        key.span,
+                    )
+                    .hint("string(x) makes text of it"));
                 }
             }
             checked.push((key, self.expr(value)?));
@@ -169,8 +172,9 @@ impl Checker<'_> {
             return Ok(pure(Kind::Variable(index), ty.clone(), span));
         }
         if self.is_function(name) {
-            return Err(SyntaxError::new(format!("`{name}` is a function"), span)
-                .hint(format!("call it: {name}(…)")));
+            return Err(
+                SyntaxError::new(format!("`{name}` is a function"), span).hint(format!("call it: {name}(…)"))
+            );
         }
         Err(self.unknown_name(name, span))
     }
@@ -211,9 +215,7 @@ impl Checker<'_> {
             ExprKind::ElementIndex if scope.index => Ok(pure(Kind::ElementIndex(0), Type::Int, span)),
             ExprKind::ElementIndex => Err(SyntaxError::new("`#index` is not known here", span)
                 .hint("it is known directly inside `map` and `reduce` only")),
-            ExprKind::Accumulator if scope.accumulator => {
-                Ok(pure(Kind::Accumulator(0), Type::Any, span))
-            }
+            ExprKind::Accumulator if scope.accumulator => Ok(pure(Kind::Accumulator(0), Type::Any, span)),
             ExprKind::Accumulator => Err(SyntaxError::new("`#acc` is not known here", span)
                 .hint("it is known directly inside `reduce` only")),
             _ => Ok(pure(Kind::Element(0), scope.element.clone(), span)),

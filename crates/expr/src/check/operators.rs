@@ -116,7 +116,8 @@ impl Checker<'_> {
         let operand = self.expr(operand)?;
         if operator == Unary::Not {
             self.must_be_bool(&operand, "what stands after `not`").map_err(|error| {
-                error.hint("`not` binds tighter than a comparison: for the opposite of one write not (a == b)")
+                error
+                    .hint("`not` binds tighter than a comparison: for the opposite of one write not (a == b)")
             })?;
             return Ok(pure(Kind::Not(Box::new(operand)), Type::Bool, span));
         }
@@ -132,13 +133,7 @@ impl Checker<'_> {
         Ok(pure(Kind::Negate(minus, Box::new(operand)), ty, span))
     }
 
-    pub(super) fn binary(
-        &mut self,
-        operator: ast::Binary,
-        left: &Expr,
-        right: &Expr,
-        span: Span,
-    ) -> Checked {
+    pub(super) fn binary(&mut self, operator: ast::Binary, left: &Expr, right: &Expr, span: Span) -> Checked {
         let literals = operator == ast::Binary::In && only_texts(right);
         let left = self.expr(left)?;
         let right = self.expr(right)?;
@@ -183,7 +178,8 @@ impl Checker<'_> {
         let error = SyntaxError::new(message, span);
         let number = |ty: &Type| matches!(ty, Type::Int | Type::Float);
         match (operator, &left.ty, &right.ty) {
-            (Eq | Ne | Lt | Le | Gt | Ge, Type::String, ty) | (Eq | Ne | Lt | Le | Gt | Ge, ty, Type::String)
+            (Eq | Ne | Lt | Le | Gt | Ge, Type::String, ty)
+            | (Eq | Ne | Lt | Le | Gt | Ge, ty, Type::String)
                 if number(ty) =>
             {
                 error.hint("quote the number, or make one of the text with int(x)")
@@ -196,7 +192,9 @@ impl Checker<'_> {
                 error.hint("a key of a map is found with: 'key' in map")
             }
             (Eq | Ne, Type::List(_), Type::String) => error.hint("write 'value' in list"),
-            (Eq | Ne, Type::String, Type::List(_)) => error.hint("write `in` instead of ==, `not in` instead of !="),
+            (Eq | Ne, Type::String, Type::List(_)) => {
+                error.hint("write `in` instead of ==, `not in` instead of !=")
+            }
             _ => error,
         }
     }
@@ -235,7 +233,10 @@ impl Checker<'_> {
             }
             other => {
                 let container = self.describe(other);
-                return wrong(format!("`in` takes a list or a map on its right side, this is {container}"), "");
+                return wrong(
+                    format!("`in` takes a list or a map on its right side, this is {container}"),
+                    "",
+                );
             }
         }
         // A literal list of texts is a set that takes nothing but text; any other list is walked

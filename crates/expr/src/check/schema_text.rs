@@ -72,7 +72,9 @@ pub(crate) fn parse_schema(text: &str) -> Result<Schema, SyntaxError> {
             schema.records.push(Record { name, fields: Vec::new(), methods: Vec::new() });
         } else if let Some(variable) = line.after("var ") {
             match member(variable.trim(), &records)? {
-                Member::Field(field) if schema.variable(&field.name).is_none() => schema.variables.push(field),
+                Member::Field(field) if schema.variable(&field.name).is_none() => {
+                    schema.variables.push(field);
+                }
                 Member::Field(_) => return Err(line.error("this variable is there twice")),
                 Member::Method(_) => return Err(line.error("a variable has no parameters")),
             }
@@ -85,9 +87,9 @@ pub(crate) fn parse_schema(text: &str) -> Result<Schema, SyntaxError> {
                 Member::Field(_) => return Err(line.error("a function has parameters in parentheses")),
             }
         } else {
-            return Err(line
-                .error("this is not a declaration")
-                .hint("a line begins with `record`, `var`, `func`, or, for a field or method, with a space"));
+            return Err(line.error("this is not a declaration").hint(
+                "a line begins with `record`, `var`, `func`, or, for a field or method, with a space",
+            ));
         }
     }
     Ok(schema)
@@ -110,7 +112,8 @@ fn add(record: &mut Record, member: Member, line: Piece<'_>) -> Result<(), Synta
         Member::Field(field) => &field.name,
         Member::Method(method) => &method.name,
     };
-    let taken = record.fields.iter().any(|f| f.name == *name) || record.methods.iter().any(|m| m.name == *name);
+    let taken =
+        record.fields.iter().any(|f| f.name == *name) || record.methods.iter().any(|m| m.name == *name);
     if taken {
         return Err(line.trim().error(format!("`{name}` is there twice")));
     }
@@ -212,10 +215,7 @@ mod tests {
         let event = &schema.records[1];
         assert_eq!(event.fields[0].ty, Type::Record { index: 0, pointer: false });
         assert_eq!(event.fields[1].ty, Type::Record { index: 1, pointer: true });
-        assert_eq!(
-            event.fields[2].ty,
-            Type::List(Box::new(Type::Map(Box::new(Type::Any))))
-        );
+        assert_eq!(event.fields[2].ty, Type::List(Box::new(Type::Map(Box::new(Type::Any)))));
         let set = &event.methods[0];
         assert_eq!(set.parameters, [Type::String, Type::List(Box::new(Type::Int))]);
         assert_eq!(set.effects, Effects { mutates: true, blocks: false, impure: true });

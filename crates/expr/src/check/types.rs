@@ -86,7 +86,8 @@ pub(super) fn closest<'n>(wrong: &str, known: impl IntoIterator<Item = &'n str>)
         .into_iter()
         .map(|name| (distance(&lower, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= limit && *distance < name.chars().count())
-        .min_by_key(|(distance, _)| *distance)
+        // Of equally close ones the one that is written more like it.
+        .min_by_key(|(close, name)| (*close, distance(wrong, name)))
         .map(|(_, name)| name)
 }
 
@@ -123,6 +124,7 @@ mod tests {
             ("Unmarshalled", Some("Unmarshaled")),
             ("meta", Some("Meta")),
             ("getmeta", Some("GetMeta")),
+            ("lin", Some("Line")),
             ("Lines", Some("Line")),
             ("Whatever", None),
             ("x", None),

@@ -6,15 +6,11 @@ use testudo_event::Timestamp;
 
 use crate::{
     error::EvalError,
-    functions::convert,
+    functions::{arguments::wrong, convert},
     host::Host,
     schema::Type,
     value::{Map, Value},
 };
-
-fn wrong(what: &'static str, value: &Value) -> EvalError {
-    EvalError::Kind { what, got: value.kind() }
-}
 
 /// A field of a record.
 pub(super) fn field(host: &dyn Host, of: &Value, name: &str) -> Result<Value, EvalError> {

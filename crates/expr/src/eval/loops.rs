@@ -6,7 +6,7 @@ use crate::{
     core::{Loop, Node},
     error::EvalError,
     eval::{CELLS_MAX, Run, Scope, Stop, operators},
-    functions::convert,
+    functions::{arguments::wrong, convert},
     value::{Map, Value},
 };
 
@@ -47,7 +47,7 @@ impl Run<'_> {
             }
             Value::Str(text) => Cow::Owned(bytes(text.as_bytes())),
             Value::Bytes(all) => Cow::Owned(bytes(all)),
-            other => return Err(EvalError::Kind { what: name(which), got: other.kind() }),
+            other => return Err(wrong(name(which), other)),
         })
     }
 
@@ -131,7 +131,7 @@ impl Run<'_> {
             }
             None => match &items[at] {
                 Value::Bool(b) => Ok(*b),
-                other => Err(EvalError::Kind { what, got: other.kind() }.into()),
+                other => Err(wrong(what, other).into()),
             },
         }
     }
@@ -234,7 +234,7 @@ pub(crate) fn descending(order: Option<&Value>) -> Result<bool, EvalError> {
         Some(Value::Str(order)) if &**order == "asc" => Ok(false),
         Some(Value::Str(order)) if &**order == "desc" => Ok(true),
         Some(Value::Str(_)) => Err(EvalError::Input("unknown order, use asc or desc")),
-        Some(other) => Err(EvalError::Kind { what: "order", got: other.kind() }),
+        Some(other) => Err(wrong("order", other)),
     }
 }
 

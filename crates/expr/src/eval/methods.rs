@@ -5,7 +5,10 @@ use testudo_event::{Layout, Timestamp, duration, time::Civil};
 use crate::{
     core::{Kind, Node},
     error::EvalError,
-    functions::{arguments, builtins::dates},
+    functions::{
+        arguments::{self, wrong},
+        builtins::dates,
+    },
     value::Value,
 };
 
@@ -35,12 +38,12 @@ pub(super) fn call(node: &Node, receiver: &Value, name: &str, args: &[Value]) ->
         Value::Time(time) => of_time(*time, name, args),
         Value::Duration(nanos) => of_duration(*nanos, name, args),
         Value::Int(_) if name == "String" && args.is_empty() => {
-            calendar_text(node, receiver).ok_or(EvalError::Kind { what: "method call", got: receiver.kind() })
+            calendar_text(node, receiver).ok_or(wrong("method call", receiver))
         }
         // A time zone is its name.
         Value::Str(zone) if name == "String" && args.is_empty() => Ok(Value::Str(zone.clone())),
         Value::Nil => Err(EvalError::NilAccess),
-        other => Err(EvalError::Kind { what: "method call", got: other.kind() }),
+        other => Err(wrong("method call", other)),
     }
 }
 
@@ -122,25 +125,25 @@ fn of_time(time: Timestamp, name: &str, args: &[Value]) -> Result<Value, EvalErr
     })
 }
 
-fn of_duration(nanos_: i64, name: &str, args: &[Value]) -> Result<Value, EvalError> {
-    count(name, args, if matches!(name, "Round" | "Truncate") { 1 } else { 0 })?;
-    let parts = |unit: i64| (nanos_ / unit) as f64 + (nanos_ % unit) as f64 / unit as f64;
+fn of_duration(span: i64, name: &str, args: &[Value]) -> Result<Value, EvalError> {
+    count(name, args, usize::from(matches!(name, "Round" | "Truncate")))?;
+    let parts = |unit: i64| (span / unit) as f64 + (span % unit) as f64 / unit as f64;
     Ok(match name {
         "Seconds" => Value::Float(parts(SECOND)),
         "Minutes" => Value::Float(parts(60 * SECOND)),
         "Hours" => Value::Float(parts(3600 * SECOND)),
-        "Milliseconds" => Value::Int(nanos_ / 1_000_000),
-        "Microseconds" => Value::Int(nanos_ / 1_000),
-        "Nanoseconds" => Value::Int(nanos_),
-        "String" => duration::format(nanos_).into(),
-        "Abs" => Value::Duration(nanos_.saturating_abs()),
+        "Milliseconds" => Value::Int(span / 1_000_000),
+        "Microseconds" => Value::Int(span / 1_000),
+        "Nanoseconds" => Value::Int(span),
+        "String" => duration::format(span).into(),
+        "Abs" => Value::Duration(span.saturating_abs()),
         "Truncate" => match nanos(args, "Truncate")? {
-            step @ 1.. => Value::Duration(nanos_ - nanos_ % step),
-            _ => Value::Duration(nanos_),
+            step @ 1.. => Value::Duration(span - span % step),
+            _ => Value::Duration(span),
         },
         "Round" => match nanos(args, "Round")? {
-            step @ 1.. => Value::Duration(round(nanos_, step)),
-            _ => Value::Duration(nanos_),
+            step @ 1.. => Value::Duration(round(span, step)),
+            _ => Value::Duration(span),
         },
         _ => return Err(unknown(name)),
     })
@@ -167,14 +170,14 @@ fn unknown(name: &str) -> EvalError {
 fn nanos(args: &[Value], what: &'static str) -> Result<i64, EvalError> {
     match arguments::value(args, 0) {
         Value::Duration(nanos) => Ok(*nanos),
-        other => Err(arguments::wrong(what, other)),
+        other => Err(wrong(what, other)),
     }
 }
 
 fn instant(args: &[Value], what: &'static str) -> Result<Timestamp, EvalError> {
     match arguments::value(args, 0) {
         Value::Time(time) => Ok(*time),
-        other => Err(arguments::wrong(what, other)),
+        other => Err(wrong(what, other)),
     }
 }
 

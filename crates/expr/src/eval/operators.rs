@@ -6,14 +6,10 @@ use crate::{
     core::Binary,
     error::EvalError,
     eval::{CELLS_MAX, access},
-    functions::convert::TEXT_MAX,
+    functions::{arguments::wrong, convert::TEXT_MAX},
     host::Host,
     value::Value,
 };
-
-fn wrong(what: &'static str, value: &Value) -> EvalError {
-    EvalError::Kind { what, got: value.kind() }
-}
 
 /// `left operator right`.
 pub(crate) fn binary(

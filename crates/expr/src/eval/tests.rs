@@ -18,7 +18,7 @@ use testudo_event::{Timestamp, duration};
 
 use crate::{
     error::EvalError,
-    eval::{access, eval, eval_with_element, operators},
+    eval::{access, eval, operators},
     functions::convert,
     host::{Handle, Host, NoServices, Services, Slot},
     schema::Schema,
@@ -315,16 +315,6 @@ fn own_ways() {
 }
 
 #[test]
-fn predicates_alone() {
-    let schema = Schema::parse(SCHEMA).expect("the schema reads");
-    let (_, node) = crate::compile_text("map(l, {upper(#) + 'x'})", &schema, None).expect("it loads");
-    let crate::core::Kind::Loop { predicate: Some(predicate), .. } = &node.kind else { panic!("no loop") };
-    let got = eval_with_element(predicate, &"a".into()).map(|value| show(&value));
-    assert_eq!(got, Ok("\"Ax\"".to_owned()));
-    assert!(eval_with_element(&node, &Value::Nil).is_err());
-}
-
-#[test]
 fn growth_is_bounded() {
     let doubled = |source: &str| format!("let big = reduce(1..40, [#acc, #acc], 'x'); {source}");
     let table = [
@@ -348,6 +338,24 @@ fn growth_is_bounded() {
     for (source, expected) in table {
         let got = run(&source, &mut world());
         assert_eq!(got.as_ref().err() == Some(&EvalError::Budget), expected, "{source}: {:?}", got.err());
+    }
+}
+
+/// What the parser lets through fits on the stack of a thread.
+#[test]
+fn deep_expressions_fit() {
+    let nested = |open: &str, levels: usize, middle: &str, close: &str| {
+        open.repeat(levels) + middle + &close.repeat(levels)
+    };
+    let table = [
+        (nested("not ", 200, "u.b", ""), "true".to_owned()),
+        (nested("[u.i, ", 200, "u.b", "]"), nested("[7, ", 200, "true", "]")),
+        (nested("any(l, {", 80, "# == 'two'", "})"), "true".to_owned()),
+        (nested("{'k': ", 200, "u.i", "}") + &".k".repeat(40), nested("{\"k\": ", 160, "7", "}")),
+    ];
+    for (source, expected) in table {
+        let got = run(&source, &mut world()).map(|value| show(&value));
+        assert_eq!(got, Ok(expected), "{source}");
     }
 }
 

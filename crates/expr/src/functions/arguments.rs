@@ -43,19 +43,6 @@ pub(crate) fn int(args: &[Value], at: usize, what: &'static str) -> Result<i64, 
     }
 }
 
-/// An integer argument that may be left out.
-pub(crate) fn int_or(args: &[Value], at: usize, what: &'static str, default: i64) -> Result<i64, EvalError> {
-    if at < args.len() { int(args, at, what) } else { Ok(default) }
-}
-
-/// A float argument. An integer is not one.
-pub(crate) fn float(args: &[Value], at: usize, what: &'static str) -> Result<f64, EvalError> {
-    match value(args, at) {
-        Value::Float(x) => Ok(*x),
-        other => Err(wrong(what, other)),
-    }
-}
-
 /// A number of either kind.
 pub(crate) fn number(args: &[Value], at: usize, what: &'static str) -> Result<f64, EvalError> {
     match value(args, at) {

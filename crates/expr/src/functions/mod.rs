@@ -25,7 +25,7 @@ use std::{collections::HashMap, fmt, sync::LazyLock};
 
 use crate::{
     error::EvalError,
-    host::Host,
+    host::{Host, NoHost},
     schema::{Effects, Type},
     value::Value,
 };
@@ -86,12 +86,12 @@ pub fn decode_json(text: &str) -> Result<Value, EvalError> {
 
 /// A value without host objects as compact JSON, as Go writes it; `null` for what has no JSON.
 pub fn encode_json(value: &Value) -> String {
-    convert::json(&crate::host::NoHost, value).unwrap_or_else(|_| "null".to_owned())
+    convert::json(&NoHost, value).unwrap_or_else(|_| "null".to_owned())
 }
 
 /// A value without host objects as Go's `%v` prints it.
 pub fn display(value: &Value) -> String {
-    convert::text(&crate::host::NoHost, value)
+    convert::text(&NoHost, value)
 }
 
 /// The names of all functions, sorted.

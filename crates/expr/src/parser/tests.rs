@@ -200,9 +200,14 @@ fn bad_literals() {
     refuse(r"'\u{}'", r"\u{", few, "the forms are");
     refuse(r"'\u{1234567}'", r"\u{", few, "the forms are");
     refuse(r"'\u{110000}'", r"\u{110000", r"`\u{110000` is not a character", "");
-    refuse(r"'\400'", r"\4", r"`\4` is no escape", "");
+    refuse(r"'\400'", r"\4", r"`\4` is no escape", r"write \\4");
     refuse(r"b'\u0041'", r"b'\u0041'", "a byte array has no \\u escapes", "with \\x");
-    refuse("9223372036854775808", "9223372036854775808", "`9223372036854775808` is not a number of 64 bits", "");
+    refuse(
+        "9223372036854775808",
+        "9223372036854775808",
+        "`9223372036854775808` is not a number of 64 bits",
+        "",
+    );
     refuse("0x", "0x", "`0x` is not a number of 64 bits", "");
     refuse("1e", "1e", "`1e` is not a number that a float can hold", "");
     refuse("1e400", "1e400", "`1e400` is not a number that a float can hold", "");
@@ -318,6 +323,7 @@ fn predicates() {
         ("reduce(a, #acc + #, 0)", "reduce(a, { (#acc + #) }, 0)"),
         ("sortBy(a, .b, 'desc',)", "sortBy(a, { #.b }, 'desc')"),
         ("count(a)", "count(a)"),
+        ("count(a,)", "count(a)"),
         ("count(a, {true},)", "count(a, { true })"),
         ("filter(a, {let x = #; x > 1})", "filter(a, { (let x = #; (x > 1)) })"),
         ("filter(a, {f(#); # > 1;})", "filter(a, { (f(#); (# > 1)) })"),
@@ -330,10 +336,17 @@ fn predicates() {
     refuse("#", "#", "this belongs to a predicate, and there is none around it", "element of a list");
     refuse(".x", ".", "a member of nothing", "in a predicate only");
     refuse("any(a)", ")", "expected a predicate, found `)`", "write any(list,");
+    refuse("any(a,)", ")", "expected a predicate, found `)`", "write any(list,");
+    refuse("a | any()", ")", "expected a predicate, found `)`", "write any(list,");
     refuse("any()", ")", "expected a list, found `)`", "write any(list,");
     refuse("any(a, {#foo})", "#foo", "`#foo` is unknown", "#acc");
     refuse("any(a, f(#); g())", ";", "expected `)`, found `;`", "in braces");
-    refuse("# a comment", "#", "this belongs to a predicate, and there is none around it", "element of a list");
+    refuse(
+        "# a comment",
+        "#",
+        "this belongs to a predicate, and there is none around it",
+        "element of a list",
+    );
 }
 
 #[test]
@@ -367,7 +380,12 @@ fn mistakes() {
     refuse("a <> b", ">", "expected a value, found `>`", "write !=");
     refuse("a & b", "&", "`&` means nothing here", "write &&");
     refuse("a AND b", "AND", "expected an operator or the end, found `AND`", "write `and`");
-    refuse("a startswith b", "startswith", "expected an operator or the end, found `startswith`", "`startsWith`");
+    refuse(
+        "a startswith b",
+        "startswith",
+        "expected an operator or the end, found `startswith`",
+        "`startsWith`",
+    );
     refuse("a ends_with b", "ends_with", "expected an operator or the end, found `ends_with`", "`endsWith`");
     refuse("(a || b", "(", "this `(` is never closed", "write `)`");
     refuse("f(a, [b, c)", ")", "expected `]`, found `)`", "");
@@ -384,6 +402,8 @@ fn mistakes() {
     refuse("a /* b", "/*", "this comment does not end", "*/");
     refuse("a ? b", "", "the expression ends where `:` should stand", "");
     refuse("a.", "", "the expression ends where a name after the dot should stand", "");
+    refuse("nil.a", ".", "expected an operator or the end, found `.`", "");
+    refuse("1[0]", "[", "expected an operator or the end, found `[`", "");
     refuse("a.1", ".1", "expected an operator or the end, found `.1`", "");
     refuse("x == \u{201c}a\u{201d}", "\u{201c}", "`\u{201c}` means nothing here", "plain quotes");
     // What is wrong first is told first, also where the text has no end as tokens.
@@ -443,11 +463,73 @@ fn limits() {
 
 /// Snippets that, in any order, make texts which look like expressions.
 const SNIPPETS: &[&str] = &[
-    "evt", ".Parsed", ".x", "?.y", "[0]", "[1:]", "?.[k]", "(", ")", "[", "]", "{", "}", ",", ";", ":", "?", "??",
-    " == ", " != ", "<", ">=", " in ", " not in ", " not ", " and ", "||", "&&", "!", "|", "..", "+", "-", "**",
-    "'a'", "\"b\"", "`c`", "b'd'", "'\\", "1", "2.5", "0x", "nil", "true", "#", "#acc", ".f", "any(", "map(",
-    "reduce(", "f(", "::len(", "let x = ", "if ", " else ", "matches", " contains ", "$env", "=", "&", "/*", "*/",
-    "//", "\n", "é", "a", "b",
+    "evt",
+    ".Parsed",
+    ".x",
+    "?.y",
+    "[0]",
+    "[1:]",
+    "?.[k]",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ";",
+    ":",
+    "?",
+    "??",
+    " == ",
+    " != ",
+    "<",
+    ">=",
+    " in ",
+    " not in ",
+    " not ",
+    " and ",
+    "||",
+    "&&",
+    "!",
+    "|",
+    "..",
+    "+",
+    "-",
+    "**",
+    "'a'",
+    "\"b\"",
+    "`c`",
+    "b'd'",
+    "'\\",
+    "1",
+    "2.5",
+    "0x",
+    "nil",
+    "true",
+    "#",
+    "#acc",
+    ".f",
+    "any(",
+    "map(",
+    "reduce(",
+    "f(",
+    "::len(",
+    "let x = ",
+    "if ",
+    " else ",
+    "matches",
+    " contains ",
+    "$env",
+    "=",
+    "&",
+    "/*",
+    "*/",
+    "//",
+    "\n",
+    "é",
+    "a",
+    "b",
 ];
 
 proptest! {

@@ -26,16 +26,17 @@ impl Parser<'_> {
     pub(super) fn primary(&mut self, token: Token) -> Parsed {
         let span = token.span;
         let tree = match token.kind {
-            TokenKind::Int(number) => self.literal(ExprKind::Int(number), span)?,
-            TokenKind::Float(number) => self.literal(ExprKind::Float(number), span)?,
+            // Nothing can be asked of a number, a boolean or nil.
+            TokenKind::Int(number) => return self.literal(ExprKind::Int(number), span),
+            TokenKind::Float(number) => return self.literal(ExprKind::Float(number), span),
             TokenKind::Str(text) => self.literal(ExprKind::Str(text), span)?,
             TokenKind::Bytes(bytes) => self.literal(ExprKind::Bytes(bytes), span)?,
             TokenKind::Name => {
                 self.advance();
                 match self.source(span) {
-                    "true" => self.leaf(ExprKind::Bool(true), span)?,
-                    "false" => self.leaf(ExprKind::Bool(false), span)?,
-                    "nil" => self.leaf(ExprKind::Nil, span)?,
+                    "true" => return self.leaf(ExprKind::Bool(true), span),
+                    "false" => return self.leaf(ExprKind::Bool(false), span),
+                    "nil" => return self.leaf(ExprKind::Nil, span),
                     "$env" => self.leaf(ExprKind::Env, span)?,
                     _ if self.current().is("(") => self.call(span, None, false)?,
                     name => {
@@ -94,8 +95,9 @@ impl Parser<'_> {
             "#index" => ExprKind::ElementIndex,
             "#acc" => ExprKind::Accumulator,
             other => {
-                return Err(SyntaxError::new(format!("`{other}` is unknown"), span)
-                    .hint("there are `#` (the element), `#index` and `#acc`; # does not begin a comment, // does"));
+                return Err(SyntaxError::new(format!("`{other}` is unknown"), span).hint(
+                    "there are `#` (the element), `#index` and `#acc`; # does not begin a comment, // does",
+                ));
             }
         };
         if self.predicates == 0 {
@@ -193,13 +195,11 @@ impl Parser<'_> {
             let list = self.expression(0)?;
             height = list.height;
             arguments.push(list.expr);
-            if self.current().is(")") && !optional {
-                return Err(self.unexpected("a predicate").hint(usage));
-            }
             if !self.current().is(")") {
                 self.expect(",")?;
             }
-        } else if self.current().is(")") && !optional {
+        }
+        if self.current().is(")") && !optional {
             return Err(self.unexpected("a predicate").hint(usage));
         }
         if !self.current().is(")") {
@@ -230,7 +230,9 @@ impl Parser<'_> {
         self.predicates -= 1;
         let (body, span) = body?;
         if self.current().is(";") {
-            return Err(self.unexpected("`)`").hint("a predicate of several steps stands in braces: { a; b }"));
+            return Err(self
+                .unexpected("`)`")
+                .hint("a predicate of several steps stands in braces: { a; b }"));
         }
         self.node(ExprKind::Closure(Box::new(body.expr)), span, body.height)
     }

@@ -122,7 +122,9 @@ impl Eval<'_, '_> {
                         self.spend(values.len())?;
                         Ok(Value::list(values))
                     }
-                    "sum" => values.iter().try_fold(Value::Int(0), |total, v| arithmetic(Binary::Add, &total, v)),
+                    "sum" => {
+                        values.iter().try_fold(Value::Int(0), |total, v| arithmetic(Binary::Add, &total, v))
+                    }
                     "groupBy" => self.group(&items, &values),
                     _ => self.sort(&items, values, arguments.get(2)),
                 }

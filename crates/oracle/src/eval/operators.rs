@@ -20,11 +20,15 @@ impl Eval<'_, '_> {
                 None => Ok(false.into()),
                 Some((text, pattern)) => Ok(self.scene.world.matches(text, pattern)?.into()),
             },
-            Binary::Contains => Ok(texts(left, right, "contains")?.is_some_and(|(a, b)| a.contains(b)).into()),
+            Binary::Contains => {
+                Ok(texts(left, right, "contains")?.is_some_and(|(a, b)| a.contains(b)).into())
+            }
             Binary::StartsWith => {
                 Ok(texts(left, right, "startsWith")?.is_some_and(|(a, b)| a.starts_with(b)).into())
             }
-            Binary::EndsWith => Ok(texts(left, right, "endsWith")?.is_some_and(|(a, b)| a.ends_with(b)).into()),
+            Binary::EndsWith => {
+                Ok(texts(left, right, "endsWith")?.is_some_and(|(a, b)| a.ends_with(b)).into())
+            }
             Binary::Range => match (left, right) {
                 (Value::Int(from), Value::Int(to)) => {
                     let count = to.saturating_sub(*from).saturating_add(1).max(0);

@@ -1,6 +1,6 @@
 //! The methods of instants and durations, and of the months and weekdays that they give.
 
-use testudo_event::{Timestamp, duration};
+use testudo_event::{Layout, Timestamp, duration};
 use testudo_expr::{
     EvalError, Value,
     ast::{Expr, ExprKind},
@@ -27,8 +27,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const WEEKDAYS: [&str; 7] =
-    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// Whether an expression is the call of `Month()` or `Weekday()`, whose integers have names.
 pub(super) fn names_a_part_of_time(expr: &Expr) -> Option<Named> {
@@ -92,6 +91,7 @@ fn of_time(time: Timestamp, name: &str, arguments: &[Value]) -> Option<Value> {
         "UTC" => Some(Value::Time(time.utc())),
         "IsZero" => Some(time.is_zero().into()),
         "String" => Some(time.to_go_string().into()),
+        "Format" => Some(Layout::new(arguments.first()?.as_str()?).format(time).into()),
         "Before" => Some((time < other?).into()),
         "After" => Some((time > other?).into()),
         "Equal" => Some((time == other?).into()),

@@ -20,16 +20,11 @@ pub(crate) fn table() -> Vec<Function> {
     declare(&[
         ("trim(string, ?string) string", |_, args| {
             let whole = text(args, 0, "trim")?;
-            part(
-                args,
-                match args.len() {
-                    1 => whole.trim(),
-                    _ => {
-                        let set = text(args, 1, "trim")?;
-                        whole.trim_matches(|c| set.contains(c))
-                    }
-                },
-            )
+            if args.len() < 2 {
+                return part(args, whole.trim());
+            }
+            let set = text(args, 1, "trim")?;
+            part(args, whole.trim_matches(|c| set.contains(c)))
         }),
         ("trimPrefix(string, ?string) string", |_, args| {
             let (whole, prefix) = (text(args, 0, "trimPrefix")?, affix(args, "trimPrefix")?);

@@ -97,7 +97,8 @@ impl Directive<'_> {
             flags.width = self.number();
             self.good_place &= !(placed && flags.width.is_some());
         }
-        if self.take(b'.') {
+        // A point at the very end is a verb.
+        if self.at + 1 < self.format.len() && self.take(b'.') {
             self.good_place &= !placed;
             placed = self.place();
             if self.take(b'*') {
@@ -236,11 +237,11 @@ mod tests {
     fn collections() {
         let list = Value::list(vec![1.into(), "a".into(), Value::Nil]);
         check("%v %+v", &[list.clone(), list.clone()], "[1 a <nil>] [1 a <nil>]");
-        check("%d", &[list.clone()], "[1 %!d(string=a) <nil>]");
+        check("%d", std::slice::from_ref(&list), "[1 %!d(string=a) <nil>]");
         check("%q %x", &[Value::strings(["a", "b"]), Value::strings(["a", "b"])], r#"["a" "b"] [61 62]"#);
-        check("%#v", &[list.clone()], r#"[]interface {}{1, "a", interface {}(nil)}"#);
+        check("%#v", std::slice::from_ref(&list), r#"[]interface {}{1, "a", interface {}(nil)}"#);
         let map = Value::Map(std::sync::Arc::new([("b".into(), 1.into()), ("a".into(), list)].into()));
-        check("%v", &[map.clone()], "map[a:[1 a <nil>] b:1]");
+        check("%v", std::slice::from_ref(&map), "map[a:[1 a <nil>] b:1]");
         check("%T", &[map], "map[string]interface {}");
         check(
             "%v %s %d",
@@ -264,7 +265,7 @@ mod tests {
         );
         check(
             "%.2s|%.0s|%6.2f|%06.2f|%+.1f",
-            &["\u{e9}bc".into(), "a".into(), 3.14159.into(), (-3.14159).into(), 2.0.into()],
+            &["\u{e9}bc".into(), "a".into(), 3.141.into(), (-3.141).into(), 2.0.into()],
             "\u{e9}b||  3.14|-03.14|+2.0",
         );
         check(
@@ -303,6 +304,8 @@ mod tests {
         check("%*d", &["a".into(), 1.into()], "%!(BADWIDTH)1");
         check("%.*d", &["a".into(), 1.into()], "%!(BADPREC)1");
         check("%5d|", &["a".into()], "%!d(string=    a)|");
+        check("%. %E", &[Value::Duration(5)], "%! (time.Duration=5)%!E(MISSING)");
+        check("%.", &[], "%!.(MISSING)");
         check("%99999999d", &[1.into()], "%!(NOVERB)%!(EXTRA int=1)");
     }
 

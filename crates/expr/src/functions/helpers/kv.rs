@@ -73,16 +73,13 @@ pub(crate) fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
             if key == equals {
                 continue;
             }
-            let value = match quoted(bytes, start) {
-                Some(end) => {
-                    from = end + 1;
-                    start + 1..end
-                }
-                None => {
-                    let run = bytes[start..].iter().take_while(|b| **b != b'=' && !is_space(**b)).count();
-                    from = start + run;
-                    start..from
-                }
+            let value = if let Some(end) = quoted(bytes, start) {
+                from = end + 1;
+                start + 1..end
+            } else {
+                let run = bytes[start..].iter().take_while(|b| **b != b'=' && !is_space(**b)).count();
+                from = start + run;
+                start..from
             };
             return Some((&text[key..equals], &text[value]));
         }
@@ -157,16 +154,9 @@ fn lax_value(raw: &str) -> Cow<'_, str> {
     let mut rest = inner;
     while let Some((before, after)) = rest.split_once('\\') {
         out.push_str(before);
-        rest = match after.as_bytes().first() {
-            Some(b'\\' | b'"') => {
-                out.push_str(&after[..1]);
-                &after[1..]
-            }
-            _ => {
-                out.push('\\');
-                after
-            }
-        };
+        let escaped = after.starts_with(['\\', '"']);
+        out.push_str(if escaped { &after[..1] } else { "\\" });
+        rest = &after[usize::from(escaped)..];
     }
     out.push_str(rest);
     Cow::Owned(out)

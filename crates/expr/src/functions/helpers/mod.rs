@@ -30,7 +30,6 @@ mod xml_tree;
 
 #[cfg(test)]
 mod testing;
-#[cfg(test)] mod zz_oracle;
 
 /// All helpers.
 pub(crate) fn table() -> Vec<Function> {
@@ -55,4 +54,51 @@ pub(crate) fn table() -> Vec<Function> {
     .into_iter()
     .flat_map(|family| family())
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(of: impl Fn(&Function) -> bool) -> Vec<&'static str> {
+        let mut names: Vec<_> = table().iter().filter(|f| of(f)).map(|f| f.name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn helpers_and_their_effects() {
+        let mut all = names(|_| true);
+        all.dedup();
+        assert_eq!(all.len(), 83);
+        assert_eq!(
+            names(|f| f.effects.mutates),
+            ["LogInfo", "ParseKV", "ParseKVLax", "SetInStash", "UnmarshalJSON"]
+        );
+        assert_eq!(
+            names(|f| f.effects.blocks),
+            ["CrowdsecCTI", "HTTPGet", "HTTPHead", "HTTPPost", "HTTPRequest", "LookupHost"]
+        );
+        let impure = names(|f| f.effects.impure && !f.effects.blocks);
+        let expected = [
+            "File",
+            "FileMap",
+            "GeoIPASNEnrich",
+            "GeoIPEnrich",
+            "GeoIPRangeEnrich",
+            "GetActiveDecisionsCount",
+            "GetActiveDecisionsTimeLeft",
+            "GetDecisionsCount",
+            "GetDecisionsSinceCount",
+            "GetFromStash",
+            "Hostname",
+            "IPToCountry",
+            "LookupFile",
+            "MatchKnownBot",
+            "ParseUnix",
+            "RegexpInFile",
+            "TimeNow",
+        ];
+        assert_eq!(impure, expected);
+    }
 }

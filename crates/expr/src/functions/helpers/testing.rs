@@ -39,7 +39,7 @@ impl TestHost {
 }
 
 impl Host for TestHost {
-    fn text(&self, _: Slot) -> &str {
+    fn text(&self, _: Slot) -> &'static str {
         ""
     }
 

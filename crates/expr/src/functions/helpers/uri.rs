@@ -5,7 +5,7 @@ use super::url::{hex, unescape};
 /// The query of a URI, still escaped; `None` where `uri` is not a valid one.
 pub(crate) fn query(uri: &str) -> Option<&str> {
     let (uri, fragment) = uri.split_once('#').unwrap_or((uri, ""));
-    if uri.bytes().chain(fragment.bytes()).any(|b| b < b' ' || b == 0x7f) {
+    if uri.bytes().any(|b| b < b' ' || b == 0x7f) {
         return None;
     }
     unescape(fragment, false, true)?;
@@ -122,6 +122,7 @@ mod tests {
             ("a%2?q", None),
             ("/a\n?q", None),
             ("/a?\x7f", None),
+            ("/a?q#\n", Some("q")),
             ("/a#%zz?q", None),
             ("http://h:8x/?q", None),
             ("http://h y/?q", None),

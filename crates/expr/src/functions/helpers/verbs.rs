@@ -49,25 +49,30 @@ impl<'h> Printer<'h> {
             if at > 0 {
                 self.push(", ")?;
             }
-            self.typed(value, Flags::default())?;
+            if value.is_nil() {
+                self.push("<nil>")?;
+            } else {
+                self.push(type_name(value))?;
+                self.push("=")?;
+                self.print(value, 'v', Flags::default())?;
+            }
         }
         self.push(")")
-    }
-
-    /// `type=value`
-    fn typed(&mut self, value: &Value, flags: Flags) -> Printed {
-        if value.is_nil() {
-            return self.push("<nil>");
-        }
-        self.push(type_name(value))?;
-        self.push("=")?;
-        self.print(value, 'v', Flags { sharp: false, ..flags })
     }
 
     /// A verb that the value does not have.
     fn mistake(&mut self, value: &Value, verb: char, flags: Flags) -> Printed {
         self.push(&format!("%!{verb}("))?;
-        self.typed(value, flags)?;
+        match value {
+            Value::Nil => self.push("<nil>")?,
+            value => {
+                self.push(type_name(value))?;
+                self.push("=")?;
+                // A value that explains a mistake does not choose its own form.
+                let plain = if let Value::Duration(nanos) = value { &Value::Int(*nanos) } else { value };
+                self.print(plain, 'v', Flags { sharp: false, ..flags })?;
+            }
+        }
         self.push(")")
     }
 
@@ -151,7 +156,7 @@ impl<'h> Printer<'h> {
             if at > 0 {
                 self.push(between)?;
             }
-            self.string(key.as_ref(), &Value::Nil, if verb == 'd' { 'v' } else { verb }, flags)?;
+            self.print(&Value::from(key.as_ref()), verb, flags)?;
             self.push(":")?;
             self.part(value, verb, flags)?;
         }
@@ -225,7 +230,7 @@ impl<'h> Printer<'h> {
             }
             'U' => {
                 let digits = flags.precision.unwrap_or(4).max(4);
-                let code = format!("U+{magnitude:0digits$X}");
+                let code = format!("U+{i:0digits$X}");
                 let shown = char::from_u32(u32::try_from(i).unwrap_or(u32::MAX))
                     .filter(|c| flags.sharp && is_print(*c));
                 let code = shown.map_or_else(|| code.clone(), |c| format!("{code} '{c}'"));

@@ -47,21 +47,20 @@ impl Path {
     /// Reads a path; `None` where it is not one.
     pub(super) fn read(text: &str) -> Option<Path> {
         let mut steps = Vec::new();
-        let mut rest = text;
-        if let Some(relative) = text.strip_prefix('/') {
+        let relative = text.strip_prefix('/');
+        if relative.is_some() {
             steps.push(Step { select: Select::Root, filters: Vec::new() });
-            rest = relative;
         }
         let mut quoted = false;
         let ends = |c: char| {
             quoted ^= c == '\'';
             c == '/' && !quoted
         };
-        for part in rest.split(ends) {
+        for part in relative.unwrap_or(text).split(ends) {
             steps.push(Step::read(part)?);
         }
-        // A slash at the end asks for any child.
-        if text.ends_with('/')
+        // Two slashes at the end ask for any element below.
+        if text.ends_with("//")
             && let Some(last) = steps.last_mut()
         {
             last.select = Select::Children;
@@ -188,7 +187,7 @@ impl Filter {
                 found.extend(one);
             }
             Filter::Attribute(name, value) => found.retain(|element| {
-                tree.attribute(*element, name).is_some_and(|v| value.as_deref().is_none_or(|w| v == w))
+                tree.attributes(*element, name).any(|v| value.as_deref().is_none_or(|w| v == w))
             }),
             Filter::Child(name, value) => found.retain(|element| {
                 tree.children(*element).iter().any(|child| {

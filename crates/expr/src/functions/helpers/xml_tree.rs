@@ -8,6 +8,8 @@ use std::ops::Range;
 
 /// Deepest nesting of elements that is read.
 const DEPTH_MAX: usize = 1_000;
+/// Most attributes of one element.
+const ATTRIBUTES_MAX: usize = 256;
 
 /// Where a text stands: in the source, or decoded in the side text of the tree.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +37,10 @@ struct Element {
     parent: usize,
     attributes: Range<usize>,
     children: Vec<usize>,
-    /// The text before the first child.
+    /// The text before the first child or processing instruction.
     text: Piece,
+    /// Whether the text is complete.
+    sealed: bool,
 }
 
 /// A document. Element 0 stands for the document itself; its children are the outermost elements.
@@ -58,6 +62,7 @@ impl Tree {
             attributes: 0..0,
             children: Vec::new(),
             text: Piece::default(),
+            sealed: false,
         };
         let mut reader = Reader {
             text: source,
@@ -90,15 +95,15 @@ impl Tree {
         self.elements[of].parent
     }
 
-    /// The text of an element up to its first child.
+    /// The text of an element up to its first child or processing instruction.
     pub(super) fn text(&self, of: usize) -> &str {
         self.piece(&self.elements[of].text)
     }
 
-    /// The value of the first attribute that a name such as `a` or `x:a` means.
-    pub(super) fn attribute(&self, of: usize, name: &str) -> Option<&str> {
+    /// The values of the attributes that a name such as `a` or `x:a` means.
+    pub(super) fn attributes<'t>(&'t self, of: usize, name: &'t str) -> impl Iterator<Item = &'t str> {
         let attributes = &self.attributes[self.elements[of].attributes.clone()];
-        attributes.iter().find(|a| self.is_meant(&a.name, name)).map(|a| self.piece(&a.value))
+        attributes.iter().filter(move |a| self.is_meant(&a.name, name)).map(|a| self.piece(&a.value))
     }
 
     /// Whether a name such as `Event` or `x:Event` means the element: without a prefix it means any.
@@ -114,10 +119,7 @@ impl Tree {
 
     fn is_meant(&self, name: &Name, wanted: &str) -> bool {
         let written = self.slice(&name.range);
-        match wanted.strip_prefix(':').unwrap_or(wanted) {
-            wanted if wanted.contains(':') => written == wanted,
-            wanted => written[name.prefix as usize..] == *wanted,
-        }
+        written[name.prefix as usize..] == *wanted || written == wanted
     }
 
     fn slice(&self, range: &Range<u32>) -> &str {
@@ -155,17 +157,18 @@ impl Reader<'_> {
             b'/' => self.end_tag(),
             b'?' => self.instruction(),
             b'!' if rest.starts_with("<!--") => {
-                let length = memchr::memmem::find(rest[4..].as_bytes(), b"--")?;
+                let length = memchr::memmem::find(&rest.as_bytes()[4..], b"--")?;
                 self.at += 4 + length + 2;
                 allowed(&rest[4..4 + length])?;
                 self.expect(">")
             }
             b'!' if rest.starts_with("<![CDATA[") => {
-                let length = memchr::memmem::find(rest[9..].as_bytes(), b"]]>")?;
+                let length = memchr::memmem::find(&rest.as_bytes()[9..], b"]]>")?;
                 let raw = self.at + 9..self.at + 9 + length;
                 self.at = raw.end + 3;
                 self.characters(raw, false)
             }
+            b'!' if rest.starts_with("<![") => None,
             b'!' => self.directive(),
             _ => self.start_tag(),
         }
@@ -215,7 +218,7 @@ impl Reader<'_> {
                     self.at += 1;
                     break false;
                 }
-                _ => self.attribute()?,
+                _ => self.attribute(first)?,
             }
         };
         let parent = *self.open.last()?;
@@ -227,7 +230,9 @@ impl Reader<'_> {
             attributes,
             children: Vec::new(),
             text: Piece::default(),
+            sealed: false,
         });
+        self.tree.elements[parent].sealed = true;
         self.tree.elements[parent].children.push(element);
         if !closed {
             self.open.push(element);
@@ -235,7 +240,8 @@ impl Reader<'_> {
         Some(())
     }
 
-    fn attribute(&mut self) -> Option<()> {
+    /// Reads one attribute of an element whose attributes begin at `first`.
+    fn attribute(&mut self, first: usize) -> Option<()> {
         let name = self.name()?;
         self.skip_space();
         self.expect("=")?;
@@ -251,7 +257,14 @@ impl Reader<'_> {
         }
         self.at = raw.end + 1;
         let value = self.decode(raw, true)?;
-        self.tree.attributes.push(Attribute { name, value });
+        // Given twice, the first place keeps the last value.
+        let Tree { source, attributes, .. } = &mut self.tree;
+        let written = |name: &Name| &source[name.range.start as usize..name.range.end as usize];
+        match attributes[first..].iter().position(|a| written(&a.name) == written(&name)) {
+            Some(earlier) => attributes[first + earlier].value = value,
+            None if attributes.len() - first >= ATTRIBUTES_MAX => return None,
+            None => attributes.push(Attribute { name, value }),
+        }
         Some(())
     }
 
@@ -265,9 +278,16 @@ impl Reader<'_> {
         (self.tree.slice(&opened) == self.tree.slice(&name.range)).then_some(())
     }
 
+    fn seal(&mut self) -> Option<()> {
+        let element = *self.open.last()?;
+        self.tree.elements[element].sealed = true;
+        Some(())
+    }
+
     fn instruction(&mut self) -> Option<()> {
         self.at += 2;
         let target = self.name()?;
+        self.seal()?;
         let rest = &self.text[self.at..];
         let length = memchr::memmem::find(rest.as_bytes(), b"?>")?;
         self.at += length + 2;
@@ -283,6 +303,7 @@ impl Reader<'_> {
 
     /// `<!DOCTYPE …>` and the like: up to the `>` that closes it, outside quotes.
     fn directive(&mut self) -> Option<()> {
+        self.seal()?;
         let mut depth = 0u32;
         let mut quote = None;
         for (at, byte) in self.text.bytes().enumerate().skip(self.at) {
@@ -304,13 +325,13 @@ impl Reader<'_> {
         None
     }
 
-    /// Adds character data to the element that is open, unless it has a child already.
+    /// Adds character data to the text of the element that is open, unless that is complete.
     fn characters(&mut self, raw: Range<usize>, entities: bool) -> Option<()> {
         let element = *self.open.last()?;
         let piece = self.decode(raw, entities)?;
         let Tree { source, side, elements, .. } = &mut self.tree;
         let element = &mut elements[element];
-        if !element.children.is_empty() || piece.range.is_empty() {
+        if element.sealed || piece.range.is_empty() {
             return Some(());
         }
         if element.text.range.is_empty() {

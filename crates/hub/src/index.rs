@@ -1,0 +1,355 @@
+//! The index of a hub: which items there are, where their files lie, which versions they had.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::{HubError, files};
+
+/// Name of the index in the folder of a hub.
+const INDEX: &str = ".index.json";
+
+/// Name of the folder of functional tests.
+const TESTS: &str = ".tests";
+
+/// Largest index that is read: ten times the public one.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// The types of items, in the order in which the ecosystem lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is the type of that name")]
+pub enum ItemKind {
+    Parser,
+    Postoverflow,
+    Scenario,
+    Context,
+    AppsecConfig,
+    AppsecRule,
+    Collection,
+}
+
+impl ItemKind {
+    /// All of them.
+    pub const ALL: [ItemKind; 7] = [
+        ItemKind::Parser,
+        ItemKind::Postoverflow,
+        ItemKind::Scenario,
+        ItemKind::Context,
+        ItemKind::AppsecConfig,
+        ItemKind::AppsecRule,
+        ItemKind::Collection,
+    ];
+
+    /// Name of its folder, and of its key in the index: `parsers`, `appsec-rules` …
+    pub fn folder(self) -> &'static str {
+        match self {
+            ItemKind::Parser => "parsers",
+            ItemKind::Postoverflow => "postoverflows",
+            ItemKind::Scenario => "scenarios",
+            ItemKind::Context => "contexts",
+            ItemKind::AppsecConfig => "appsec-configs",
+            ItemKind::AppsecRule => "appsec-rules",
+            ItemKind::Collection => "collections",
+        }
+    }
+
+    /// Its name in sentences.
+    pub fn name(self) -> &'static str {
+        match self {
+            ItemKind::Parser => "parser",
+            ItemKind::Postoverflow => "postoverflow",
+            ItemKind::Scenario => "scenario",
+            ItemKind::Context => "context",
+            ItemKind::AppsecConfig => "appsec configuration",
+            ItemKind::AppsecRule => "appsec rule",
+            ItemKind::Collection => "collection",
+        }
+    }
+
+    /// Whether its items live in stages.
+    pub fn has_stages(self) -> bool {
+        matches!(self, ItemKind::Parser | ItemKind::Postoverflow)
+    }
+}
+
+/// An item of the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its type.
+    pub kind: ItemKind,
+    /// `author/name`.
+    pub name: String,
+    /// Its file, below the folder of the hub; never leads out of it.
+    pub path: String,
+    /// Its stage; empty for types without stages.
+    pub stage: String,
+    /// The latest version.
+    pub version: String,
+    /// Each version with the SHA-256 of its file in hex.
+    pub versions: Vec<(String, String)>,
+    /// One sentence about it.
+    pub description: String,
+    /// What a collection holds, other collections included.
+    pub dependencies: Vec<(ItemKind, String)>,
+}
+
+impl Item {
+    /// Its file's name.
+    pub fn file_name(&self) -> &str {
+        files::base_name(&self.path)
+    }
+
+    /// Who wrote it: the first part of its name.
+    pub fn author(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+
+    /// The highest version whose file has this SHA-256; `None`: the file was changed.
+    pub fn version_of(&self, digest: &str) -> Option<&str> {
+        let same = self.versions.iter().filter(|(_, known)| known.eq_ignore_ascii_case(digest));
+        same.map(|(version, _)| version.as_str()).max_by(|a, b| compare_versions(a, b))
+    }
+}
+
+/// Versions by their numbers; what is no number counts as 0.
+fn compare_versions(a: &str, b: &str) -> Ordering {
+    let numbers = |version: &str| -> Vec<u64> {
+        let mut numbers: Vec<u64> =
+            version.trim_start_matches('v').split('.').map(|part| part.parse().unwrap_or(0)).collect();
+        numbers.resize(numbers.len().max(3), 0);
+        numbers
+    };
+    numbers(a).cmp(&numbers(b))
+}
+
+/// A folder that holds a hub.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    folder: PathBuf,
+    items: BTreeMap<ItemKind, BTreeMap<String, Item>>,
+}
+
+impl Hub {
+    /// Reads the index of a hub.
+    ///
+    /// # Errors
+    /// The index is missing, is no index, or holds an item without what it needs or with a path
+    /// that leads out of the hub.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Hub, HubError> {
+        let folder = folder.into();
+        let path = folder.join(INDEX);
+        let bytes = files::read(&path, MAX_INDEX_BYTES)?;
+        let items = parse(&bytes, &path)?;
+        Ok(Hub { folder, items })
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The items of a type, by name.
+    pub fn items(&self, kind: ItemKind) -> impl Iterator<Item = &Item> {
+        self.items.get(&kind).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// An item by its name in the index.
+    pub fn item(&self, kind: ItemKind, name: &str) -> Option<&Item> {
+        self.items.get(&kind)?.get(name)
+    }
+
+    /// The item that a path belongs to, if its end is the path of one.
+    pub(crate) fn item_at(&self, kind: ItemKind, path: &Path) -> Option<&Item> {
+        self.items(kind).find(|item| path.ends_with(&item.path))
+    }
+
+    /// An item that must be there.
+    ///
+    /// # Errors
+    /// It is not; the error names one that resembles it.
+    pub fn require(&self, kind: ItemKind, name: &str) -> Result<&Item, HubError> {
+        self.item(kind, name).ok_or_else(|| HubError::UnknownItem {
+            kind,
+            name: name.to_owned(),
+            close: self.close_to(kind, name),
+        })
+    }
+
+    fn close_to(&self, kind: ItemKind, name: &str) -> Option<String> {
+        let stem = |name: &str| files::base_name(name).to_lowercase().replace(['-', '_'], "");
+        let wanted = stem(name);
+        let same = self.items(kind).find(|item| stem(&item.name) == wanted);
+        let close = same.or_else(|| self.items(kind).find(|item| stem(&item.name).starts_with(&wanted)));
+        close.map(|item| item.name.clone())
+    }
+
+    /// Everything that some collections hold, at any depth, collections left out. The second list
+    /// has what a collection names but the index does not know.
+    ///
+    /// # Errors
+    /// One of the names is no collection.
+    pub fn contents<S: AsRef<str>>(
+        &self,
+        collections: &[S],
+    ) -> Result<(Vec<&Item>, Vec<(ItemKind, String)>), HubError> {
+        let mut open = Vec::new();
+        for name in collections {
+            open.push(self.require(ItemKind::Collection, name.as_ref())?);
+        }
+        let mut seen: BTreeSet<(ItemKind, &str)> =
+            open.iter().map(|item| (item.kind, item.name.as_str())).collect();
+        let (mut items, mut unknown) = (Vec::new(), Vec::new());
+        while let Some(collection) = open.pop() {
+            for (kind, name) in &collection.dependencies {
+                if !seen.insert((*kind, name)) {
+                    continue;
+                }
+                match self.item(*kind, name) {
+                    Some(item) if *kind == ItemKind::Collection => open.push(item),
+                    Some(item) => items.push(item),
+                    None => unknown.push((*kind, name.clone())),
+                }
+            }
+        }
+        items.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        Ok((items, unknown))
+    }
+
+    /// The folder of functional tests.
+    pub(crate) fn tests_folder(&self) -> PathBuf {
+        self.folder.join(TESTS)
+    }
+
+    /// Names of the functional tests, sorted.
+    ///
+    /// # Errors
+    /// Their folder cannot be read.
+    pub fn tests(&self) -> Result<Vec<String>, HubError> {
+        let folder = self.tests_folder();
+        let failed = |source| HubError::Io { path: folder.clone(), source };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if let Some(name) = name.to_str()
+                && !name.starts_with('.')
+                && entry.path().is_dir()
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+type RawItems = BTreeMap<String, Option<RawItem>>;
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+#[derive(Default)]
+struct RawIndex {
+    parsers: Option<RawItems>,
+    postoverflows: Option<RawItems>,
+    scenarios: Option<RawItems>,
+    contexts: Option<RawItems>,
+    appsec_configs: Option<RawItems>,
+    appsec_rules: Option<RawItems>,
+    collections: Option<RawItems>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "kebab-case")]
+struct RawItem {
+    path: Option<String>,
+    stage: Option<String>,
+    version: Option<String>,
+    versions: Option<BTreeMap<String, RawVersion>>,
+    description: Option<String>,
+    parsers: Option<Vec<String>>,
+    postoverflows: Option<Vec<String>>,
+    scenarios: Option<Vec<String>>,
+    contexts: Option<Vec<String>>,
+    appsec_configs: Option<Vec<String>>,
+    appsec_rules: Option<Vec<String>>,
+    collections: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct RawVersion {
+    #[serde(default)]
+    digest: String,
+}
+
+fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<ItemKind, BTreeMap<String, Item>>, HubError> {
+    let raw: RawIndex =
+        serde_json::from_slice(bytes).map_err(|source| HubError::Index { path: path.to_owned(), source })?;
+    let RawIndex { parsers, postoverflows, scenarios, contexts, appsec_configs, appsec_rules, collections } = raw;
+    let lists = [parsers, postoverflows, scenarios, contexts, appsec_configs, appsec_rules, collections];
+    let mut index = BTreeMap::new();
+    for (kind, items) in ItemKind::ALL.into_iter().zip(lists) {
+        let mut of_kind = BTreeMap::new();
+        for (name, raw) in items.unwrap_or_default() {
+            let item = item(kind, &name, raw).map_err(|problem| HubError::BadItem {
+                path: path.to_owned(),
+                kind,
+                name: name.clone(),
+                problem,
+            })?;
+            of_kind.insert(name, item);
+        }
+        index.insert(kind, of_kind);
+    }
+    Ok(index)
+}
+
+fn item(kind: ItemKind, name: &str, raw: Option<RawItem>) -> Result<Item, String> {
+    let raw = raw.ok_or("it is null")?;
+    let path = raw.path.filter(|path| !path.is_empty()).ok_or("it has no `path`")?;
+    if !files::is_safe(&path) {
+        return Err(format!("its path `{path}` leads out of the hub"));
+    }
+    let stage = raw.stage.unwrap_or_default();
+    if kind.has_stages() {
+        if stage.is_empty() {
+            return Err("it has no `stage`".to_owned());
+        }
+        if !files::is_safe(&stage) || stage.contains('/') || stage.starts_with('.') {
+            return Err(format!("its stage `{stage}` is no name of a folder"));
+        }
+    }
+    let lists = [
+        raw.parsers,
+        raw.postoverflows,
+        raw.scenarios,
+        raw.contexts,
+        raw.appsec_configs,
+        raw.appsec_rules,
+        raw.collections,
+    ];
+    let dependencies = ItemKind::ALL
+        .into_iter()
+        .zip(lists)
+        .flat_map(|(kind, names)| names.unwrap_or_default().into_iter().map(move |name| (kind, name)))
+        .collect();
+    Ok(Item {
+        kind,
+        name: name.to_owned(),
+        path,
+        stage,
+        version: raw.version.unwrap_or_default(),
+        versions: raw
+            .versions
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(version, raw)| (version, raw.digest))
+            .collect(),
+        description: raw.description.unwrap_or_default(),
+        dependencies,
+    })
+}
