@@ -182,7 +182,12 @@ impl<'e> Replay<'e> {
     fn parse_here<O: Observer>(&mut self, source: u32, text: &str, observer: &mut O) -> Parsed {
         let now = self.buckets.clock(source).unwrap_or(self.now);
         let task = Task { engine: self.engine, sources: self.sources, now, ordered: true };
-        task.parse(&mut self.worker, &mut self.selector, source, text, observer)
+        let parsed = task.parse(&mut self.worker, &mut self.selector, source, text, observer);
+        let record = &mut self.worker.record;
+        if *record.needs_order.get_mut() {
+            self.engine.world.lock_stashes().settle(record.time);
+        }
+        parsed
     }
 
     /// Pours what a line gave, after all lines before it.

@@ -17,7 +17,11 @@ const DEFAULT_SIZE: usize = 100;
 
 /// All caches.
 #[derive(Debug, Default)]
-pub(crate) struct Stashes(HashMap<Arc<str>, Cache>);
+pub(crate) struct Stashes {
+    caches: HashMap<Arc<str>, Cache>,
+    /// Names and keys of what the present line has stored.
+    fresh: Vec<(Box<str>, Arc<str>)>,
+}
 
 #[derive(Debug)]
 struct Cache {
@@ -32,6 +36,7 @@ struct Cache {
 #[derive(Clone, Debug)]
 struct Entry {
     value: Arc<str>,
+    ttl: i64,
     expires: Timestamp,
     rank: (u64, u64),
 }
@@ -39,7 +44,7 @@ struct Entry {
 impl Stashes {
     /// Declares a cache. The first declaration of a name counts.
     pub(crate) fn declare(&mut self, name: &Arc<str>, size: usize, strategy: Strategy) {
-        self.0.entry(name.clone()).or_insert_with(|| Cache {
+        self.caches.entry(name.clone()).or_insert_with(|| Cache {
             size: if size == 0 { DEFAULT_SIZE } else { size },
             strategy,
             entries: HashMap::new(),
@@ -50,7 +55,7 @@ impl Stashes {
 
     /// Stores an entry that lives `ttl` nanoseconds from `now`; unknown caches ignore it.
     pub(crate) fn set(&mut self, name: &str, key: &str, value: &str, ttl: i64, now: Timestamp) {
-        let Some(cache) = self.0.get_mut(name) else { return };
+        let Some(cache) = self.caches.get_mut(name) else { return };
         cache.tick += 1;
         if let Some(old) = cache.entries.remove(key) {
             cache.order.remove(&old.rank);
@@ -62,12 +67,25 @@ impl Stashes {
         let key: Arc<str> = key.into();
         let rank = (u64::from(cache.strategy == Strategy::Lfu), cache.tick);
         cache.order.insert(rank, key.clone());
-        cache.entries.insert(key, Entry { value: value.into(), expires: now.add_nanos(ttl), rank });
+        self.fresh.push((name.into(), key.clone()));
+        cache.entries.insert(key, Entry { value: value.into(), ttl, expires: now.add_nanos(ttl), rank });
+    }
+
+    /// Ends a line: what it has stored lives from its own time on, where it has one. Parsers store
+    /// before the date is read, so until here entries had the time of the line before, which may
+    /// be days back.
+    pub(crate) fn settle(&mut self, time: Option<Timestamp>) {
+        for (name, key) in self.fresh.drain(..) {
+            let entry = self.caches.get_mut(&*name).and_then(|cache| cache.entries.get_mut(&key));
+            if let (Some(entry), Some(time)) = (entry, time) {
+                entry.expires = time.add_nanos(entry.ttl);
+            }
+        }
     }
 
     /// The entry, if it is there and has not expired.
     pub(crate) fn get(&mut self, name: &str, key: &str, now: Timestamp) -> Option<Arc<str>> {
-        let cache = self.0.get_mut(name)?;
+        let cache = self.caches.get_mut(name)?;
         cache.tick += 1;
         let tick = cache.tick;
         let entry = cache.entries.get_mut(key)?;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use maxminddb::Reader;
+use serde::{Deserialize, Deserializer, de::Visitor};
 use testudo_event::net;
 use testudo_expr::{
     Services,
@@ -161,12 +162,12 @@ impl World {
     pub(crate) fn asn_of(&self, address: IpAddr) -> Option<Asn> {
         let reader = self.asn.as_ref()?;
         let found = reader.lookup(address).ok()?;
-        let Ok(Some(record)) = found.decode::<maxminddb::geoip2::Asn<'_>>() else {
+        let Ok(Some(record)) = found.decode::<AsnRecord>() else {
             return Some(Asn::default());
         };
         Some(Asn {
-            number: record.autonomous_system_number.unwrap_or(0),
-            organisation: record.autonomous_system_organization.unwrap_or("").to_owned(),
+            number: record.autonomous_system_number.0,
+            organisation: record.autonomous_system_organization,
         })
     }
 
@@ -187,6 +188,42 @@ impl World {
 
     pub(crate) fn lock_stashes(&self) -> std::sync::MutexGuard<'_, Stashes> {
         self.stashes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A record of a database of autonomous systems.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AsnRecord {
+    autonomous_system_number: AsnNumber,
+    autonomous_system_organization: String,
+}
+
+/// Databases store the number in any width; the library's own type takes one of them.
+#[derive(Default)]
+struct AsnNumber(u32);
+
+impl<'de> Deserialize<'de> for AsnNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyWidth;
+
+        impl Visitor<'_> for AnyWidth {
+            type Value = AsnNumber;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number of an autonomous system")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<AsnNumber, E> {
+                u32::try_from(number).map(AsnNumber).map_err(E::custom)
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<AsnNumber, E> {
+                u32::try_from(number).map(AsnNumber).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(AnyWidth)
     }
 }
 

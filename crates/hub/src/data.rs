@@ -76,7 +76,8 @@ impl Folder {
 /// The folders and the name at the end of a URL.
 fn path_of(url: &str) -> Vec<&str> {
     let url = url.split(['?', '#']).next().unwrap_or_default();
-    let path = url.split_once("://").map_or(url, |(_, rest)| rest).split_once('/').map_or("", |(_, path)| path);
+    let path =
+        url.split_once("://").map_or(url, |(_, rest)| rest).split_once('/').map_or("", |(_, path)| path);
     path.split('/').filter(|part| !part.is_empty()).collect()
 }
 

@@ -289,7 +289,8 @@ struct RawVersion {
 fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<ItemKind, BTreeMap<String, Item>>, HubError> {
     let raw: RawIndex =
         serde_json::from_slice(bytes).map_err(|source| HubError::Index { path: path.to_owned(), source })?;
-    let RawIndex { parsers, postoverflows, scenarios, contexts, appsec_configs, appsec_rules, collections } = raw;
+    let RawIndex { parsers, postoverflows, scenarios, contexts, appsec_configs, appsec_rules, collections } =
+        raw;
     let lists = [parsers, postoverflows, scenarios, contexts, appsec_configs, appsec_rules, collections];
     let mut index = BTreeMap::new();
     for (kind, items) in ItemKind::ALL.into_iter().zip(lists) {

@@ -106,7 +106,8 @@ impl Selection {
             self.item(hub, item);
         }
         for (kind, name) in unknown {
-            let message = format!("a collection holds the {} `{name}`, which the index does not know", kind.name());
+            let message =
+                format!("a collection holds the {} `{name}`, which the index does not know", kind.name());
             let hint = "fetch the hub again; what the index knows is used".to_owned();
             self.report(codes::UNKNOWN_DEPENDENCY, Severity::Warning, hub.folder(), message, hint);
         }
@@ -201,7 +202,9 @@ impl Selection {
         self.entries.sort_by(|a, b| (&a.installed, &a.path).cmp(&(&b.installed, &b.path)));
         // One file that was selected in several ways runs once.
         let mut seen = HashSet::new();
-        self.entries.retain(|entry| seen.insert((entry.kind, fs::canonicalize(&entry.path).ok(), entry.installed.clone())));
+        self.entries.retain(|entry| {
+            seen.insert((entry.kind, fs::canonicalize(&entry.path).ok(), entry.installed.clone()))
+        });
         let contents = in_parallel(&self.entries, |entry| {
             Contents::read(entry.kind, &entry.stage, &entry.path, entry.item.as_deref())
         });
@@ -377,7 +380,9 @@ impl Contents {
                 rules.origins.insert(self.path, self.origin);
                 rules.scenarios.extend(list);
             }
-            Documents::Contexts(list) => list.into_iter().for_each(|context| merge(&mut rules.context, context)),
+            Documents::Contexts(list) => {
+                list.into_iter().for_each(|context| merge(&mut rules.context, context))
+            }
         }
     }
 }

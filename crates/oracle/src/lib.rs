@@ -21,6 +21,8 @@ mod statics;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::collections::BTreeMap;

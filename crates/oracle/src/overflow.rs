@@ -1,6 +1,6 @@
 //! From a bucket that is over to its alert: sources, events, context.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use testudo_event::{Alert, AlertEvent, Contributor, Overflow, Prefix, Source, Timestamp, alert, duration};
 use testudo_expr::{Value, functions};
@@ -222,7 +222,9 @@ fn json(values: &[String]) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
             _ => out.push(c),
         }
     }

@@ -74,7 +74,7 @@ impl Stages {
     /// Runs an event through all stages. Afterwards `process` says whether it came through.
     pub(crate) fn run(&self, event: &mut Event, enricher: &Enricher<'_>) -> Result<(), Dropped> {
         if event.stage.is_empty() {
-            event.stage = self.names.first().map(|name| name.to_string()).unwrap_or_default();
+            event.stage = self.names.first().map(ToString::to_string).unwrap_or_default();
         }
         event.process = false;
         event.time.get_or_insert(enricher.now());

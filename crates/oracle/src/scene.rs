@@ -280,7 +280,7 @@ fn argument<'v>(arguments: &'v [Value], at: usize, what: &'static str) -> Result
 }
 
 impl Host for Scene<'_> {
-    fn text(&self, _: Slot) -> &str {
+    fn text(&self, _: Slot) -> &'static str {
         ""
     }
 

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use maxminddb::{Reader, geoip2};
+use maxminddb::Reader;
 use regex::Regex;
 use testudo_event::{Prefix, Timestamp, net};
 use testudo_expr::{
@@ -124,6 +124,12 @@ fn read_lines(path: &Path) -> Option<Vec<String>> {
     Some(text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
 }
 
+/// The record of an address; nil where the database does not know it.
+fn record(database: &Reader<Vec<u8>>, address: IpAddr) -> Option<serde_json::Value> {
+    let found = database.lookup(address).ok()?;
+    Some(found.decode().ok().flatten().unwrap_or_default())
+}
+
 fn map_row(line: &str) -> Option<MapRow> {
     let row: serde_json::Value = serde_json::from_str(line).ok()?;
     let text = |key: &str| row.get(key)?.as_str().map(str::to_owned);
@@ -176,7 +182,7 @@ impl Services for World {
     fn lookup_file(&self, text: &str, name: &str) -> Option<Arc<str>> {
         let rows = self.maps.get(name)?;
         let of = |kind: &'static str| rows.iter().filter(move |row| row.kind == kind);
-        let equal = of("equals").filter(|row| row.pattern == text).last();
+        let equal = of("equals").rfind(|row| row.pattern == text);
         let contained = || {
             let hits = of("contains").filter_map(|row| Some((text.find(&row.pattern)?, row)));
             // The first of those with the smallest position.
@@ -206,31 +212,31 @@ impl Services for World {
     }
 
     fn city(&self, address: IpAddr) -> Option<City> {
-        let found = self.city.as_ref()?.lookup(address).ok()?;
-        let Ok(Some(record)) = found.decode::<geoip2::City<'_>>() else { return Some(City::default()) };
-        let represented = &record.represented_country;
-        let countries = [
-            (record.country.iso_code, record.country.is_in_european_union),
-            (record.registered_country.iso_code, record.registered_country.is_in_european_union),
-            (represented.iso_code, represented.is_in_european_union),
-        ];
-        let named = countries.into_iter().find_map(|(iso, eu)| Some((iso.filter(|i| !i.is_empty())?, eu)));
-        let (iso_code, in_eu) = named.map_or(("", false), |(iso, eu)| (iso, eu == Some(true)));
+        let record = record(self.city.as_ref()?, address)?;
+        let text = |path: &str| record.pointer(path).and_then(|text| text.as_str()).unwrap_or_default();
+        let degrees =
+            |path: &str| record.pointer(path).and_then(serde_json::Value::as_f64).unwrap_or_default();
+        let countries = ["/country", "/registered_country", "/represented_country"];
+        let country = countries.into_iter().find(|place| !text(&format!("{place}/iso_code")).is_empty());
+        let place = country.unwrap_or("/nowhere");
+        let in_eu = record.pointer(&format!("{place}/is_in_european_union"));
         Some(City {
-            iso_code: iso_code.to_owned(),
-            in_eu,
-            city: record.city.names.english.unwrap_or_default().to_owned(),
-            latitude: record.location.latitude.unwrap_or_default(),
-            longitude: record.location.longitude.unwrap_or_default(),
+            iso_code: text(&format!("{place}/iso_code")).to_owned(),
+            in_eu: in_eu == Some(&true.into()),
+            city: text("/city/names/en").to_owned(),
+            latitude: degrees("/location/latitude"),
+            longitude: degrees("/location/longitude"),
         })
     }
 
     fn asn(&self, address: IpAddr) -> Option<Asn> {
-        let found = self.asn.as_ref()?.lookup(address).ok()?;
-        let Ok(Some(record)) = found.decode::<geoip2::Asn<'_>>() else { return Some(Asn::default()) };
+        let record = record(self.asn.as_ref()?, address)?;
+        // Not every database writes the number in 32 bits.
+        let number = record.get("autonomous_system_number").and_then(serde_json::Value::as_u64);
+        let organisation = record.get("autonomous_system_organization").and_then(|name| name.as_str());
         Some(Asn {
-            number: record.autonomous_system_number.unwrap_or_default(),
-            organisation: record.autonomous_system_organization.unwrap_or_default().to_owned(),
+            number: number.and_then(|number| u32::try_from(number).ok()).unwrap_or_default(),
+            organisation: organisation.unwrap_or_default().to_owned(),
         })
     }
 

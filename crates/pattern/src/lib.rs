@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that panics has failed"))]
 
+pub mod backtrack;
 mod error;
 mod grok;
 mod library;

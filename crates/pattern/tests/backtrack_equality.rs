@@ -142,7 +142,7 @@ fn compare_with<T: AsRef<str>>(
             match outcome {
                 Outcome::GaveUp => {}
                 Outcome::NoMatch => {
-                    prop_assert!(expected.is_none(), "{pattern:?} on {text:?}: missed {expected:?}")
+                    prop_assert!(expected.is_none(), "{pattern:?} on {text:?}: missed {expected:?}");
                 }
                 Outcome::Match => {
                     let Some(expected) = expected else {

@@ -1,1 +1,34 @@
-fn main() {}
+//! Testudo: watches the logs of a machine, recognises hostile behaviour, and says what to do.
+//!
+//! This binary holds the commands and what they print; everything else is in the libraries.
+
+mod args;
+mod commands;
+mod content;
+mod failure;
+mod replay;
+mod rules;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let outcome = match &args.command {
+        args::Command::Replay(args) => commands::replay::run(args),
+        args::Command::Hub(args::HubCommand::Test(args)) => commands::hub_test::run(args),
+        args::Command::Explain(args) => commands::explain::run(args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure::COULD_NOT_RUN)
+        }
+    }
+}

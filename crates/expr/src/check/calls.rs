@@ -69,7 +69,7 @@ impl Checker<'_> {
             variadic: function.variadic.as_ref(),
         };
         let arguments = self.arguments(&signature, arguments, span)?;
-        self.first_argument(function.name, &arguments)?;
+        self.polymorphic(function.name, &arguments)?;
         let ty = returns(function.name, &arguments).unwrap_or_else(|| function.returns.clone());
         Ok(fold::node(Kind::Call { function, arguments }, ty, span, function.effects))
     }
@@ -162,43 +162,53 @@ impl Checker<'_> {
         usage + ")"
     }
 
-    /// What the signatures of the polymorphic built-in functions cannot say about their first argument.
-    fn first_argument(&self, name: &str, arguments: &[Node]) -> Result<(), SyntaxError> {
-        let Some(first) = arguments.first() else { return Ok(()) };
-        let (list, map, number, text) = (
-            matches!(first.ty, Type::List(_) | Type::Bytes),
-            matches!(first.ty, Type::Map(_)),
-            first.ty.may_be_number(),
-            first.ty == Type::String,
-        );
-        let (fits, wanted) = match name {
-            "len" => (list || map || text, "a text, a list or a map"),
-            "first" | "last" | "take" | "reverse" | "uniq" | "concat" | "flatten" | "sort" | "join"
-            | "fromPairs" => (list, "a list"),
-            "keys" | "values" | "toPairs" => (map, "a map"),
-            "abs" | "ceil" | "floor" | "round" => (number, "a number"),
-            "min" | "max" | "mean" | "median" => (number || list, "a number or a list"),
-            "int" | "float" => (number || text, "a number or a text"),
-            _ => return Ok(()),
-        };
-        if fits || first.ty == Type::Any {
-            return Ok(());
-        }
-        let found = self.describe(&first.ty);
-        Err(SyntaxError::new(format!("`{name}` takes {wanted}, this is {found}"), first.span))
+    /// What the signatures of the polymorphic built-in functions cannot say about their arguments.
+    fn polymorphic(&self, name: &str, arguments: &[Node]) -> Result<(), SyntaxError> {
+        let list = |ty: &Type| matches!(ty, Type::List(_) | Type::Bytes);
+        let number = |ty: &Type| matches!(ty, Type::Int | Type::Float | Type::Duration);
+        let wrong = arguments.iter().enumerate().find_map(|(at, argument)| {
+            let ty = &argument.ty;
+            let (fits, wanted) = match (name, at) {
+                ("len", 0) => {
+                    (list(ty) || matches!(ty, Type::String | Type::Map(_)), "a text, a list or a map")
+                }
+                (
+                    "first" | "last" | "take" | "reverse" | "uniq" | "flatten" | "sort" | "join"
+                    | "fromPairs",
+                    0,
+                )
+                | ("concat", _) => (list(ty), "a list"),
+                ("keys" | "values" | "toPairs", 0) => (matches!(ty, Type::Map(_)), "a map"),
+                ("abs" | "ceil" | "floor" | "round", 0) => (number(ty), "a number"),
+                ("min" | "max" | "mean" | "median", _) => (number(ty) || list(ty), "a number or a list"),
+                ("int" | "float", 0) => (number(ty) || *ty == Type::String, "a number or a text"),
+                ("get", 0) => (list(ty) || matches!(ty, Type::Map(_)), "a list or a map"),
+                ("get", 1) if list(&arguments[0].ty) => (*ty == Type::Int, "an int as position"),
+                ("get", 1) if matches!(arguments[0].ty, Type::Map(_)) => {
+                    (*ty == Type::String, "a string as key")
+                }
+                _ => (true, ""),
+            };
+            (!fits && *ty != Type::Any).then_some((argument, wanted))
+        });
+        let Some((argument, wanted)) = wrong else { return Ok(()) };
+        let found = self.describe(&argument.ty);
+        Err(SyntaxError::new(format!("`{name}` takes {wanted}, this is {found}"), argument.span))
     }
 }
 
-/// The result of polymorphic built-in functions whose arguments tell it.
+/// The result of built-in functions that hand out what a list holds.
+///
+/// Only where the type decides what its members are: an absent key of a map of texts is `""`, of
+/// anything else nil. Scalars stay untyped, as in the reference.
 fn returns(name: &str, arguments: &[Node]) -> Option<Type> {
-    let first = &arguments.first()?.ty;
-    match (name, first) {
-        ("first" | "last", Type::List(item)) => Some((**item).clone()),
-        ("take" | "reverse" | "uniq" | "sort", Type::List(_)) => Some(first.clone()),
-        ("values", Type::Map(item)) => Some(Type::List(item.clone())),
-        ("keys", Type::Map(_)) => Some(Type::List(Box::new(Type::String))),
-        ("get", Type::List(item) | Type::Map(item)) => Some((**item).clone()),
-        ("abs", Type::Int | Type::Float) => Some(first.clone()),
+    let Type::List(item) = &arguments.first()?.ty else { return None };
+    if !matches!(**item, Type::Record { .. } | Type::Map(_)) {
+        return None;
+    }
+    match name {
+        "first" | "last" | "get" => Some((**item).clone()),
+        "take" | "reverse" | "uniq" => Some(Type::List(item.clone())),
         _ => None,
     }
 }

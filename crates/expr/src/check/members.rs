@@ -184,10 +184,11 @@ impl Checker<'_> {
             let message = format!("[:] takes a list or a text, this is {}", self.describe(&of.ty));
             return Err(SyntaxError::new(message, of.span));
         }
+        let untyped = of.ty == Type::Any;
         let mut bound = |bound: Option<&Expr>| -> Result<Option<Box<Node>>, SyntaxError> {
             let Some(bound) = bound else { return Ok(None) };
             let bound = self.expr(bound)?;
-            if !matches!(bound.ty, Type::Int | Type::Any) {
+            if !untyped && !matches!(bound.ty, Type::Int | Type::Any) {
                 let message = format!("the ends of [:] are ints, this is {}", self.describe(&bound.ty));
                 return Err(SyntaxError::new(message, bound.span));
             }

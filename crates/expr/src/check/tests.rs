@@ -281,7 +281,9 @@ fn types() {
         ("sortBy(evt.Words, #)", list(Type::String)),
         ("sum([1, n])", Type::Int),
         ("reduce(evt.Words, #acc + #)", Type::Any),
-        ("first(evt.Words)", Type::String),
+        ("first(evt.Words)", Type::Any),
+        ("first(evt.Alerts).Count", Type::Int),
+        ("last(reverse(evt.Alerts))?.Name", Type::String),
         ("Split('a,b', ',')", list(Type::String)),
         ("evt.Alert?.Name", Type::String),
         ("evt.Time.Hour()", Type::Int),
@@ -359,6 +361,7 @@ fn operands_are_checked() {
         "a list of string and a string are never equal",
         "in list",
     );
+    refuse("evt.Meta == {}", "evt.Meta == {}", "a map of string and a map are never equal", "");
     refuse("evt.Age == n", "evt.Age == n", "a duration and an int are never equal", "");
     refuse("evt.Time < evt.Age", "evt.Time < evt.Age", "`<` does not take a time and a duration", "");
     refuse("nil < 1", "nil < 1", "`<` does not take nil and an int", "");
@@ -467,6 +470,10 @@ fn arguments_are_checked() {
         "usage",
     );
     refuse("len(1)", "1", "`len` takes a text, a list or a map, this is an int", "");
+    refuse("concat([1], n)", "n", "`concat` takes a list, this is an int", "");
+    refuse("get(evt.Meta, 1)", "1", "`get` takes a string as key, this is an int", "");
+    refuse("get(evt.Words, 'a')", "'a'", "`get` takes an int as position, this is a string", "");
+    refuse("get(n, 'a')", "n", "`get` takes a list or a map, this is an int", "");
     refuse("abs('a')", "'a'", "`abs` takes a number, this is a string", "");
     refuse("any(evt.Meta, # == 'a')", "evt.Meta", "`any` takes a list, this is a map of string", "values(x)");
     refuse(

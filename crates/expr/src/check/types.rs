@@ -58,7 +58,6 @@ pub(super) fn comparable(left: &Type, right: &Type) -> bool {
         (Type::Any | Type::Nil, _) | (_, Type::Any | Type::Nil) => true,
         (Type::Int | Type::Float, Type::Int | Type::Float) => true,
         (Type::List(_) | Type::Bytes, Type::List(_) | Type::Bytes) => true,
-        (Type::Map(left), Type::Map(right)) => comparable(left, right),
         (Type::Record { index: left, .. }, Type::Record { index: right, .. }) => left == right,
         _ => left == right,
     }

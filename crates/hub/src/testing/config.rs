@@ -95,7 +95,8 @@ fn names(list: Option<&Vec<Option<String>>>) -> impl Iterator<Item = &str> {
 /// The text of a file of a test. Bytes that are no UTF-8 become replacement characters.
 pub(super) fn read(path: &Path) -> Result<String, HubError> {
     let bytes = files::read(path, MAX_TEST_BYTES)?;
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// Longest line that the reference reads; a longer one ends its run.

@@ -106,7 +106,9 @@ impl Results {
                 let read = entries.get(object.a as usize).ok_or(EvalError::OutOfRange)?;
                 Ok(&read.entry.event)
             }
-            Results::Scenarios(_) => Err(EvalError::other("the event of an overflow has only its `Overflow`")),
+            Results::Scenarios(_) => {
+                Err(EvalError::other("the event of an overflow has only its `Overflow`"))
+            }
         }
     }
 
@@ -145,9 +147,9 @@ fn reread(value: &serde_json::Value) -> Value {
             (None, float) => Value::Float(float.unwrap_or(f64::NAN)),
         },
         Json::Array(items) => Value::list(items.iter().map(reread).collect()),
-        Json::Object(map) => {
-            Value::Map(Arc::new(map.iter().map(|(key, value)| (key.as_str().into(), reread(value))).collect()))
-        }
+        Json::Object(map) => Value::Map(Arc::new(
+            map.iter().map(|(key, value)| (key.as_str().into(), reread(value))).collect(),
+        )),
     }
 }
 

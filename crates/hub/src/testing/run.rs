@@ -153,11 +153,8 @@ impl Test<'_> {
             return Err(format!("the log {} is empty", log.display()));
         }
         let lines = config::log_lines(&text)?;
-        let source = Source {
-            name: log.display().to_string(),
-            module: "file".to_owned(),
-            labels: config.labels(),
-        };
+        let source =
+            Source { name: log.display().to_string(), module: "file".to_owned(), labels: config.labels() };
         let parsers = !config.ignores_parsers() && self.way == Way::Watched;
         let (collected, overflows) = self.replay(&engine, source, &lines, parsers);
         if parsers {
@@ -183,14 +180,15 @@ impl Test<'_> {
         let mut collector = Collector::default();
         match self.way {
             Way::Plain => {
-                let batches = lines.chunks(BATCH_LINES).zip((1..).step_by(BATCH_LINES)).map(|(lines, first)| {
-                    let mut batch = Batch { first_line: first, ..Batch::default() };
-                    for line in lines {
-                        batch.text.push_str(line);
-                        batch.ends.push(batch.text.len() as u32);
-                    }
-                    batch
-                });
+                let batches =
+                    lines.chunks(BATCH_LINES).zip((1..).step_by(BATCH_LINES)).map(|(lines, first)| {
+                        let mut batch = Batch { first_line: first, ..Batch::default() };
+                        for line in lines {
+                            batch.text.push_str(line);
+                            batch.ends.push(batch.text.len() as u32);
+                        }
+                        batch
+                    });
                 replay.run(batches, &mut sink, &mut |_| {});
             }
             Way::Watched => {

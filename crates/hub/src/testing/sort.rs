@@ -289,8 +289,14 @@ mod tests {
 
     #[test]
     fn patterns_that_break_quicksorts() {
-        let patterns: [fn(usize) -> usize; 6] =
-            [|_| 7, |i| i, |i| 1_000 - i, |i| i % 5, |i| if i < 500 { i } else { 1_000 - i }, |i| i * 7_919 % 1_000];
+        let patterns: [fn(usize) -> usize; 6] = [
+            |_| 7,
+            |i| i,
+            |i| 1_000 - i,
+            |i| i % 5,
+            |i| if i < 500 { i } else { 1_000 - i },
+            |i| i * 7_919 % 1_000,
+        ];
         for pattern in patterns {
             for len in [0, 1, 13, 49, 50, 51, 1_000] {
                 let mut items: Vec<usize> = (0..len).map(pattern).collect();

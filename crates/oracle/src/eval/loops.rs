@@ -1,6 +1,6 @@
 //! The functions that take a predicate.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use testudo_expr::{
     EvalError, Value,
@@ -154,7 +154,7 @@ impl Eval<'_, '_> {
 
     fn group(&mut self, items: &[Value], keys: &[Value]) -> Step {
         self.spend(items.len())?;
-        let mut groups: std::collections::BTreeMap<Arc<str>, Vec<Value>> = Default::default();
+        let mut groups: BTreeMap<Arc<str>, Vec<Value>> = BTreeMap::new();
         for (item, key) in items.iter().zip(keys) {
             let key = match key {
                 Value::Str(text) => text.clone(),

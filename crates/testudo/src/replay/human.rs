@@ -19,7 +19,6 @@ pub(crate) struct Times {
     pub(crate) running: Duration,
     pub(crate) parsers: usize,
     pub(crate) scenarios: usize,
-    pub(crate) open_buckets: usize,
     pub(crate) evicted: u64,
 }
 

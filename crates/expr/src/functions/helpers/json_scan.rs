@@ -37,13 +37,15 @@ pub(crate) fn extract<'a>(blob: &'a str, path: &str) -> Option<&'a str> {
 /// The value at a dotted path.
 pub(crate) fn find_path<'a>(blob: &'a str, path: &str) -> Option<Found<'a>> {
     let mut inline = [""; SEGMENTS_INLINE];
-    for (at, segment) in segments(path).enumerate() {
-        let Some(place) = inline.get_mut(at) else {
+    let mut count = 0;
+    for segment in segments(path) {
+        let Some(place) = inline.get_mut(count) else {
             return find(blob, &segments(path).collect::<Vec<_>>());
         };
         *place = segment;
+        count += 1;
     }
-    find(blob, &inline[..segments(path).count()])
+    find(blob, &inline[..count])
 }
 
 /// The segments of a dotted path. A `[` begins a segment of its own, except in a path that begins

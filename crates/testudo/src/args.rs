@@ -1,0 +1,187 @@
+//! The command line: one definition of every command and flag.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use testudo_event::{Timestamp, duration};
+
+/// Watches logs, recognises hostile behaviour, and says what to do about it.
+#[derive(Debug, Parser)]
+#[command(name = "testudo", version, about, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Read log files of the past and tell who attacked, how, and what would have been banned
+    Replay(ReplayArgs),
+    /// Work with a hub of rules
+    #[command(subcommand)]
+    Hub(HubCommand),
+    /// Show the way of a line through every stage and node, and how far a failed pattern came
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HubCommand {
+    /// Run the functional tests that a hub carries
+    Test(HubTestArgs),
+}
+
+/// Which rules run.
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct RuleArgs {
+    /// Use items of the hub in this folder, without installing them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) hub: Option<PathBuf>,
+    /// Collections of the hub, separated by commas
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "hub", conflicts_with = "all")]
+    pub(crate) collections: Vec<String>,
+    /// All items of the hub
+    #[arg(long, requires = "hub")]
+    pub(crate) all: bool,
+    /// Use the rules in this folder: parsers/STAGE, scenarios, postoverflows/STAGE, contexts
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rules: Option<PathBuf>,
+    /// Folder with data files and databases that rules ask for; may be given again
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Vec<PathBuf>,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON document; docs/replay.schema.json describes it
+    Json,
+    /// One JSON document a line: each alert as it is found, the summary last
+    Jsonl,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReplayArgs {
+    /// Log files, plain, .gz or .zst; `-` reads standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Type of the logs (syslog, nginx, …); guessed from the lines where it is not given
+    #[arg(long = "type", short, value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    #[command(flatten)]
+    pub(crate) rules: RuleArgs,
+    /// Profiles that decide; the default bans sources of remediable alerts for four hours
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profiles: Option<PathBuf>,
+    /// Simulation file: scenarios that decide nothing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) simulation: Option<PathBuf>,
+    /// Leave out lines before this time (2026-11-01, 2026-11-01T08:00:00Z, or an age such as 12h)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Leave out lines from this time on
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// What stands for the present: dates without a year, and lines without a date
+    #[arg(long, value_name = "TIME", value_parser = parse_now)]
+    pub(crate) now: Option<Timestamp>,
+    /// How the report is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// Show no progress
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct HubTestArgs {
+    /// The hub's folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) hub: PathBuf,
+    /// Tests to run
+    #[arg(value_name = "NAME", conflicts_with = "all")]
+    pub(crate) names: Vec<String>,
+    /// Run all tests
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Folder with data files and databases; may be given again. Default: `lists` and `geo/hub` of $TESTUDO_SHARED
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Vec<PathBuf>,
+    /// The present, for dates without a year
+    #[arg(long, value_name = "TIME", value_parser = parse_now)]
+    pub(crate) now: Option<Timestamp>,
+    /// How the result is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: TestOutput,
+}
+
+/// How test results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestOutput {
+    /// One line a test
+    #[default]
+    Human,
+    /// One JSON document
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// A line, or a file with lines
+    #[arg(value_name = "LINE|FILE")]
+    pub(crate) input: String,
+    /// Type of the log (syslog, nginx, …); guessed where it is not given
+    #[arg(long = "type", short, value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    #[command(flatten)]
+    pub(crate) rules: RuleArgs,
+    /// Also show nodes whose filter was false
+    #[arg(long)]
+    pub(crate) all_nodes: bool,
+    /// Show only lines that were not parsed
+    #[arg(long)]
+    pub(crate) failures: bool,
+    /// The present, for dates without a year
+    #[arg(long, value_name = "TIME", value_parser = parse_now)]
+    pub(crate) now: Option<Timestamp>,
+}
+
+/// Reads an instant or a day.
+fn parse_now(text: &str) -> Result<Timestamp, String> {
+    parse_time(text).ok_or_else(|| "write it like 2026-11-01T00:00:00Z or 2026-11-01".to_owned())
+}
+
+fn parse_time(text: &str) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(text).or_else(|| Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")))
+}
+
+/// Reads an instant, a day, or an age before `now`.
+pub(crate) fn time_or_age(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    parse_time(text)
+        .or_else(|| Some(now.add_nanos(-duration::parse_with_days(text).ok()?)))
+        .ok_or_else(|| format!("`{text}` is no time; write 2026-11-01, 2026-11-01T08:00:00Z, or an age such as 12h"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times() {
+        let now = Timestamp::parse_rfc3339("2026-11-02T00:00:00Z").expect("a time");
+        let text = |t: Result<Timestamp, String>| t.map(Timestamp::to_rfc3339);
+        assert_eq!(text(time_or_age("2026-11-01", now)), Ok("2026-11-01T00:00:00Z".into()));
+        assert_eq!(text(time_or_age("12h", now)), Ok("2026-11-01T12:00:00Z".into()));
+        assert_eq!(text(time_or_age("2d", now)), Ok("2026-10-31T00:00:00Z".into()));
+        assert!(time_or_age("yesterday", now).is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! Loads the rules that a command line asks for, and tells what is wrong with them.
+
+use std::io::IsTerminal;
+
+use testudo_engine::{Engine, Options};
+use testudo_hub::{DataFolders, Hub, Selection};
+use testudo_rules::{Diagnostic, Severity, render, set::RuleSet};
+
+use crate::{args::RuleArgs, content, failure::Failure};
+
+/// Loads the rules; without any choice, those that the binary carries.
+pub(crate) fn load(args: &RuleArgs) -> Result<(RuleSet, Vec<Diagnostic>), Failure> {
+    if args.hub.is_none() && args.rules.is_none() {
+        return Ok(content::rules());
+    }
+    let mut selection = Selection::default();
+    let hub = args.hub.as_ref().map(Hub::open).transpose()?;
+    if let Some(hub) = &hub {
+        if args.all {
+            selection.whole_hub(hub);
+        } else if args.collections.is_empty() && args.rules.is_none() {
+            return Err(Failure::new("no items of the hub are chosen")
+                .hint("name collections with --collections, or take all items with --all"));
+        } else {
+            selection.collections(hub, &args.collections)?;
+        }
+    }
+    if let Some(folder) = &args.rules {
+        selection.directory(folder, hub.as_ref())?;
+    }
+    let loaded = selection.load();
+    Ok((loaded.rules, loaded.diagnostics))
+}
+
+/// Loads and compiles the rules, and prints what is wrong with them.
+pub(crate) fn engine(args: &RuleArgs, options: Options) -> Result<Engine, Failure> {
+    let (rules, mut diagnostics) = load(args)?;
+    let (engine, more) = Engine::new(&rules, &DataFolders::new(&args.data), options);
+    diagnostics.extend(more);
+    print(&diagnostics);
+    let (parsers, _) = engine.counts();
+    if parsers == 0 {
+        return Err(Failure::new("no parser is left to run")
+            .hint("every line needs a parser; add the collection of the service, or a folder of rules"));
+    }
+    Ok(engine)
+}
+
+/// Prints errors in full, and warnings as one line each.
+pub(crate) fn print(diagnostics: &[Diagnostic]) {
+    let colour = std::io::stderr().is_terminal();
+    for diagnostic in diagnostics {
+        match diagnostic.severity {
+            Severity::Error => eprintln!("{}", render(diagnostic, colour)),
+            Severity::Warning => {
+                let place = &diagnostic.place;
+                eprintln!(
+                    "warning[{}]: {}:{}: {}",
+                    diagnostic.code, place.file.path, place.line, diagnostic.message
+                );
+            }
+        }
+    }
+}
