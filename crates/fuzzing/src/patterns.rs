@@ -43,10 +43,8 @@ fn regex(re2: &str, text: &str) {
 
 /// An error can be told, and points into the pattern.
 fn position(pattern: &str, error: &PatternError) {
-    if let PatternError::Syntax { at, .. } = error {
-        assert!(*at <= pattern.len(), "{pattern:?}: {error}");
-    }
-    let _ = error.to_string();
+    assert!(error.offset() <= pattern.len(), "{pattern:?}: {error} at {}", error.offset());
+    let _ = (error.to_string(), error.hint());
 }
 
 /// The fast matcher says what the regex says.

@@ -101,3 +101,6 @@ impl DataSource for DataFolders {
         self.by_name(name).map(Path::to_owned)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::Error};
 
 use crate::{HubError, files};
 
@@ -148,6 +148,11 @@ impl Hub {
         Ok(Hub { folder, items })
     }
 
+    /// Whether a folder holds an index.
+    pub(crate) fn is_at(folder: &Path) -> bool {
+        folder.join(INDEX).is_file()
+    }
+
     /// Where it lies.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -161,11 +166,6 @@ impl Hub {
     /// An item by its name in the index.
     pub fn item(&self, kind: ItemKind, name: &str) -> Option<&Item> {
         self.items.get(&kind)?.get(name)
-    }
-
-    /// The item that a path belongs to, if its end is the path of one.
-    pub(crate) fn item_at(&self, kind: ItemKind, path: &Path) -> Option<&Item> {
-        self.items(kind).find(|item| path.ends_with(&item.path))
     }
 
     /// An item that must be there.
@@ -250,9 +250,8 @@ impl Hub {
 
 type RawItems = BTreeMap<String, Option<RawItem>>;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
-#[derive(Default)]
 struct RawIndex {
     parsers: Option<RawItems>,
     postoverflows: Option<RawItems>,
@@ -263,7 +262,7 @@ struct RawIndex {
     collections: Option<RawItems>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 struct RawItem {
     path: Option<String>,
@@ -287,8 +286,12 @@ struct RawVersion {
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<ItemKind, BTreeMap<String, Item>>, HubError> {
-    let raw: RawIndex =
-        serde_json::from_slice(bytes).map_err(|source| HubError::Index { path: path.to_owned(), source })?;
+    let failed = |source| HubError::Index { path: path.to_owned(), source };
+    // The decoder would take a list for a record.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(failed(serde_json::Error::custom("it is a list")));
+    }
+    let raw: RawIndex = serde_json::from_slice(bytes).map_err(failed)?;
     let RawIndex { parsers, postoverflows, scenarios, contexts, appsec_configs, appsec_rules, collections } =
         raw;
     let lists = [parsers, postoverflows, scenarios, contexts, appsec_configs, appsec_rules, collections];
@@ -354,3 +357,6 @@ fn item(kind: ItemKind, name: &str, raw: Option<RawItem>) -> Result<Item, String
         dependencies,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,12 +7,16 @@
 //! for. [`testing`] runs the functional tests that a hub carries, and holds every oddity that only
 //! those tests need.
 
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that panics has failed"))]
+
 pub mod codes;
 mod data;
 mod error;
 mod files;
 mod index;
 mod load;
+#[cfg(test)]
+mod temp;
 pub mod testing;
 
 pub use data::DataFolders;

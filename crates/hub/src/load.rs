@@ -109,7 +109,7 @@ impl Selection {
             let message =
                 format!("a collection holds the {} `{name}`, which the index does not know", kind.name());
             let hint = "fetch the hub again; what the index knows is used".to_owned();
-            self.report(codes::UNKNOWN_DEPENDENCY, Severity::Warning, hub.folder(), message, hint);
+            self.warn(codes::UNKNOWN_DEPENDENCY, hub.folder(), message, hint);
         }
         Ok(())
     }
@@ -129,12 +129,15 @@ impl Selection {
     }
 
     /// Adds what lies in `parsers/<stage>/`, `postoverflows/<stage>/`, `scenarios/` and `contexts/`
-    /// of a folder, sub-folders and links included. A link to a file of a hub is the item that the
-    /// index of `hub` knows for that path; everything else is a file of one's own.
+    /// of a folder, sub-folders and links included. What leads to an item's file in a hub is that
+    /// item; everything else is a file of one's own. Hubs that are known: `hub`, and one that lies
+    /// in the folder, as it or as its `hub`.
     ///
     /// # Errors
     /// The folder holds none of these folders.
     pub fn directory(&mut self, folder: &Path, hub: Option<&Hub>) -> Result<(), HubError> {
+        let nested = self.nested_hub(folder);
+        let hubs: Vec<KnownHub<'_>> = hub.into_iter().chain(&nested).filter_map(KnownHub::new).collect();
         let mut any = false;
         for kind in RUNNING {
             let below = folder.join(kind.folder());
@@ -145,53 +148,53 @@ impl Selection {
             let walk = files::walk(&below);
             for (path, error) in walk.failed {
                 let hint = "mend or remove it; the other files are used".to_owned();
-                let message = format!("cannot be read: {error}");
-                self.report(codes::UNREADABLE, Severity::Warning, &path, message, hint);
+                self.warn(codes::UNREADABLE, &path, format!("cannot be read: {error}"), hint);
             }
             for found in walk.files {
                 if files::is_yaml(&found.relative) {
-                    self.file(kind, &found.relative, found.path, hub);
+                    self.file(kind, &found.relative, found.path, &hubs);
                 }
             }
         }
         if any { Ok(()) } else { Err(HubError::NoRules { path: folder.to_owned() }) }
     }
 
-    fn file(&mut self, kind: ItemKind, relative: &str, path: PathBuf, hub: Option<&Hub>) {
+    /// The hub that an installation keeps beside its links, or that the folder itself is.
+    fn nested_hub(&mut self, folder: &Path) -> Option<Hub> {
+        let at = [folder.to_owned(), folder.join("hub")].into_iter().find(|folder| Hub::is_at(folder))?;
+        match Hub::open(at) {
+            Ok(hub) => Some(hub),
+            Err(error) => {
+                let hint = format!("{}; rules run without their versions until then", error.hint());
+                self.warn(codes::UNREADABLE, folder, error.to_string(), hint);
+                None
+            }
+        }
+    }
+
+    fn file(&mut self, kind: ItemKind, relative: &str, path: PathBuf, hubs: &[KnownHub<'_>]) {
         let stage = match relative.split_once('/') {
             Some((stage, _)) if kind.has_stages() => stage,
             None if kind.has_stages() => {
-                let message = format!("lies in no stage, so it is not used: {relative}");
                 let hint = format!("move it into a folder below `{}`, e.g. `s01-parse`", kind.folder());
-                self.report(codes::NO_STAGE, Severity::Warning, &path, message, hint);
+                self.warn(codes::NO_STAGE, &path, "lies in no stage, so it is not used".to_owned(), hint);
                 return;
             }
             _ => "",
         };
-        let item = hub.and_then(|hub| {
-            let target = fs::canonicalize(&path).ok()?;
-            let inside = fs::canonicalize(hub.folder()).is_ok_and(|hub| target.starts_with(hub));
-            hub.item_at(kind, &target).filter(|_| inside).cloned().map(Arc::new)
-        });
+        let target = fs::canonicalize(&path).ok();
+        let item = target.and_then(|target| hubs.iter().find_map(|hub| hub.item(kind, &target)));
         self.entries.push(Entry {
             kind,
             stage: stage.to_owned(),
             installed: format!("{}/{relative}", kind.folder()),
             path,
-            item,
+            item: item.cloned().map(Arc::new),
         });
     }
 
-    fn report(
-        &mut self,
-        code: &'static str,
-        severity: Severity,
-        path: &Path,
-        message: impl Into<String>,
-        hint: String,
-    ) {
-        let message = message.into();
-        self.diagnostics.push(file_diagnostic(code, severity, path, message, hint));
+    fn warn(&mut self, code: &'static str, path: &Path, message: String, hint: String) {
+        self.diagnostics.push(file_diagnostic(code, Severity::Warning, path, message, hint));
     }
 
     /// Reads and checks the files.
@@ -203,7 +206,8 @@ impl Selection {
         // One file that was selected in several ways runs once.
         let mut seen = HashSet::new();
         self.entries.retain(|entry| {
-            seen.insert((entry.kind, fs::canonicalize(&entry.path).ok(), entry.installed.clone()))
+            let path = fs::canonicalize(&entry.path).unwrap_or_else(|_| entry.path.clone());
+            seen.insert((entry.kind, entry.stage.clone(), path))
         });
         let contents = in_parallel(&self.entries, |entry| {
             Contents::read(entry.kind, &entry.stage, &entry.path, entry.item.as_deref())
@@ -235,6 +239,28 @@ impl Selection {
             contents.add_to(&mut loaded.rules);
         }
         loaded
+    }
+}
+
+/// A hub with its items by the paths of their files.
+struct KnownHub<'h> {
+    folder: PathBuf,
+    items: HashMap<&'h str, &'h Item>,
+}
+
+impl<'h> KnownHub<'h> {
+    fn new(hub: &'h Hub) -> Option<KnownHub<'h>> {
+        let items = RUNNING.into_iter().flat_map(|kind| hub.items(kind));
+        Some(KnownHub {
+            folder: fs::canonicalize(hub.folder()).ok()?,
+            items: items.map(|item| (item.path.as_str(), item)).collect(),
+        })
+    }
+
+    /// The item whose file is at a path without links.
+    fn item(&self, kind: ItemKind, path: &Path) -> Option<&'h Item> {
+        let below = path.strip_prefix(&self.folder).ok()?.to_str()?;
+        self.items.get(below).copied().filter(|item| item.kind == kind)
     }
 }
 
@@ -427,3 +453,6 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
     });
     done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use testudo_event::Timestamp;
 use testudo_hub::{
-    DataFolders, Hub,
+    DataFolders, Hub, ItemKind, Selection,
     testing::{TestResult, Way, run_tests},
 };
+use testudo_rules::{Severity, set::RuleSet};
 
 /// How much of what is wrong with a test is printed.
 const SHOWN: usize = 10;
@@ -69,4 +70,35 @@ fn the_way_of_real_logs_finds_the_same() {
     let Some(results) = run(Way::Plain) else { return };
     assert_eq!(results.iter().filter(|result| !result.passed).count(), 0);
     assert_eq!(false_lines(&results), [("postfix-honeypot-users", 8)]);
+}
+
+#[test]
+fn the_whole_hub_loads() {
+    let Some(shared) = shared() else { return };
+    let hub = Hub::open(shared.join("hub")).expect("the index of the hub");
+    let mut selection = Selection::default();
+    selection.whole_hub(&hub);
+    let loaded = selection.load();
+    let errors: Vec<_> =
+        loaded.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    let RuleSet { parsers, postoverflows, scenarios, .. } = &loaded.rules;
+    assert_eq!((parsers.len(), postoverflows.len(), scenarios.len()), (170, 12, 846));
+    assert_eq!(loaded.files.len(), 164 + 12 + 783 + 9);
+    assert!(loaded.files.is_sorted_by(|a, b| a.installed < b.installed));
+    // Nothing of the checkout was changed since its index was made.
+    let changed: Vec<_> = loaded.files.iter().filter(|file| &*file.origin.version == "?").collect();
+    assert!(changed.is_empty(), "{changed:?}");
+}
+
+#[test]
+fn every_collection_loads() {
+    let Some(shared) = shared() else { return };
+    let hub = Hub::open(shared.join("hub")).expect("the index of the hub");
+    let names: Vec<&str> = hub.items(ItemKind::Collection).map(|item| item.name.as_str()).collect();
+    assert_eq!(names.len(), 164);
+    for name in names {
+        let (items, unknown) = hub.contents(&[name]).expect("a collection of the hub");
+        assert!(!items.is_empty() && unknown.is_empty(), "{name}: {unknown:?}");
+    }
 }

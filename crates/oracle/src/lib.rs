@@ -21,8 +21,6 @@ mod statics;
 mod testing;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests;
 mod world;
 
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ description: a test
 type: leaky
 capacity: 2
 leakspeed: 10s
-filter: \"'ip' != '' && evt.GetType() == 'log'\"
+filter: evt.GetType() == 'log'
 groupby: evt.Meta.source_ip
 labels: {remediation: true}
 reprocess: true

@@ -1,2 +1,61 @@
-//! Stub until the content is there.
-pub(crate) fn rules() -> (testudo_rules::set::RuleSet, Vec<testudo_rules::Diagnostic>) { (testudo_rules::set::RuleSet::default(), Vec::new()) }
+//! Testudo's own rules, in the binary: what runs on a machine with nothing else on it.
+//!
+//! They are the files of `content/` at the root of the workspace, in the layout of every other
+//! set of rules. Beside them, `content/samples` shows for each rule what it is for and what it
+//! must not do; the tests of this file run those.
+
+use std::sync::Arc;
+
+use testudo_rules::{Diagnostic, SourceFile, load_parsers, load_scenarios, set::RuleSet};
+
+macro_rules! files {
+    ($($path:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../content/", $path)))),*]
+    };
+}
+
+/// Paths below `content/`, in running order, and texts.
+const FILES: &[(&str, &str)] = files![
+    "parsers/s00-raw/plain.yaml",
+    "parsers/s00-raw/syslog.yaml",
+    "parsers/s01-parse/nginx.yaml",
+    "parsers/s01-parse/sshd.yaml",
+    "parsers/s02-enrich/dates.yaml",
+    "parsers/s02-enrich/geo.yaml",
+    "parsers/s02-enrich/http.yaml",
+    "parsers/s02-enrich/loopback.yaml",
+    "scenarios/http-auth-bruteforce.yaml",
+    "scenarios/http-bad-user-agent.yaml",
+    "scenarios/http-crawl.yaml",
+    "scenarios/http-path-traversal.yaml",
+    "scenarios/http-probing.yaml",
+    "scenarios/http-script-injection.yaml",
+    "scenarios/http-sensitive-files.yaml",
+    "scenarios/http-sql-injection.yaml",
+    "scenarios/ssh-bruteforce.yaml",
+    "scenarios/ssh-slow-bruteforce.yaml",
+    "scenarios/ssh-user-enumeration.yaml",
+    "scenarios/targeted.yaml",
+];
+
+/// The rules, and what is wrong with them: nothing, as the tests see to.
+pub(crate) fn rules() -> (RuleSet, Vec<Diagnostic>) {
+    let mut rules = RuleSet::default();
+    let mut diagnostics = Vec::new();
+    for (path, text) in FILES {
+        let file = Arc::new(SourceFile { path: format!("content/{path}"), text: (*text).to_owned() });
+        if let Some((stage, _)) = path.strip_prefix("parsers/").and_then(|rest| rest.split_once('/')) {
+            let loaded = load_parsers(file, stage);
+            rules.parsers.extend(loaded.items);
+            diagnostics.extend(loaded.diagnostics);
+        } else {
+            let loaded = load_scenarios(file);
+            rules.scenarios.extend(loaded.items);
+            diagnostics.extend(loaded.diagnostics);
+        }
+    }
+    (rules, diagnostics)
+}
+
+#[cfg(test)]
+mod tests;

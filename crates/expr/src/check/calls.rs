@@ -197,18 +197,18 @@ impl Checker<'_> {
     }
 }
 
-/// The result of built-in functions that hand out what a list holds.
+/// The result of built-in functions that hand out what they are given.
 ///
-/// Only where the type decides what its members are: an absent key of a map of texts is `""`, of
-/// anything else nil. Scalars stay untyped, as in the reference.
+/// What the reference leaves untyped stays untyped, unless it has members: the type decides what an
+/// absent one is, `""` in a map of texts, nil elsewhere.
 fn returns(name: &str, arguments: &[Node]) -> Option<Type> {
-    let Type::List(item) = &arguments.first()?.ty else { return None };
-    if !matches!(**item, Type::Record { .. } | Type::Map(_)) {
-        return None;
-    }
-    match name {
-        "first" | "last" | "get" => Some((**item).clone()),
-        "take" | "reverse" | "uniq" => Some(Type::List(item.clone())),
+    let members = |ty: &Type| matches!(ty, Type::Record { .. } | Type::Map(_));
+    match (name, &arguments.first()?.ty) {
+        ("abs", ty @ (Type::Int | Type::Float)) => Some(ty.clone()),
+        ("mean" | "median", Type::List(_)) => Some(Type::Any),
+        ("get", Type::List(item) | Type::Map(item)) => Some((**item).clone()),
+        ("first" | "last", Type::List(item)) if members(item) => Some((**item).clone()),
+        ("take" | "reverse" | "uniq", ty @ Type::List(item)) if members(item) => Some(ty.clone()),
         _ => None,
     }
 }

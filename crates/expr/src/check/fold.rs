@@ -1,12 +1,10 @@
 //! Constants: a node without effects whose parts are all constant is replaced by its value.
 
-use std::sync::Arc;
-
 use crate::{
     core::{Kind, Node},
-    error::{EvalError, Span},
+    error::Span,
     eval,
-    host::{Handle, Host, NoServices, Services, Slot},
+    host::NoHost,
     schema::{Effects, Type},
     value::Value,
 };
@@ -29,7 +27,7 @@ pub(super) fn node(kind: Kind, ty: Type, span: Span, own: Effects) -> Node {
     if !constant || effects != Effects::PURE {
         return node;
     }
-    match eval::eval(&node, &mut Nothing) {
+    match eval::eval(&node, &mut NoHost) {
         Ok(value) if may_be_kept(&value) => Node { kind: Kind::Const(value), ..node },
         _ => node,
     }
@@ -78,50 +76,5 @@ fn may_be_kept(value: &Value) -> bool {
         Value::List(items) => items.len() <= MAX_FOLDED,
         Value::Map(entries) => entries.len() <= MAX_FOLDED,
         _ => true,
-    }
-}
-
-/// The host of constants: nothing that is folded asks it for anything.
-struct Nothing;
-
-fn nothing<T>() -> Result<T, EvalError> {
-    Err(EvalError::Input("not a constant"))
-}
-
-impl Host for Nothing {
-    fn text(&self, _: Slot) -> &'static str {
-        ""
-    }
-
-    fn has(&self, _: Slot) -> bool {
-        false
-    }
-
-    fn variable(&self, _: u16) -> Result<Value, EvalError> {
-        nothing()
-    }
-
-    fn field(&self, _: Handle, _: &str) -> Result<Value, EvalError> {
-        nothing()
-    }
-
-    fn entry(&self, _: Handle, _: &str) -> Result<Option<Value>, EvalError> {
-        nothing()
-    }
-
-    fn entries(&self, _: Handle) -> Result<Vec<(Arc<str>, Value)>, EvalError> {
-        nothing()
-    }
-
-    fn method(&mut self, _: Handle, _: &str, _: &[Value]) -> Result<Value, EvalError> {
-        nothing()
-    }
-
-    fn store(&mut self, _: Handle, _: &str, _: Value) -> Result<(), EvalError> {
-        nothing()
-    }
-
-    fn services(&self) -> &dyn Services {
-        &NoServices
     }
 }

@@ -156,11 +156,11 @@ impl Checker<'_> {
         {
             return self.member_of(of, &name.clone(), optional, span, key.span);
         }
-        let (ty, wanted) = match &of.ty {
-            Type::Any => (Type::Any, Type::Any),
-            Type::List(item) => ((**item).clone(), Type::Int),
-            Type::Bytes => (Type::Int, Type::Int),
-            Type::Map(item) => ((**item).clone(), Type::String),
+        let (ty, fits, wanted) = match &of.ty {
+            Type::Any => (Type::Any, true, ""),
+            Type::List(item) => ((**item).clone(), key.ty == Type::Int, "an int"),
+            Type::Bytes => (Type::Int, key.ty == Type::Int, "an int"),
+            Type::Map(item) => ((**item).clone(), types::is_key(&key.ty, item), "a string"),
             other => {
                 let error = SyntaxError::new(format!("{} has no elements", self.describe(other)), span);
                 return Err(match other {
@@ -169,10 +169,9 @@ impl Checker<'_> {
                 });
             }
         };
-        if wanted != Type::Any && key.ty != Type::Any && key.ty != wanted {
-            let (wanted, found) = (self.describe(&wanted), self.describe(&key.ty));
-            let message =
-                format!("an element of {} is chosen by {wanted}, not by {found}", self.describe(&of.ty));
+        if !fits && key.ty != Type::Any {
+            let (of, found) = (self.describe(&of.ty), self.describe(&key.ty));
+            let message = format!("an element of {of} is chosen by {wanted}, not by {found}");
             return Err(SyntaxError::new(message, key.span));
         }
         Ok(element(of, key, optional, ty, span))

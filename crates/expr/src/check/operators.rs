@@ -214,7 +214,7 @@ impl Checker<'_> {
                 return wrong(format!("{found} is never in {list}: its elements are {element} each"), "");
             }
             Type::Bytes if matches!(left.ty, Type::Any | Type::Int) => {}
-            Type::Map(_) if matches!(left.ty, Type::Any | Type::String) => {}
+            Type::Map(item) if types::is_key(&left.ty, item) => {}
             Type::Map(_) => return wrong(format!("the keys of a map are texts, this is {found}"), ""),
             Type::Record { index, .. } if matches!(left.ty, Type::Any | Type::String) => {
                 // The names of fields are known now; a computed name is a matter of run time.

@@ -52,6 +52,16 @@ pub(super) fn fits(ty: &Type, want: &Type) -> bool {
     }
 }
 
+/// Whether a value of type `ty` may be a key of a map whose values are of type `item`.
+pub(super) fn is_key(ty: &Type, item: &Type) -> bool {
+    match ty {
+        Type::Any | Type::String => true,
+        // `groupBy` makes a map of lists whose keys are whatever its predicate gave.
+        Type::Int | Type::Float | Type::Bool => matches!(item, Type::List(_)),
+        _ => false,
+    }
+}
+
 /// Whether `==` between the two may ever be true.
 pub(super) fn comparable(left: &Type, right: &Type) -> bool {
     match (left, right) {

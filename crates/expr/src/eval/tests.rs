@@ -152,8 +152,8 @@ fn show(value: &Value) -> String {
     let all = |items: Vec<String>| items.join(", ");
     match value {
         Value::Nil => "nil".to_owned(),
-        Value::Float(x) => {
-            let text = convert::float_text(*x);
+        Value::Float(_) => {
+            let text = convert::scalar_text(value);
             if text.contains(['.', 'e', 'N', 'I']) { text } else { text + ".0" }
         }
         Value::Bytes(bytes) => format!("b{:?}", String::from_utf8_lossy(bytes)),

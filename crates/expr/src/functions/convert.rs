@@ -1,6 +1,6 @@
 //! Values as text and back, as Go converts them: `%v`, JSON, numbers.
 
-use testudo_event::duration;
+use testudo_event::{duration, text::go_g};
 
 use crate::{error::EvalError, host::Host, value::Value};
 
@@ -24,7 +24,7 @@ pub(crate) fn scalar_text(value: &Value) -> String {
         Value::Nil => "<nil>".to_owned(),
         Value::Bool(b) => b.to_string(),
         Value::Int(i) => i.to_string(),
-        Value::Float(x) => float_text(*x),
+        Value::Float(x) => go_g(*x),
         Value::Str(s) => s.to_string(),
         Value::Time(time) => time.to_go_string(),
         Value::Duration(nanos) => duration::format(*nanos),
@@ -76,25 +76,6 @@ fn write_all<T>(
         write_one(out, item);
     }
     out.push_str(close);
-}
-
-/// A float as `%v` prints it: the shortest digits that read back as the same number, with an
-/// exponent (of two digits at least) below 1e-4 and from 1e+06 up.
-pub(crate) fn float_text(x: f64) -> String {
-    if x.is_nan() {
-        return "NaN".to_owned();
-    }
-    if x.is_infinite() {
-        return if x > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let scientific = format!("{x:e}");
-    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        return x.to_string();
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
 /// A number as Go's `ParseFloat` reads it: decimal or hexadecimal, `_` between digits, `inf`,

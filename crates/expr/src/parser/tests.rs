@@ -54,8 +54,11 @@ fn show(expr: &Expr) -> String {
         }
         ExprKind::Binary(operator, a, b) => format!("({} {} {})", show(a), symbol(*operator), show(b)),
         ExprKind::Compare { first, rest } => {
-            let rest: String = rest.iter().map(|(op, e)| format!(" {} {}", symbol(*op), show(e))).collect();
-            format!("({}{rest})", show(first))
+            let mut text = format!("({}", show(first));
+            for (operator, operand) in rest {
+                write!(text, " {} {}", symbol(*operator), show(operand)).unwrap();
+            }
+            text + ")"
         }
         ExprKind::And(operands) => format!("({})", list(operands, " && ")),
         ExprKind::Or(operands) => format!("({})", list(operands, " || ")),

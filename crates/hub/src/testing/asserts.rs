@@ -129,3 +129,42 @@ fn show(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_by_their_last_part() {
+        let check = |line: &str, expected: Option<&str>| assert_eq!(shim(line).as_deref(), expected);
+        check("len(results) == 1", None);
+        check(r#"m["datasource_path"] == "x.log" "#, Some(r#"basename(m["datasource_path"] ) ==  "x.log" "#));
+        check(r#"basename(m["datasource_path"]) == "x.log""#, None);
+        check(r#""datasource_path" in m"#, None);
+        check(r#"m.datasource_path=="x"=="y""#, Some(r#"basename(m.datasource_path) == "x""#));
+    }
+
+    #[test]
+    fn what_an_assertion_is_about() {
+        let check = |text: &str, expected: Option<&str>| assert_eq!(variable(text), expected, "{text}");
+        check("len(results) == 1", Some("len(results)"));
+        check(r#"results["a b"].c == "d == e""#, Some(r#"b"].c"#));
+        check(r#"results["a=b"].c == 1"#, Some(r#"b"].c"#));
+        check(r#""x" in results[0].Overflow.GetSources()"#, None);
+        check("a==b", None);
+        check(" == 1", None);
+        check(" == 1 and b == 2", Some("b"));
+    }
+
+    proptest! {
+        #[test]
+        fn odd_lines_do_no_harm(line in "[a( =\"é\\[]{0,12}(datasource_path)?[ =b]{0,12}") {
+            let _ = shim(&line);
+            if let Some(found) = variable(&line) {
+                prop_assert!(!found.is_empty() && !found.contains([' ', '=']));
+            }
+        }
+    }
+}

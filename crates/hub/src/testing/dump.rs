@@ -1,6 +1,9 @@
 //! Collects what every top-level node made of every event, as the assertions on parsers see it.
 
-use std::{collections::BTreeMap, collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use testudo_engine::{Dump, Keys, Node, Observer, Record};
 

@@ -15,7 +15,7 @@ use testudo_rules::{
 
 use super::config::Config;
 use crate::{
-    DataFolders, Hub, ItemKind,
+    DataFolders, Hub, Item, ItemKind,
     data::url_file_name,
     files,
     load::{Contents, installed_path},
@@ -32,7 +32,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    fn get(&self, kind: ItemKind, stage: &str, path: &Path, item: Option<&crate::Item>) -> Arc<Contents> {
+    fn get(&self, kind: ItemKind, stage: &str, path: &Path, item: Option<&Item>) -> Arc<Contents> {
         let key = (kind, path.to_owned());
         let lock = || self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let known = lock().get(&key).cloned();

@@ -11,6 +11,8 @@ mod items;
 mod results;
 mod run;
 mod sort;
+#[cfg(test)]
+mod tests;
 
 pub use asserts::FalseLine;
 pub use run::{TestResult, Way, run_tests};

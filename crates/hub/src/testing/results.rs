@@ -1,8 +1,11 @@
 //! What assertions name: `results`, as they are after a detour through YAML, and `basename`.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
-use testudo_engine::{Dump, PlainValue};
+use testudo_engine::{Dump, EventKind, PlainValue};
 use testudo_event::Overflow;
 use testudo_expr::{
     Effects, EvalError, Handle, Host, Schema, Services, Slot, Type, Value,
@@ -106,9 +109,7 @@ impl Results {
                 let read = entries.get(object.a as usize).ok_or(EvalError::OutOfRange)?;
                 Ok(&read.entry.event)
             }
-            Results::Scenarios(_) => {
-                Err(EvalError::other("the event of an overflow has only its `Overflow`"))
-            }
+            Results::Scenarios(_) => Err(EvalError::other("an overflow has no event of its own")),
         }
     }
 
@@ -183,7 +184,7 @@ fn unknown(name: &str) -> EvalError {
 }
 
 impl Host for Results {
-    fn text(&self, _: Slot) -> &str {
+    fn text(&self, _: Slot) -> &'static str {
         ""
     }
 
@@ -211,6 +212,15 @@ impl Host for Results {
         match (self, object.kind, name) {
             (Results::Scenarios(_), EVENT, "Overflow") => {
                 Ok(of_result(Value::Object(objects::overflow()), object.a as u16))
+            }
+            (Results::Scenarios(overflows), EVENT, _) => {
+                let overflow = overflows.get(at).ok_or(EvalError::OutOfRange)?;
+                Ok(match name {
+                    "Type" => Value::Int(EventKind::Overflow as i64),
+                    "Whitelisted" => Value::Bool(overflow.whitelisted),
+                    "WhitelistReason" => Value::str(overflow.whitelist_reason.as_str()),
+                    _ => return Err(unknown(name)),
+                })
             }
             (Results::Parsers { entries, .. }, ENTRY | EVENT, _) => {
                 let read = entries.get(at).ok_or(EvalError::OutOfRange)?;
@@ -277,9 +287,12 @@ impl Host for Results {
             return objects::method(overflow, inner, name, arguments).map(|value| of_result(value, at));
         }
         match (object.kind, name, arguments) {
-            (EVENT, "GetMeta", [Value::Str(key)]) => {
-                Ok(Value::str(self.event(object)?.meta.get(&**key).map_or("", String::as_str)))
-            }
+            (EVENT, "GetMeta", [Value::Str(key)]) => Ok(Value::str(match self {
+                Results::Scenarios(overflows) => {
+                    overflows.get(object.a as usize).ok_or(EvalError::OutOfRange)?.event_meta(key)
+                }
+                Results::Parsers { .. } => self.event(object)?.meta.get(&**key).map_or("", String::as_str),
+            })),
             _ => Err(unknown(name)),
         }
     }
@@ -294,7 +307,7 @@ impl Host for Results {
 }
 
 impl Results {
-    fn texts(&self, object: Handle) -> Result<&std::collections::BTreeMap<String, String>, EvalError> {
+    fn texts(&self, object: Handle) -> Result<&BTreeMap<String, String>, EvalError> {
         let event = self.event(object)?;
         Ok(match object.kind {
             PARSED => &event.parsed,
@@ -303,5 +316,39 @@ impl Results {
             LABELS => &event.labels,
             _ => return Err(EvalError::Kind { what: "a look-up by key", got: "record" }),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_from_yaml() {
+        let check = |value: serde_json::Value, expected: &str| {
+            let read = reread(&value);
+            assert_eq!(format!("{} {read}", read.kind()), expected, "{value}");
+        };
+        check(json!(3.0), "int 3");
+        check(json!(-999_999.0), "int -999999");
+        check(json!(1_000_000.0), "float 1000000");
+        check(json!(2.5), "float 2.5");
+        check(json!(7), "int 7");
+        check(json!(12_345_678), "int 12345678");
+        check(json!(true), "bool true");
+        check(json!(null), "nil nil");
+        check(json!("1"), "string \"1\"");
+    }
+
+    #[test]
+    fn last_parts_of_paths() {
+        let check = |path: &str, expected: &str| assert_eq!(base_name(path), expected, "{path:?}");
+        check("/var/log/auth.log", "auth.log");
+        check("auth.log", "auth.log");
+        check("a/b//", "b");
+        check("", ".");
+        check("//", "/");
     }
 }

@@ -1,6 +1,9 @@
 //! Runs tests: rules, log, engine, assertions.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use serde::Serialize;
 use testudo_engine::{Batch, Engine, Line, NoObserver, Options, Replay, Sink, Source};
@@ -15,7 +18,7 @@ use super::{
     results::Results,
     sort,
 };
-use crate::{DataFolders, Hub, HubError, load::in_parallel};
+use crate::{DataFolders, Hub, HubError, files, load::in_parallel};
 
 /// How the logs of a test go through the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +106,7 @@ struct Test<'t> {
     now: Timestamp,
     way: Way,
     cache: &'t Cache,
-    folder: std::path::PathBuf,
+    folder: PathBuf,
 }
 
 #[derive(Default)]
@@ -144,7 +147,7 @@ impl Test<'_> {
         let (engine, diagnostics) = Engine::new(&rules, &TestData::new(self.data, &rules), options);
         outcome.tell(&diagnostics);
 
-        if !crate::files::is_safe(config.log_file()) {
+        if !files::is_safe(config.log_file()) {
             return Err(format!("`log_file` is no file of the test: `{}`", config.log_file()));
         }
         let log = self.folder.join(config.log_file());

@@ -1,0 +1,189 @@
+//! Rules and data of the public hub, where they are at hand, and lines run through a compiled set.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use testudo_engine::{
+    ASN_DATABASE, Batch, CITY_DATABASE, Counters, DataSource, Engine, Line, LineOutcome, NoObserver, Options, Replay,
+    Sink, Source,
+};
+use testudo_event::{Overflow, Timestamp, YearClock};
+use testudo_hub::{DataFolders, Hub, Selection};
+use testudo_oracle::{Plain, WorldFiles};
+use testudo_rules::{
+    plan::{DataFile, ParserNode},
+    set::RuleSet,
+};
+
+use crate::input;
+
+/// Dates without a year are in this one.
+const YEAR: i32 = 2026;
+
+/// The present until a line tells the time.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_unix(1_794_744_000, 0)
+}
+
+/// The folder with the hub and what belongs to it, if it is there.
+fn shared() -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let shared = std::env::var_os("TESTUDO_SHARED").map_or_else(beside, PathBuf::from);
+    shared.join("hub").is_dir().then_some(shared)
+}
+
+/// A compiled set of rules, and what else is needed to run lines through it.
+pub(crate) struct Ready {
+    pub(crate) engine: Engine,
+    pub(crate) rules: RuleSet,
+    pub(crate) files: WorldFiles,
+    types: Vec<String>,
+}
+
+impl Ready {
+    /// The whole hub, or some of its collections. `None` where there is no hub.
+    pub(crate) fn load(collections: Option<&[&str]>) -> Option<Ready> {
+        let shared = shared()?;
+        let hub = Hub::open(shared.join("hub")).ok()?;
+        let mut selection = Selection::default();
+        match collections {
+            None => selection.whole_hub(&hub),
+            Some(names) => selection.collections(&hub, names).ok()?,
+        }
+        let rules = selection.load().rules;
+        let folders = DataFolders::new(&[shared.join("lists"), shared.join("geo/hub")]);
+        let data = data_files(&rules).into_iter();
+        let files = WorldFiles {
+            data: data.filter_map(|file| Some((file.dest_file.to_string(), folders.find(file)?))).collect(),
+            city: folders.database(CITY_DATABASE),
+            asn: folders.database(ASN_DATABASE),
+        };
+        let (engine, _) = Engine::new(&rules, &folders, options());
+        let types = engine.line_types().into_iter().collect();
+        Some(Ready { engine, rules, files, types })
+    }
+
+    /// The first line names the type of the lines after it; whatever else stands there chooses one.
+    pub(crate) fn source<'t>(&self, text: &'t str) -> (Source, &'t str) {
+        let (head, lines) = text.split_once('\n').unwrap_or(("", text));
+        let chosen = || self.types.get(input::hash(head) as usize % self.types.len().max(1));
+        let kind = self.types.iter().find(|kind| *kind == head).or_else(chosen);
+        (source(kind.map_or("syslog", String::as_str)), lines)
+    }
+}
+
+/// How sets are compiled.
+pub(crate) fn options() -> Options {
+    Options::new(YearClock::Current(YEAR))
+}
+
+/// A source of lines of a type.
+pub(crate) fn source(kind: &str) -> Source {
+    Source {
+        name: "fuzz.log".to_owned(),
+        module: "file".to_owned(),
+        labels: BTreeMap::from([("type".to_owned(), kind.to_owned())]),
+    }
+}
+
+fn data_files(rules: &RuleSet) -> Vec<&DataFile> {
+    fn of_node<'n>(node: &'n ParserNode, into: &mut Vec<&'n DataFile>) {
+        into.extend(&node.data);
+        node.nodes.iter().for_each(|child| of_node(child, into));
+    }
+    let mut files = Vec::new();
+    rules.parsers.iter().chain(&rules.postoverflows).for_each(|parser| of_node(&parser.node, &mut files));
+    rules.scenarios.iter().for_each(|scenario| files.extend(&scenario.data));
+    files
+}
+
+/// What a run gave.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) outcomes: Vec<LineOutcome>,
+    pub(crate) overflows: Vec<Overflow>,
+}
+
+impl Sink for Seen {
+    fn line(&mut self, _: Line<'_>, outcome: LineOutcome) {
+        self.outcomes.push(outcome);
+    }
+
+    fn overflow(&mut self, overflow: &Overflow, _: Line<'_>) {
+        self.overflows.push(overflow.clone());
+    }
+}
+
+/// Runs lines one by one.
+pub(crate) fn one_by_one(engine: &Engine, source: &Source, lines: &str) -> (Seen, Counters) {
+    let sources = std::slice::from_ref(source);
+    let mut replay = Replay::new(engine, sources, now());
+    let mut seen = Seen::default();
+    for (number, line) in (1..).zip(lines.lines()) {
+        replay.line(0, number, line, &mut NoObserver, &mut seen);
+    }
+    (seen, replay.counters())
+}
+
+/// Runs lines in batches, as large logs are run.
+pub(crate) fn batched(engine: &Engine, source: &Source, lines: &str) -> Seen {
+    const BATCH_LINES: usize = 3;
+    let lines: Vec<&str> = lines.lines().collect();
+    let batches = lines.chunks(BATCH_LINES).zip((1..).step_by(BATCH_LINES)).map(|(lines, first_line)| {
+        let mut batch = Batch { first_line, ..Batch::default() };
+        for line in lines {
+            batch.text.push_str(line);
+            batch.ends.push(batch.text.len() as u32);
+        }
+        batch
+    });
+    let mut seen = Seen::default();
+    Replay::new(engine, std::slice::from_ref(source), now()).run(batches, &mut seen, &mut |_| {});
+    seen
+}
+
+/// The counters say what was seen.
+pub(crate) fn counters_add_up(seen: &Seen, counters: &Counters) {
+    let count = |outcome| seen.outcomes.iter().filter(|seen| **seen == outcome).count() as u64;
+    let (parsed, whitelisted) = (count(LineOutcome::Parsed), count(LineOutcome::Whitelisted));
+    assert_eq!(counters.lines, seen.outcomes.len() as u64, "{counters:?}");
+    assert_eq!(counters.parsed, parsed + whitelisted, "{counters:?}");
+    assert_eq!(counters.whitelisted, whitelisted, "{counters:?}");
+    assert!(counters.dropped >= count(LineOutcome::Dropped), "{counters:?}");
+    assert_eq!(counters.overflows, seen.overflows.len() as u64 + counters.discarded, "{counters:?}");
+}
+
+/// The plain interpreter sees the same as the engine.
+pub(crate) fn plain_agrees(rules: &RuleSet, files: &WorldFiles, source: &Source, lines: &str, seen: &Seen) {
+    let lines: Vec<testudo_oracle::Line> = lines
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|raw| testudo_oracle::Line {
+            raw: raw.to_owned(),
+            source: source.name.clone(),
+            labels: source.labels.clone(),
+            module: source.module.clone(),
+        })
+        .collect();
+    let outcome = Plain::new(rules, files, now()).with_years(YearClock::Current(YEAR)).run(&lines);
+    for ((line, plain), fast) in lines.iter().zip(&outcome.lines).zip(&seen.outcomes) {
+        let fast_parsed = matches!(fast, LineOutcome::Parsed | LineOutcome::Whitelisted);
+        let fast_white = *fast == LineOutcome::Whitelisted;
+        assert_eq!(
+            (fast_parsed, fast_white),
+            (plain.parsed, plain.parsed && plain.whitelisted),
+            "engine and plain interpreter (right) on {:?} of type {:?}",
+            line.raw,
+            source.labels.get("type"),
+        );
+    }
+    let names = |overflows: &[Overflow]| -> Vec<String> {
+        overflows.iter().map(|overflow| overflow.alert.scenario.to_string()).collect()
+    };
+    assert_eq!(names(&seen.overflows), names(&outcome.overflows), "engine and plain interpreter (right)");
+    for (fast, plain) in seen.overflows.iter().zip(&outcome.overflows) {
+        assert_eq!(fast, plain, "engine and plain interpreter (right)");
+    }
+}

@@ -1,0 +1,372 @@
+//! Runs the samples in `content/samples` through the embedded rules.
+//!
+//! A sample file names its rule. For a parser it lists lines that the rule must understand, with
+//! what must come out (the true address, whatever the line pretends), and lines that it must
+//! refuse. For a scenario it lists logs that must overflow and logs in which nothing at all may.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use testudo_engine::{
+    Dump, Engine, Keys, Line, LineOutcome, NoData, NoObserver, Node, Observer, Options, Record, Replay, Sink,
+    Source, Step,
+};
+use testudo_event::{Overflow, Timestamp, YearClock};
+
+use super::{FILES, rules};
+
+/// A file of samples.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Samples {
+    /// Name of the rule.
+    rule: String,
+    /// Type of the lines that name none.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Lines that a parser must understand.
+    #[serde(default)]
+    matches: Vec<Match>,
+    /// Lines that a parser must refuse.
+    #[serde(default)]
+    refuses: Vec<Refuse>,
+    /// Logs in which a scenario must find its source.
+    #[serde(default)]
+    overflows: Vec<Log>,
+    /// Logs in which no scenario may find anything.
+    #[serde(default)]
+    quiet: Vec<Log>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Match {
+    line: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Values of `evt.Meta`; `""` stands for absent, too.
+    #[serde(default)]
+    meta: BTreeMap<String, String>,
+    /// Values of `evt.Parsed`.
+    #[serde(default)]
+    parsed: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refuse {
+    line: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Log {
+    /// What it is.
+    about: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Who must be found, and nobody else.
+    #[serde(default)]
+    source: String,
+    steps: Vec<Lines>,
+}
+
+/// A line, or several that differ in `{clock}` (HH:MM:SS) and `{n}` (from 0).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lines {
+    line: String,
+    #[serde(default = "one")]
+    count: u32,
+    /// Seconds from one to the next.
+    #[serde(default = "one")]
+    every: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Log {
+    fn lines(&self) -> Vec<String> {
+        let mut clock = 0;
+        let mut lines = Vec::new();
+        for step in &self.steps {
+            for n in 0..step.count {
+                let now = format!("{:02}:{:02}:{:02}", clock / 3600, clock / 60 % 60, clock % 60);
+                lines.push(step.line.replace("{clock}", &now).replace("{n}", &n.to_string()));
+                clock += step.every;
+            }
+        }
+        assert!(clock <= 24 * 3600, "{}: the sample is longer than a day", self.about);
+        lines
+    }
+}
+
+fn content() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../content")
+}
+
+/// Paths of files below a folder, relative to `content/`, sorted.
+fn files(folder: &str) -> Vec<String> {
+    fn walk(path: &Path, root: &Path, into: &mut Vec<String>) {
+        for entry in fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, root, into);
+            } else {
+                into.push(path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/"));
+            }
+        }
+    }
+    let root = content();
+    let mut paths = Vec::new();
+    walk(&root.join(folder), &root, &mut paths);
+    paths.sort();
+    paths
+}
+
+fn samples() -> Vec<Samples> {
+    let read = |path: &String| -> Samples {
+        let text = fs::read_to_string(content().join(path)).unwrap();
+        serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    files("samples").iter().map(read).collect()
+}
+
+fn engine() -> Engine {
+    let (rules, diagnostics) = rules();
+    assert!(diagnostics.is_empty(), "{diagnostics:#?}");
+    let options = Options { capture_all: true, ..Options::new(YearClock::Current(2026)) };
+    let (engine, diagnostics) = Engine::new(&rules, &NoData, options);
+    assert!(diagnostics.is_empty(), "{diagnostics:#?}");
+    engine
+}
+
+fn source(kind: &str) -> Source {
+    let labels = BTreeMap::from([("type".to_owned(), kind.to_owned())]);
+    Source { name: "sample.log".to_owned(), module: "file".to_owned(), labels }
+}
+
+/// Takes down which rules a line met.
+#[derive(Default)]
+struct Watch {
+    succeeded: BTreeSet<String>,
+    whitelisted: BTreeSet<String>,
+    last: Option<Dump>,
+}
+
+impl Observer for Watch {
+    fn step(&mut self, node: &Node, step: Step, _: Option<&str>) {
+        if step == Step::Whitelisted {
+            self.whitelisted.insert(node.name.to_string());
+        }
+    }
+
+    fn leave(&mut self, _: &str, node: &Node, depth: usize, ok: bool, record: &Record, keys: &Keys) {
+        if depth == 0 {
+            if ok {
+                self.succeeded.insert(node.name.to_string());
+            }
+            self.last = Some(record.dump(keys));
+        }
+    }
+}
+
+/// Collects scenario and sources of overflows.
+#[derive(Default)]
+struct Found {
+    overflows: BTreeSet<(String, String)>,
+    outcomes: Vec<LineOutcome>,
+}
+
+impl Sink for Found {
+    fn line(&mut self, _: Line<'_>, outcome: LineOutcome) {
+        self.outcomes.push(outcome);
+    }
+
+    fn overflow(&mut self, overflow: &Overflow, _: Line<'_>) {
+        for source in overflow.sources.keys() {
+            self.overflows.insert((overflow.alert.scenario.clone(), source.clone()));
+        }
+    }
+}
+
+fn watch(engine: &Engine, kind: &str, line: &str) -> (Watch, Found) {
+    let sources = [source(kind)];
+    let (mut watch, mut found) = (Watch::default(), Found::default());
+    Replay::new(engine, &sources, Timestamp::default()).line(0, 1, line, &mut watch, &mut found);
+    (watch, found)
+}
+
+fn overflows(engine: &Engine, kind: &str, log: &Log) -> BTreeSet<(String, String)> {
+    let sources = [source(kind)];
+    let mut replay = Replay::new(engine, &sources, Timestamp::default());
+    let mut found = Found::default();
+    for (number, line) in (1..).zip(log.lines()) {
+        replay.line(0, number, &line, &mut NoObserver, &mut found);
+        let outcome = found.outcomes.pop();
+        assert_eq!(outcome, Some(LineOutcome::Parsed), "{}: not parsed: {line}", log.about);
+    }
+    found.overflows
+}
+
+#[test]
+fn the_list_is_the_folder() {
+    let mut expected = files("parsers");
+    expected.extend(files("scenarios"));
+    expected.sort();
+    let listed: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn names_follow_the_files() {
+    let (rules, diagnostics) = rules();
+    assert!(diagnostics.is_empty(), "{diagnostics:#?}");
+    let names = rules.parsers.iter().map(|parser| &*parser.node.name);
+    let names: Vec<&str> = names.chain(rules.scenarios.iter().map(|scenario| &*scenario.name)).collect();
+    let stems = FILES.iter().map(|(path, _)| Path::new(path).file_stem().unwrap().to_string_lossy());
+    let expected: Vec<String> = stems.map(|stem| format!("testudo/{stem}")).collect();
+    assert_eq!(names, expected, "one document per file, named like it");
+}
+
+#[test]
+fn every_rule_has_samples_of_both_kinds() {
+    let (rules, _) = rules();
+    let samples = samples();
+    let of = |name: &str| -> &Samples {
+        let mut found = samples.iter().filter(|samples| samples.rule == name);
+        let first = found.next().unwrap_or_else(|| panic!("no samples for {name}"));
+        assert!(found.next().is_none(), "two files of samples for {name}");
+        first
+    };
+    for parser in &rules.parsers {
+        let samples = of(&parser.node.name);
+        assert!(!samples.matches.is_empty() && !samples.refuses.is_empty(), "{}", samples.rule);
+    }
+    for scenario in &rules.scenarios {
+        let samples = of(&scenario.name);
+        assert!(!samples.overflows.is_empty() && !samples.quiet.is_empty(), "{}", samples.rule);
+    }
+    assert_eq!(samples.len(), rules.parsers.len() + rules.scenarios.len(), "samples of no rule");
+}
+
+#[test]
+fn parsers_do_as_their_samples_say() {
+    let engine = engine();
+    let (rules, _) = rules();
+    for samples in samples() {
+        let parser = rules.parsers.iter().find(|parser| *parser.node.name == *samples.rule);
+        let whitelists = parser.is_some_and(|parser| parser.node.whitelist.is_some());
+        let matched = |watch: &Watch| {
+            if whitelists { &watch.whitelisted } else { &watch.succeeded }.contains(&samples.rule)
+        };
+        for sample in &samples.matches {
+            let kind = sample.kind.as_ref().unwrap_or(&samples.kind);
+            let (watch, _) = watch(&engine, kind, &sample.line);
+            assert!(matched(&watch), "{} does not understand: {}", samples.rule, sample.line);
+            let dump = watch.last.unwrap();
+            let maps = [("Meta", &sample.meta, &dump.meta), ("Parsed", &sample.parsed, &dump.parsed)];
+            for (map, expected, actual) in maps {
+                for (key, expected) in expected {
+                    let actual = actual.get(key).map_or("", String::as_str);
+                    assert_eq!(actual, expected, "{}: evt.{map}.{key} of: {}", samples.rule, sample.line);
+                }
+            }
+        }
+        for sample in &samples.refuses {
+            let kind = sample.kind.as_ref().unwrap_or(&samples.kind);
+            let (watch, _) = watch(&engine, kind, &sample.line);
+            assert!(!matched(&watch), "{} must refuse: {}", samples.rule, sample.line);
+        }
+    }
+}
+
+#[test]
+fn scenarios_do_as_their_samples_say() {
+    let engine = engine();
+    for samples in samples() {
+        for log in &samples.overflows {
+            let kind = log.kind.as_ref().unwrap_or(&samples.kind);
+            let found = overflows(&engine, kind, log);
+            let wanted = (samples.rule.clone(), log.source.clone());
+            assert!(found.contains(&wanted), "{}: {}: only {found:?}", samples.rule, log.about);
+            let others: Vec<_> = found.iter().filter(|(_, source)| *source != log.source).collect();
+            assert!(others.is_empty(), "{}: {}: {others:?}", samples.rule, log.about);
+        }
+        for log in &samples.quiet {
+            let kind = log.kind.as_ref().unwrap_or(&samples.kind);
+            let found = overflows(&engine, kind, log);
+            assert!(found.is_empty(), "{}: {}: {found:?}", samples.rule, log.about);
+        }
+    }
+}
+
+/// Text that clients choose, put where they can put it: the address must not move.
+#[test]
+fn hostile_text_moves_no_address() {
+    let engine = engine();
+    let truth = "203.0.113.7";
+    let texts = [
+        "x from 198.51.100.9 port 22",
+        "x from 198.51.100.9 port 22 ssh2",
+        "x from 198.51.100.9 port 22 ssh2: RSA SHA256:abc",
+        "x 198.51.100.9 port 22 [preauth]",
+        "198.51.100.9",
+        "invalid user y from 198.51.100.9",
+        "root from 198.51.100.9 not allowed because",
+        "- 198.51.100.9 - - [01/Mar/2026:00:00:00 +0000]",
+        "198.51.100.9 - x [01/Mar/2026:00:00:00 +0000] ",
+        r#"a" 200 1 "-" "-"#,
+        r#"x": password mismatch, client: 198.51.100.9, server: h, request: "GET / HTTP/1.1", host: "h"#,
+        r#"x" was not found in "/f", client: 198.51.100.9, server: h, request: "GET / HTTP/1.1", host: "h"#,
+        ", client: 198.51.100.9, server: h",
+        "\u{0}\\\\\\",
+        "",
+        "   ",
+    ];
+    let long = format!("{}{}", texts[10], "A".repeat(2048));
+    let envelope = "Mar  1 00:00:00 web-1 sshd[1]: ";
+    let escape = |text: &str| text.replace('\\', r"\x5C").replace('"', r"\x22").replace('\0', r"\x00");
+    for text in texts.into_iter().chain([long.as_str()]) {
+        let e = escape(text);
+        let date = "[01/Mar/2026:00:00:00 +0000]";
+        let mut lines = vec![
+            ("syslog", format!("{envelope}Failed password for invalid user {text} from {truth} port 1 ssh2")),
+            ("syslog", format!("{envelope}Failed publickey for invalid user {text} from {truth} port 1 ssh2: RSA SHA256:abc")),
+            ("syslog", format!("{envelope}Failed publickey for root from {truth} port 1 ssh2: RSA-CERT SHA256:abc ID {text} (serial 0) CA RSA SHA256:abc")),
+            ("syslog", format!("{envelope}Invalid user {text} from {truth} port 1")),
+            ("syslog", format!("{envelope}Invalid user {text} from {truth}")),
+            ("syslog", format!("{envelope}Connection closed by invalid user {text} {truth} port 1 [preauth]")),
+            ("syslog", format!("{envelope}Disconnecting invalid user {text} {truth} port 1: Change of username or service not allowed: ({text},ssh-connection) -> (b,ssh-connection) [preauth]")),
+            ("syslog", format!("{envelope}Received disconnect from {truth} port 1:11: {text} [preauth]")),
+            ("syslog", format!("{envelope}Bad protocol version identification '{text}' from {truth} port 1")),
+            ("syslog", format!("{envelope}Unable to negotiate with {truth} port 1: no matching cipher found. Their offer: {text} [preauth]")),
+            ("syslog", format!("{envelope}error: maximum authentication attempts exceeded for invalid user {text} from {truth} port 1 ssh2 [preauth]")),
+            ("nginx", format!(r#"{truth} - {e} {date} "GET / HTTP/1.1" 401 1 "-" "-""#)),
+            ("nginx", format!(r#"{truth} - - {date} "{e}" 400 1 "-" "-""#)),
+            ("nginx", format!(r#"{truth} - - {date} "GET /{e} HTTP/1.1" 200 1 "{e}" "{e}""#)),
+            ("nginx", format!(r#"example.com {truth} - {e} {date} "GET / HTTP/1.1" 401 1 "-" "-""#)),
+            ("nginx", format!(r#"{e} {truth} - {e} {date} "GET / HTTP/1.1" 401 1 "-" "-""#)),
+            ("nginx", format!(r#"2026/03/01 00:00:00 [error] 1#1: *1 limiting requests, excess: 1.5 by zone "z", client: {truth}, server: h, request: "GET /{text} HTTP/1.1", host: "h", referrer: "{text}""#)),
+        ];
+        for fault in [r#"": password mismatch"#, r#"" was not found in "/etc/users""#] {
+            let mut line = format!(r#"2026/03/01 00:00:00 [error] 1#1: *1 user "{text}{fault}, client: {truth}, server: h, request: "GET / HTTP/1.1", host: "h", referrer: "{text}""#);
+            line.truncate(2048);
+            lines.push(("nginx", line));
+        }
+        for (kind, line) in lines {
+            let (watch, _) = watch(&engine, kind, &line);
+            let meta = watch.last.unwrap().meta;
+            let address = meta.get("source_ip").map_or("", String::as_str);
+            assert!([truth, ""].contains(&address), "{address} out of: {line}");
+        }
+    }
+}
