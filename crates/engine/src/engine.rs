@@ -24,12 +24,20 @@ pub struct Options {
     pub years: YearClock,
     /// Bytes that all buckets together may take.
     pub bucket_bytes: usize,
+    /// Leading bits of an IPv6 address that count where it is the key of a bucket: a host has a whole
+    /// network of them at hand. 128: all.
+    pub v6_key_bits: u8,
 }
 
 impl Options {
     /// The usual ones, with this rule for dates without a year.
     pub fn new(years: YearClock) -> Options {
-        Options { capture_all: false, years, bucket_bytes: detect::DEFAULT_BUCKET_BYTES }
+        Options {
+            capture_all: false,
+            years,
+            bucket_bytes: detect::DEFAULT_BUCKET_BYTES,
+            v6_key_bits: detect::DEFAULT_V6_KEY_BITS,
+        }
     }
 }
 
@@ -80,6 +88,7 @@ impl Engine {
         let postoverflows = compile(&rules.postoverflows, &mut keys);
         let mut scenarios =
             detect::compile(&rules.scenarios, &rules.context, &rules.origins, &mut keys, &world);
+        scenarios.v6_key_bits = options.v6_key_bits;
         let mut next_id = 0;
         let mut finish = |pending, keys: &mut Keys| {
             parse::finish_groks(pending, keys, options.capture_all, &mut next_id, &mut diagnostics)

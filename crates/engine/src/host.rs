@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     net::IpAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, LazyLock, atomic::Ordering},
 };
 
 use testudo_event::{Overflow, Timestamp, net};
@@ -34,6 +34,9 @@ const FACTORY: u16 = 8;
 const SPEC: u16 = 9;
 /// An empty text map.
 const NOTHING: u16 = 10;
+/// An empty HTTP request, and its header.
+const REQUEST: u16 = 11;
+const HEADER: u16 = 12;
 
 /// The event of a handle: 0 the current one, else the queue's, counted from 1.
 fn handle(kind: u16, a: u32, b: u32) -> Value {
@@ -42,6 +45,19 @@ fn handle(kind: u16, a: u32, b: u32) -> Value {
 
 fn unknown(name: &str) -> EvalError {
     EvalError::other(format!("there is no `{name}` here"))
+}
+
+/// What an event has that is no overflow.
+static NO_OVERFLOW: LazyLock<Overflow> = LazyLock::new(Overflow::default);
+
+/// A field of `evt.Overflow` or of something below it. Without an overflow there is an empty one, and no alert.
+fn overflow_field(of: Option<&Overflow>, object: Handle, name: &str) -> Result<Value, EvalError> {
+    match of {
+        Some(overflow) => objects::field(overflow, object, name),
+        None if name == "Alert" => Ok(Value::Nil),
+        None if name == "APIAlerts" => Ok(Value::list(Vec::new())),
+        None => objects::field(&NO_OVERFLOW, object, name),
+    }
 }
 
 /// An event that expressions can look at.
@@ -64,7 +80,8 @@ trait View {
             "Enriched" => handle(TEXTS, a, Space::Enriched as u32),
             "Unmarshaled" => handle(UNMARSHALED, a, 0),
             "Line" => handle(LINE, a, 0),
-            "Overflow" => Value::Object(objects::overflow()),
+            "Overflow" if a as usize > objects::MAX_NUMBERED => return Err(EvalError::OutOfRange),
+            "Overflow" => objects::numbered(Value::Object(objects::overflow()), a as u16),
             "Appsec" => handle(APPSEC, a, 0),
             "Type" => Value::Int(self.kind() as i64),
             "ExpectMode" => Value::Int(self.mode() as i64),
@@ -219,6 +236,8 @@ impl View for Record {
     }
 
     fn arrival(&self) -> Timestamp {
+        // In replay a line is read when the lines before it are done.
+        self.needs_order.store(true, Ordering::Relaxed);
         self.arrival
     }
 
@@ -265,7 +284,7 @@ impl View for Snapshot {
     }
 
     fn flags(&self) -> (bool, bool) {
-        (false, true)
+        (false, self.process)
     }
 
     fn overflow(&self) -> Option<&Overflow> {
@@ -310,7 +329,7 @@ impl Host for RecordHost<'_> {
 
     fn field(&self, object: Handle, name: &str) -> Result<Value, EvalError> {
         if objects::owns(object) {
-            return objects::field(self.record.overflow.as_deref().ok_or(EvalError::NilAccess)?, object, name);
+            return overflow_field(self.record.overflow.as_deref(), object, name);
         }
         match object.kind {
             EVENT => View::field(&*self.record, 0, name),
@@ -342,7 +361,7 @@ impl Host for RecordHost<'_> {
 
     fn method(&mut self, object: Handle, name: &str, arguments: &[Value]) -> Result<Value, EvalError> {
         if objects::owns(object) {
-            let overflow = self.record.overflow.as_deref().ok_or(EvalError::NilAccess)?;
+            let overflow = self.record.overflow.as_deref().unwrap_or(&NO_OVERFLOW);
             return objects::method(overflow, object, name, arguments);
         }
         match (object.kind, name) {
@@ -486,7 +505,8 @@ pub(crate) struct BucketView<'b> {
     pub(crate) scenario: &'b crate::detect::Scenario,
     pub(crate) queue: &'b VecDeque<crate::detect::Queued>,
     pub(crate) bound: i64,
-    pub(crate) mapkey: &'b str,
+    pub(crate) group: &'b str,
+    pub(crate) tallies: &'b crate::detect::tally::Tallies,
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
     pub(crate) overflowed: Timestamp,
@@ -522,8 +542,13 @@ impl<'e> BucketHost<'e> {
         }
     }
 
-    fn shown_overflow(&self) -> Result<&'e Overflow, EvalError> {
-        self.signal.or_else(|| self.event?.overflow.as_deref()).ok_or(EvalError::NilAccess)
+    /// The overflow with this number: 0 the one under way or the current event's, else the queue's, counted
+    /// from 1.
+    fn overflow(&self, number: u16) -> Result<Option<&'e Overflow>, EvalError> {
+        match number {
+            0 => Ok(self.signal.or_else(|| self.event?.overflow.as_deref())),
+            number => Ok(self.view(number.into())?.overflow.as_deref()),
+        }
     }
 
     fn leaky_field(bucket: &BucketView<'_>, name: &str) -> Result<Value, EvalError> {
@@ -531,8 +556,8 @@ impl<'e> BucketHost<'e> {
             "Name" => Value::str(&*bucket.scenario.plan.name),
             "Mode" => Value::Int(bucket.mode as i64),
             "Queue" => handle(QUEUE, 0, 0),
-            "Mapkey" => Value::str(bucket.mapkey),
-            "Uuid" => Value::str(bucket.mapkey.get(..8).unwrap_or("")),
+            "Mapkey" => Value::str(crate::detect::mapkey(bucket.scenario, bucket.group)),
+            "Uuid" => Value::str(""),
             "First_ts" => Value::Time(bucket.first),
             "Last_ts" => Value::Time(bucket.last),
             "Ovflw_ts" => Value::Time(bucket.overflowed),
@@ -546,6 +571,7 @@ impl<'e> BucketHost<'e> {
 
     fn spec_field(bucket: &BucketView<'_>, name: &str) -> Result<Value, EvalError> {
         let plan = &bucket.scenario.plan;
+        let given = |nanos| if nanos == 0 { String::new() } else { testudo_event::duration::format(nanos) };
         let source = |e: &Option<testudo_rules::plan::Expression>| {
             Value::str(e.as_ref().map_or("", |expression| &*expression.text))
         };
@@ -554,8 +580,8 @@ impl<'e> BucketHost<'e> {
             "Type" => Value::str(bucket.scenario.type_name()),
             "Description" => Value::str(plan.description.as_str()),
             "Capacity" => Value::Int(plan.capacity),
-            "LeakSpeed" => Value::str(testudo_event::duration::format(plan.leak_speed)),
-            "Duration" => Value::str(testudo_event::duration::format(plan.duration)),
+            "LeakSpeed" => Value::str(given(plan.leak_speed)),
+            "Duration" => Value::str(given(plan.duration)),
             "GroupBy" => source(&plan.group_by),
             "Distinct" => source(&plan.distinct),
             "Filter" => Value::str(&*plan.filter.text),
@@ -580,13 +606,15 @@ impl Host for BucketHost<'_> {
             Some("leaky") => Ok(handle(LEAKY, 0, 0)),
             Some("signal") => Ok(Value::Object(objects::overflow())),
             Some("match") => Ok(Value::Map(Arc::default())),
+            Some("req") => Ok(handle(REQUEST, 0, 0)),
             _ => Ok(Value::Nil),
         }
     }
 
     fn field(&self, object: Handle, name: &str) -> Result<Value, EvalError> {
-        if objects::owns(object) {
-            return objects::field(self.shown_overflow()?, object, name);
+        if let Some((number, object)) = objects::number_of(object) {
+            let value = overflow_field(self.overflow(number)?, object, name)?;
+            return Ok(objects::numbered(value, number));
         }
         match object.kind {
             EVENT => View::field(self.view(object.a)?, object.a, name),
@@ -605,31 +633,48 @@ impl Host for BucketHost<'_> {
             LEAKY => Self::leaky_field(self.bucket.as_ref().ok_or(EvalError::NilAccess)?, name),
             FACTORY if name == "Spec" => Ok(handle(SPEC, 0, 0)),
             SPEC => Self::spec_field(self.bucket.as_ref().ok_or(EvalError::NilAccess)?, name),
+            REQUEST => match name {
+                "Host" | "Method" | "Proto" | "RequestURI" | "RemoteAddr" => Ok(Value::str("")),
+                "ContentLength" => Ok(Value::Int(0)),
+                "URL" => Ok(Value::Nil),
+                "Header" => Ok(handle(HEADER, 0, 0)),
+                _ => Err(unknown(name)),
+            },
             _ => Err(unknown(name)),
         }
     }
 
     fn entry(&self, object: Handle, key: &str) -> Result<Option<Value>, EvalError> {
-        if objects::owns(object) {
-            return objects::entry(self.shown_overflow()?, object, key);
+        if let Some((number, object)) = objects::number_of(object) {
+            let value = objects::entry(self.overflow(number)?.unwrap_or(&NO_OVERFLOW), object, key)?;
+            return Ok(value.map(|value| objects::numbered(value, number)));
         }
         self.view(object.a)?.map_entry(self.keys, object, key)
     }
 
     fn entries(&self, object: Handle) -> Result<Vec<(Arc<str>, Value)>, EvalError> {
-        if objects::owns(object) {
-            return objects::entries(self.shown_overflow()?, object);
+        if let Some((number, object)) = objects::number_of(object) {
+            let entries = objects::entries(self.overflow(number)?.unwrap_or(&NO_OVERFLOW), object)?;
+            return Ok(entries.into_iter().map(|(k, v)| (k, objects::numbered(v, number))).collect());
         }
         self.view(object.a)?.map_entries(self.keys, object)
     }
 
     fn method(&mut self, object: Handle, name: &str, arguments: &[Value]) -> Result<Value, EvalError> {
-        if objects::owns(object) {
-            return objects::method(self.shown_overflow()?, object, name, arguments);
+        if let Some((number, object)) = objects::number_of(object) {
+            let overflow = self.overflow(number)?.unwrap_or(&NO_OVERFLOW);
+            let value = objects::method(overflow, object, name, arguments)?;
+            return Ok(objects::numbered(value, number));
         }
         match (object.kind, name) {
             (EVENT, _) => self.view(object.a)?.call(self.keys, name, arguments),
+            _ if crate::detect::tally::is_function(object) => {
+                let bucket = self.bucket.as_ref().ok_or(EvalError::NilAccess)?;
+                bucket.tallies.answer(name, arguments, |at| handle(EVENT, at as u32 + 1, 0))
+            }
             (QUEUE, "GetQueue") => self.field(object, "Queue"),
+            (REQUEST, "UserAgent" | "Referer") | (HEADER, "Get") => Ok(Value::str("")),
+            (HEADER, "Values") => Ok(Value::list(Vec::new())),
             (APPSEC, _) => appsec_method(object, name),
             _ => Err(unknown(name)),
         }

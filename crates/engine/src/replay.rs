@@ -8,7 +8,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     thread,
 };
 
@@ -120,8 +120,8 @@ pub struct Replay<'e> {
 
 /// What a worker made of a line.
 enum Parsed {
-    /// Not through the stages.
-    Ended(LineOutcome),
+    /// Not through the stages, or harmless; at this time.
+    Ended(LineOutcome, Option<Timestamp>),
     /// Through, at this time, wanted by these scenarios.
     Through(Option<Timestamp>, Option<Frozen>),
     /// It depends on the lines before it.
@@ -131,8 +131,10 @@ enum Parsed {
 }
 
 impl<'e> Replay<'e> {
-    /// A run over lines of these sources. `now` stands for the present until a line tells the time.
+    /// A run over lines of these sources. `now` stands for the present until a line tells the time. Of what
+    /// earlier runs put into stashes it sees nothing, so that an engine serves one run at a time.
     pub fn new(engine: &'e Engine, sources: &'e [Source], now: Timestamp) -> Self {
+        engine.world.lock_stashes().clear();
         Replay {
             engine,
             sources,
@@ -198,19 +200,24 @@ impl<'e> Replay<'e> {
         observer: &mut O,
         sink: &mut S,
     ) {
-        let (time, frozen) = match parsed {
-            Parsed::Ended(outcome) => return sink.line(line, outcome),
+        let (outcome, time, mut frozen) = match parsed {
             Parsed::NeedsOrder | Parsed::Empty => return,
-            Parsed::Through(time, frozen) => (time, frozen),
+            Parsed::Ended(outcome, time) => (outcome, time, None),
+            Parsed::Through(time, frozen) => (LineOutcome::Parsed, time, frozen),
         };
         line.time = time;
         let outside = time.is_some_and(|time| {
             self.since.is_some_and(|since| time < since) || self.until.is_some_and(|until| time >= until)
         });
         if outside {
-            return sink.line(line, LineOutcome::Outside);
+            let outcome = if outcome == LineOutcome::Parsed { LineOutcome::Outside } else { outcome };
+            return sink.line(line, outcome);
         }
-        sink.line(line, LineOutcome::Parsed);
+        sink.line(line, outcome);
+        // A worker does not know when the line was read: that is the time of the lines before it.
+        if let Some(event) = frozen.as_mut().and_then(|frozen| Arc::get_mut(&mut frozen.event)) {
+            event.arrival = self.buckets.clock(line.source).unwrap_or(self.now);
+        }
         let mut emissions = std::mem::take(&mut self.emissions);
         {
             let pouring = pouring(self.engine, line.source, time.unwrap_or(self.now));
@@ -254,11 +261,12 @@ impl<'e> Replay<'e> {
         sink: &mut S,
     ) {
         let Emission { overflow, mode, time } = emission;
+        let now = self.buckets.clock(line.source).unwrap_or(self.now);
         let record = &mut self.worker.record;
         record.clear();
         record.kind = EventKind::Overflow;
         record.mode = mode;
-        record.now = time;
+        record.now = now;
         record.arrival = time;
         record.time = Some(time);
         let span = record.write(|buffer| time.write_rfc3339_nano(buffer));
@@ -268,6 +276,9 @@ impl<'e> Replay<'e> {
         // A node that drops the event leaves the overflow as it was before it.
         if self.engine.parser(true, true).run(&mut self.worker, observer).is_err() {
             self.worker.counters.dropped += 1;
+        }
+        if *self.worker.record.needs_order.get_mut() {
+            self.engine.world.lock_stashes().settle(Some(now));
         }
         let Some(overflow) = &self.worker.record.overflow else { return };
         sink.overflow(overflow, line);
@@ -299,7 +310,19 @@ impl<'e> Replay<'e> {
         progress: &mut dyn FnMut(&Batch),
     ) {
         let workers = thread::available_parallelism().map_or(1, usize::from);
-        if workers == 1 {
+        self.run_with(workers, batches, sink, progress);
+    }
+
+    /// The same with this many threads that parse; with one, everything runs on the calling thread. The
+    /// result does not depend on it.
+    pub fn run_with<S: Sink>(
+        &mut self,
+        workers: usize,
+        batches: impl Iterator<Item = Batch> + Send,
+        sink: &mut S,
+        progress: &mut dyn FnMut(&Batch),
+    ) {
+        if workers <= 1 {
             for batch in batches {
                 for (number, text) in batch.lines() {
                     self.line(batch.source, number, text, &mut NoObserver, sink);
@@ -444,16 +467,21 @@ impl Task<'_> {
         let parsed = match outcome {
             Err(_) => {
                 counters.dropped += 1;
-                Parsed::Ended(LineOutcome::Dropped)
+                Parsed::Ended(LineOutcome::Dropped, record.time)
             }
-            Ok(false) => Parsed::Ended(LineOutcome::Unparsed),
+            Ok(false) => Parsed::Ended(LineOutcome::Unparsed, record.time),
             Ok(true) if record.whitelisted => {
                 counters.parsed += 1;
                 counters.whitelisted += 1;
-                Parsed::Ended(LineOutcome::Whitelisted)
+                Parsed::Ended(LineOutcome::Whitelisted, record.time)
             }
             Ok(true) => {
                 counters.parsed += 1;
+                // From here on it is the time of the line.
+                record.now = record.time.unwrap_or(record.now);
+                if self.ordered && *record.needs_order.get_mut() {
+                    engine.world.lock_stashes().settle(record.time);
+                }
                 let frozen = selector.select(
                     &engine.scenarios,
                     record,
@@ -470,6 +498,7 @@ impl Task<'_> {
                 Parsed::Through(record.time, frozen)
             }
         };
+        observer.done(record, &engine.keys);
         if !self.ordered && record.needs_order.load(Ordering::Relaxed) { Parsed::NeedsOrder } else { parsed }
     }
 

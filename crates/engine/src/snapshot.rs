@@ -46,6 +46,8 @@ pub(crate) struct Snapshot {
     pub(crate) kind: EventKind,
     /// `evt.ExpectMode`.
     pub(crate) mode: Mode,
+    /// `evt.Process`: false for an overflow that not all postoverflow stages wanted.
+    pub(crate) process: bool,
     /// `evt.Time`.
     pub(crate) time: Timestamp,
     /// When it arrived.
@@ -85,6 +87,7 @@ impl Snapshot {
             unmarshaled: kept.unmarshaled.then(|| Box::new(record.unmarshaled.clone())),
             kind: record.kind,
             mode: record.mode,
+            process: record.process,
             time: record.time.unwrap_or(record.now),
             arrival: record.arrival,
             marshaled: record.marshaled_time(),

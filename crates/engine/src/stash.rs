@@ -53,19 +53,33 @@ impl Stashes {
         });
     }
 
+    /// Forgets all entries; the declarations stay.
+    pub(crate) fn clear(&mut self) {
+        self.fresh.clear();
+        for cache in self.caches.values_mut() {
+            cache.entries.clear();
+            cache.order.clear();
+        }
+    }
+
     /// Stores an entry that lives `ttl` nanoseconds from `now`; unknown caches ignore it.
     pub(crate) fn set(&mut self, name: &str, key: &str, value: &str, ttl: i64, now: Timestamp) {
         let Some(cache) = self.caches.get_mut(name) else { return };
         cache.tick += 1;
+        // Writing an entry again is a use of it; one that has expired is not there any more.
+        let mut uses = u64::from(cache.strategy == Strategy::Lfu);
         if let Some(old) = cache.entries.remove(key) {
             cache.order.remove(&old.rank);
+            if old.expires >= now {
+                uses += old.rank.0;
+            }
         }
         while cache.entries.len() >= cache.size {
             let Some((_, victim)) = cache.order.pop_first() else { break };
             cache.entries.remove(&victim);
         }
         let key: Arc<str> = key.into();
-        let rank = (u64::from(cache.strategy == Strategy::Lfu), cache.tick);
+        let rank = (uses, cache.tick);
         cache.order.insert(rank, key.clone());
         self.fresh.push((name.into(), key.clone()));
         cache.entries.insert(key, Entry { value: value.into(), ttl, expires: now.add_nanos(ttl), rank });

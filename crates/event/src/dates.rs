@@ -118,10 +118,11 @@ fn parse_known(text: &str, clock: YearClock) -> Option<Timestamp> {
     }
 }
 
-/// Unix seconds above 0, up to the first `.`.
+/// Unix seconds above 0, up to the first `.`. Those of a year that RFC 3339 cannot write are no date.
 fn parse_unix(text: &str) -> Option<Timestamp> {
     let whole = text.split('.').next()?;
-    whole.parse().ok().filter(|&secs: &i64| secs > 0).map(|secs| Timestamp::from_unix(secs, 0))
+    let time = Timestamp::from_unix(whole.parse().ok().filter(|&secs: &i64| secs > 0)?, 0);
+    time.has_rfc3339_text().then_some(time)
 }
 
 #[cfg(test)]
@@ -140,6 +141,8 @@ mod tests {
         let check = |text: &str, expected: Option<&str>| {
             assert_eq!(read(text, None, IN_2026).as_deref(), expected, "{text}");
         };
+        check("253402300799.9", Some("9999-12-31T23:59:59Z"));
+        check("253402300800", None);
         check("2023-11-14T00:20:42.50+01:00", Some("2023-11-14T00:20:42.5+01:00"));
         check("12/Feb/2026:15:10:24 +0100", Some("2026-02-12T15:10:24+01:00"));
         check("Thu Feb 12 15:10:24 2026", Some("2026-02-12T15:10:24Z"));

@@ -131,18 +131,22 @@ impl Prefix {
         }
     }
 
+    /// The IPv4 range of mapped addresses; every other range as it is.
+    pub fn canonical(self) -> Self {
+        let unmapped = canonical(self.addr);
+        if unmapped == self.addr || self.bits < 96 {
+            return self;
+        }
+        Prefix { addr: unmapped, bits: self.bits - 96 }
+    }
+
     /// Reads CIDR text as Go's `net.ParseCIDR`: the network, which is IPv4 when it is a mapped one.
     fn parse_go(text: &str) -> Option<Self> {
         let (addr, bits) = text.split_once('/')?;
         if !bits.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let network = Prefix::covering(addr.parse().ok()?, bits.parse().ok()?)?;
-        let unmapped = canonical(network.addr);
-        if unmapped == network.addr || network.bits < 96 {
-            return Some(network);
-        }
-        Prefix::new(unmapped, network.bits - 96)
+        Prefix::covering(addr.parse().ok()?, bits.parse().ok()?).map(Prefix::canonical)
     }
 }
 

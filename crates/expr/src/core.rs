@@ -251,4 +251,54 @@ impl Node {
             }
         }
     }
+
+    /// Calls `visit` for every direct part, to change it.
+    pub fn for_each_child_mut(&mut self, visit: &mut dyn FnMut(&mut Node)) {
+        match &mut self.kind {
+            Kind::Const(_)
+            | Kind::Variable(_)
+            | Kind::Env
+            | Kind::Local(_)
+            | Kind::Element(_)
+            | Kind::ElementIndex(_)
+            | Kind::Accumulator(_) => {}
+            Kind::Field { of, .. } | Kind::Chain(of) | Kind::Negate(_, of) | Kind::Not(of) => visit(of),
+            Kind::Matches(of, _) | Kind::InStrings(of, _) => visit(of),
+            Kind::Index { of, key, .. } => {
+                visit(of);
+                visit(key);
+            }
+            Kind::Slice { of, from, to } => {
+                visit(of);
+                from.iter_mut().chain(to).for_each(|n| visit(n));
+            }
+            Kind::Call { arguments, .. } | Kind::HostCall { arguments, .. } => arguments.iter_mut().for_each(visit),
+            Kind::Method { of, arguments, .. } => {
+                visit(of);
+                arguments.iter_mut().for_each(visit);
+            }
+            Kind::Binary(_, a, b) | Kind::Coalesce(a, b) | Kind::Let(_, a, b) => {
+                visit(a);
+                visit(b);
+            }
+            Kind::And(parts) | Kind::Or(parts) | Kind::List(parts) | Kind::Sequence(parts) => {
+                parts.iter_mut().for_each(visit);
+            }
+            Kind::Cond(a, b, c) => {
+                visit(a);
+                visit(b);
+                visit(c);
+            }
+            Kind::Map(pairs) => {
+                for (key, value) in pairs {
+                    visit(key);
+                    visit(value);
+                }
+            }
+            Kind::Loop { list, predicate, extra, .. } => {
+                visit(list);
+                predicate.iter_mut().chain(extra).for_each(|n| visit(n));
+            }
+        }
+    }
 }

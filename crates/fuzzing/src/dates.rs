@@ -24,6 +24,10 @@ fn date(text: &str, layout: &str) {
     for clock in [YearClock::Current(2026), YearClock::Current(2024), YearClock::NotAfter(now)] {
         for time in [parse_date(text, Some(&layout), &clock), parse_date(text, None, &clock)].into_iter().flatten() {
             assert!(!time.is_zero(), "{text:?} is the zero instant");
+            if time.offset() % 60 != 0 {
+                // RFC 3339 has no seconds in offsets: they are cut off, as Go does it.
+                continue;
+            }
             let written = time.to_rfc3339_nano();
             let read = Timestamp::parse_rfc3339(&written);
             assert_eq!(read, Some(time), "{text:?} is written as {written}");

@@ -6,12 +6,12 @@ use std::{
 };
 
 use testudo_engine::{
-    ASN_DATABASE, Batch, CITY_DATABASE, Counters, DataSource, Engine, Line, LineOutcome, NoObserver, Options, Replay,
-    Sink, Source,
+    ASN_DATABASE, Batch, CITY_DATABASE, Counters, DataSource, Dump, Engine, EventKind, Keys, Line, LineOutcome,
+    NoObserver, Node, Observer, Options, Record, Replay, Sink, Source,
 };
 use testudo_event::{Overflow, Timestamp, YearClock};
 use testudo_hub::{DataFolders, Hub, Selection};
-use testudo_oracle::{Plain, WorldFiles};
+use testudo_oracle::{EventDump, Outcome, Plain, WorldFiles};
 use testudo_rules::{
     plan::{DataFile, ParserNode},
     set::RuleSet,
@@ -37,14 +37,14 @@ fn shared() -> Option<PathBuf> {
 /// A compiled set of rules, and what else is needed to run lines through it.
 pub(crate) struct Ready {
     pub(crate) engine: Engine,
-    pub(crate) rules: RuleSet,
-    pub(crate) files: WorldFiles,
+    rules: RuleSet,
+    files: WorldFiles,
     types: Vec<String>,
 }
 
 impl Ready {
     /// The whole hub, or some of its collections. `None` where there is no hub.
-    pub(crate) fn load(collections: Option<&[&str]>) -> Option<Ready> {
+    pub(crate) fn load(collections: Option<&[&str]>, options: Options) -> Option<Ready> {
         let shared = shared()?;
         let hub = Hub::open(shared.join("hub")).ok()?;
         let mut selection = Selection::default();
@@ -60,9 +60,14 @@ impl Ready {
             city: folders.database(CITY_DATABASE),
             asn: folders.database(ASN_DATABASE),
         };
-        let (engine, _) = Engine::new(&rules, &folders, options());
+        let (engine, _) = Engine::new(&rules, &folders, options);
         let types = engine.line_types().into_iter().collect();
         Some(Ready { engine, rules, files, types })
+    }
+
+    /// A plain interpreter of the same rules, with the same files.
+    pub(crate) fn plain(&self) -> Plain {
+        plain(&self.rules, &self.files)
     }
 
     /// The first line names the type of the lines after it; whatever else stands there chooses one.
@@ -127,6 +132,57 @@ pub(crate) fn one_by_one(engine: &Engine, source: &Source, lines: &str) -> (Seen
     (seen, replay.counters())
 }
 
+/// Keeps the event of a line as the last parser left it.
+#[derive(Default)]
+struct LastEvent(Option<Dump>);
+
+impl Observer for LastEvent {
+    fn leave(&mut self, _: &str, _: &Node, depth: usize, _: bool, record: &Record, keys: &Keys) {
+        if depth == 0 && record.kind == EventKind::Log {
+            self.0 = Some(record.dump(keys));
+        }
+    }
+}
+
+/// Runs lines one by one, and gives for each that is not empty its event, if a parser took it up.
+pub(crate) fn watched(engine: &Engine, source: &Source, lines: &str) -> (Seen, Vec<Option<Dump>>) {
+    let mut replay = Replay::new(engine, std::slice::from_ref(source), now());
+    let mut seen = Seen::default();
+    let lines = (1..).zip(lines.lines()).filter(|(_, line)| !line.is_empty());
+    let events = lines.map(|(number, line)| {
+        let mut last = LastEvent::default();
+        replay.line(0, number, line, &mut last, &mut seen);
+        last.0
+    });
+    let events = events.collect();
+    (seen, events)
+}
+
+/// The events of the plain interpreter hold the same texts as those of an engine that captures all. No filter
+/// of the rules may write the event: the interpreter shows it as the filters left it.
+pub(crate) fn same_event(fast: &Dump, plain: &EventDump) {
+    let maps = [
+        ("Parsed", &fast.parsed, &plain.parsed),
+        ("Meta", &fast.meta, &plain.meta),
+        ("Enriched", &fast.enriched, &plain.enriched),
+        ("Labels", &fast.labels, &plain.labels),
+    ];
+    for (name, fast, plain) in maps {
+        assert_eq!(fast, plain, "evt.{name} of engine and plain interpreter (right)");
+    }
+    let texts = [
+        ("StrTime", &plain.str_time),
+        ("StrTimeFormat", &plain.str_time_format),
+        ("MarshaledTime", &plain.marshaled_time),
+    ];
+    for (name, plain) in texts {
+        assert_eq!(fast.fields.get(name), Some(plain), "evt.{name} of engine and plain interpreter (right)");
+    }
+    let unmarshaled: BTreeMap<_, _> = fast.unmarshaled.iter().map(|(k, v)| (k.to_string(), v.0.clone())).collect();
+    assert_eq!(unmarshaled, plain.unmarshaled, "evt.Unmarshaled of engine and plain interpreter (right)");
+    assert_eq!(fast.whitelisted, plain.whitelisted, "evt.Whitelisted of engine and plain interpreter (right)");
+}
+
 /// Runs lines in batches, as large logs are run.
 pub(crate) fn batched(engine: &Engine, source: &Source, lines: &str) -> Seen {
     const BATCH_LINES: usize = 3;
@@ -155,8 +211,14 @@ pub(crate) fn counters_add_up(seen: &Seen, counters: &Counters) {
     assert_eq!(counters.overflows, seen.overflows.len() as u64 + counters.discarded, "{counters:?}");
 }
 
+/// A plain interpreter of the same rules.
+pub(crate) fn plain(rules: &RuleSet, files: &WorldFiles) -> Plain {
+    let options = options();
+    Plain::new(rules, files, now()).with_years(options.years).with_v6_bits(options.v6_key_bits)
+}
+
 /// The plain interpreter sees the same as the engine.
-pub(crate) fn plain_agrees(rules: &RuleSet, files: &WorldFiles, source: &Source, lines: &str, seen: &Seen) {
+pub(crate) fn plain_agrees(plain: &mut Plain, source: &Source, lines: &str, seen: &Seen) -> Outcome {
     let lines: Vec<testudo_oracle::Line> = lines
         .lines()
         .filter(|line| !line.is_empty())
@@ -167,7 +229,8 @@ pub(crate) fn plain_agrees(rules: &RuleSet, files: &WorldFiles, source: &Source,
             module: source.module.clone(),
         })
         .collect();
-    let outcome = Plain::new(rules, files, now()).with_years(YearClock::Current(YEAR)).run(&lines);
+    plain.restart();
+    let outcome = plain.run(&lines);
     for ((line, plain), fast) in lines.iter().zip(&outcome.lines).zip(&seen.outcomes) {
         let fast_parsed = matches!(fast, LineOutcome::Parsed | LineOutcome::Whitelisted);
         let fast_white = *fast == LineOutcome::Whitelisted;
@@ -186,4 +249,5 @@ pub(crate) fn plain_agrees(rules: &RuleSet, files: &WorldFiles, source: &Source,
     for (fast, plain) in seen.overflows.iter().zip(&outcome.overflows) {
         assert_eq!(fast, plain, "engine and plain interpreter (right)");
     }
+    outcome
 }

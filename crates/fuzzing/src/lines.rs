@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 
 use crate::{
-    hub::{Ready, batched, counters_add_up, one_by_one},
+    hub::{Ready, batched, counters_add_up, one_by_one, options},
     input,
 };
 
 static HUB: LazyLock<Option<Ready>> = LazyLock::new(|| {
-    let hub = Ready::load(None);
+    let hub = Ready::load(None, options());
     if hub.is_none() {
         println!("skipped: no hub");
     }

@@ -1,14 +1,17 @@
 //! Lines through a part of the public hub, by the engine and by the plain interpreter.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use testudo_engine::Options;
+use testudo_oracle::Plain;
 
 use crate::{
-    hub::{Ready, one_by_one, plain_agrees},
+    hub::{Ready, options, plain_agrees, same_event, watched},
     input,
 };
 
-/// Few enough that an interpreter can be made for each input; among them every kind of bucket that fires on
-/// a handful of lines, whitelists and postoverflows.
+/// Few, since the interpreter tries every rule on every line; among them whitelists, postoverflows, and
+/// scenarios that fire on a handful of lines.
 const COLLECTIONS: &[&str] = &[
     "crowdsecurity/linux",
     "crowdsecurity/nginx",
@@ -16,19 +19,27 @@ const COLLECTIONS: &[&str] = &[
     "crowdsecurity/postfix",
 ];
 
-static HUB: LazyLock<Option<Ready>> = LazyLock::new(|| {
-    let hub = Ready::load(Some(COLLECTIONS));
-    if hub.is_none() {
+static HUB: LazyLock<Option<(Ready, Mutex<Plain>)>> = LazyLock::new(|| {
+    let options = Options { capture_all: true, ..options() };
+    let Some(hub) = Ready::load(Some(COLLECTIONS), options) else {
         println!("skipped: no hub");
-    }
-    hub
+        return None;
+    };
+    let plain = Mutex::new(hub.plain());
+    Some((hub, plain))
 });
 
 /// Runs lines of the type that the first line names: the plain interpreter must see what the engine sees.
 pub fn plain(bytes: &[u8]) {
-    let Some(hub) = &*HUB else { return };
+    let Some((hub, plain)) = &*HUB else { return };
     let text = input::text(bytes);
     let (source, lines) = hub.source(&text);
-    let (seen, _) = one_by_one(&hub.engine, &source, lines);
-    plain_agrees(&hub.rules, &hub.files, &source, lines, &seen);
+    let (seen, events) = watched(&hub.engine, &source, lines);
+    let mut plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
+    let outcome = plain_agrees(&mut plain, &source, lines, &seen);
+    for (fast, plain) in events.iter().zip(&outcome.lines) {
+        if let Some(fast) = fast {
+            same_event(fast, &plain.last_event);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use testudo_rules::{
 };
 
 use crate::{
-    hub::{batched, counters_add_up, one_by_one, options, plain_agrees, source},
+    hub::{batched, counters_add_up, one_by_one, options, plain, plain_agrees, source},
     input,
 };
 
@@ -99,7 +99,7 @@ fn run(set: &RuleSet, lines: &str) {
     counters_add_up(&seen, &counters);
     assert_eq!(seen, one_by_one(&engine, &source, lines).0, "the second run sees something else");
     assert_eq!(seen, batched(&engine, &source, lines), "batches give something else (right)");
-    plain_agrees(set, &WorldFiles::default(), &source, lines, &seen);
+    plain_agrees(&mut plain(set, &WorldFiles::default()), &source, lines, &seen);
 }
 
 /// Every diagnostic lies in its file and can be drawn.

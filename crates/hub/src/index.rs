@@ -127,6 +127,15 @@ fn compare_versions(a: &str, b: &str) -> Ordering {
     numbers(a).cmp(&numbers(b))
 }
 
+/// What some collections hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CollectionContents<'h> {
+    /// The items, collections left out; ordered by type and name.
+    pub items: Vec<&'h Item>,
+    /// What a collection names but the index does not know.
+    pub unknown: Vec<(ItemKind, String)>,
+}
+
 /// A folder that holds a hub.
 #[derive(Clone, Debug)]
 pub struct Hub {
@@ -188,22 +197,18 @@ impl Hub {
         close.map(|item| item.name.clone())
     }
 
-    /// Everything that some collections hold, at any depth, collections left out. The second list
-    /// has what a collection names but the index does not know.
+    /// Everything that some collections hold, at any depth.
     ///
     /// # Errors
     /// One of the names is no collection.
-    pub fn contents<S: AsRef<str>>(
-        &self,
-        collections: &[S],
-    ) -> Result<(Vec<&Item>, Vec<(ItemKind, String)>), HubError> {
+    pub fn contents<S: AsRef<str>>(&self, collections: &[S]) -> Result<CollectionContents<'_>, HubError> {
         let mut open = Vec::new();
         for name in collections {
             open.push(self.require(ItemKind::Collection, name.as_ref())?);
         }
         let mut seen: BTreeSet<(ItemKind, &str)> =
             open.iter().map(|item| (item.kind, item.name.as_str())).collect();
-        let (mut items, mut unknown) = (Vec::new(), Vec::new());
+        let mut contents = CollectionContents::default();
         while let Some(collection) = open.pop() {
             for (kind, name) in &collection.dependencies {
                 if !seen.insert((*kind, name)) {
@@ -211,13 +216,13 @@ impl Hub {
                 }
                 match self.item(*kind, name) {
                     Some(item) if *kind == ItemKind::Collection => open.push(item),
-                    Some(item) => items.push(item),
-                    None => unknown.push((*kind, name.clone())),
+                    Some(item) => contents.items.push(item),
+                    None => contents.unknown.push((*kind, name.clone())),
                 }
             }
         }
-        items.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-        Ok((items, unknown))
+        contents.items.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        Ok(contents)
     }
 
     /// The folder of functional tests.

@@ -7,8 +7,6 @@
 //! for. [`testing`] runs the functional tests that a hub carries, and holds every oddity that only
 //! those tests need.
 
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that panics has failed"))]
-
 pub mod codes;
 mod data;
 mod error;
@@ -21,5 +19,5 @@ pub mod testing;
 
 pub use data::DataFolders;
 pub use error::HubError;
-pub use index::{Hub, Item, ItemKind};
+pub use index::{CollectionContents, Hub, Item, ItemKind};
 pub use load::{LoadedRules, RuleFile, Selection};

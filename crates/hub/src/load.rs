@@ -19,7 +19,7 @@ use testudo_rules::{
     set::{Origin, RuleSet},
 };
 
-use crate::{Hub, HubError, Item, ItemKind, codes, files};
+use crate::{CollectionContents, Hub, HubError, Item, ItemKind, codes, files};
 
 /// Largest rule file that is read: a hundred times the largest public one.
 const MAX_RULE_BYTES: u64 = 4 << 20;
@@ -101,7 +101,7 @@ impl Selection {
     /// # Errors
     /// One of the names is no collection of the hub.
     pub fn collections<S: AsRef<str>>(&mut self, hub: &Hub, names: &[S]) -> Result<(), HubError> {
-        let (items, unknown) = hub.contents(names)?;
+        let CollectionContents { items, unknown } = hub.contents(names)?;
         for item in items {
             self.item(hub, item);
         }
@@ -407,7 +407,9 @@ impl Contents {
                 rules.scenarios.extend(list);
             }
             Documents::Contexts(list) => {
-                list.into_iter().for_each(|context| merge(&mut rules.context, context))
+                for context in list {
+                    merge(&mut rules.context, context);
+                }
             }
         }
     }

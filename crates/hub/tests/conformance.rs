@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use testudo_event::Timestamp;
 use testudo_hub::{
-    DataFolders, Hub, ItemKind, Selection,
+    CollectionContents, DataFolders, Hub, ItemKind, Selection,
     testing::{TestResult, Way, run_tests},
 };
 use testudo_rules::{Severity, set::RuleSet};
@@ -98,7 +98,7 @@ fn every_collection_loads() {
     let names: Vec<&str> = hub.items(ItemKind::Collection).map(|item| item.name.as_str()).collect();
     assert_eq!(names.len(), 164);
     for name in names {
-        let (items, unknown) = hub.contents(&[name]).expect("a collection of the hub");
+        let CollectionContents { items, unknown } = hub.contents(&[name]).expect("a collection of the hub");
         assert!(!items.is_empty() && unknown.is_empty(), "{name}: {unknown:?}");
     }
 }

@@ -16,7 +16,7 @@ use testudo_rules::{
 
 use crate::{
     eval,
-    event::{Event, EventKind},
+    event::{Event, EventKind, EventLine},
     limiter::Limiter,
     overflow,
     scene::{BucketView, Scene},
@@ -40,12 +40,19 @@ pub(crate) struct Bucket {
     pub(crate) last: Option<Timestamp>,
     pub(crate) overflow: Option<Timestamp>,
     pub(crate) queue: VecDeque<Event>,
-    /// Accepted pours by source, and the time of the last.
+    /// Accepted pours by address, and the time of the last.
     pub(crate) contributors: BTreeMap<String, (u64, Timestamp)>,
+    /// The source of the last event that it was offered.
+    source: String,
+    /// When it overflows by itself: on the clock of this source, in the order in which this was decided.
+    deadline: Option<(String, Timestamp, u64)>,
     limiter: Limiter,
     seen: BTreeSet<String>,
     guillotined: Vec<bool>,
 }
+
+/// A scenario that takes an event, and the value of its `groupby`.
+pub(crate) type Selected = (usize, String);
 
 /// What became of a bucket after an event.
 enum After {
@@ -65,7 +72,17 @@ pub(crate) struct Detector {
     buckets: BTreeMap<Key, Bucket>,
     /// For each scenario: keys that are silent, and until when.
     blackholes: Vec<Vec<(String, Timestamp)>>,
+    /// How many lines there were.
+    lines: u64,
+    /// How many deadlines were set.
+    deadlines: u64,
 }
+
+/// Lines between two searches for buckets that are long over.
+const SWEEP_EVERY: u64 = 8192;
+
+/// How long a bucket is kept beyond its life, for lines out of order, in nanoseconds.
+const GRACE: i64 = 60_000_000_000;
 
 fn run(expression: &Expression, event: &Event, world: &World) -> Result<Value, EvalError> {
     // A copy: nothing that runs after the filters can change an event.
@@ -121,6 +138,11 @@ pub(crate) fn lifetime(scenario: &Scenario) -> i64 {
     }
 }
 
+/// Whether a bucket overflows when its time is up, where others are forgotten.
+fn is_timed(scenario: &Scenario) -> bool {
+    scenario.duration > 0
+}
+
 impl Bucket {
     fn new(scenario: usize, plan: &Scenario, key: &Key) -> Bucket {
         let conditions = plan.bayesian.as_ref().map_or(0, |b| b.conditions.len());
@@ -133,28 +155,29 @@ impl Bucket {
             overflow: None,
             queue: VecDeque::new(),
             contributors: BTreeMap::new(),
+            source: String::new(),
+            deadline: None,
             limiter: Limiter::new(plan.capacity, plan.leak_speed),
             seen: BTreeSet::new(),
             guillotined: vec![false; conditions],
         }
     }
 
-    fn append(&mut self, event: &Event, plan: &Scenario, time: Timestamp, world: &World) {
+    fn append(&mut self, event: &Event, plan: &Scenario, time: Timestamp) {
         if let Some(bound) = queue_bound(plan) {
             while self.queue.len() > bound {
                 self.queue.pop_front();
             }
         }
         self.queue.push_back(event.clone());
-        for source in overflow::sources_of(event, &plan.scope, world).unwrap_or_default() {
-            let entry = self.contributors.entry(source.value).or_insert((0, time));
+        // Only lines have an address of their own. The first that come are counted, the others are not.
+        let address =
+            event.ip_sources().first().filter(|_| event.kind == EventKind::Log).map(IpAddr::to_string);
+        let Some(address) = address else { return };
+        if self.contributors.len() < MAX_CONTRIBUTORS || self.contributors.contains_key(&address) {
+            let entry = self.contributors.entry(address).or_insert((0, time));
             entry.0 += 1;
             entry.1 = time;
-        }
-        while self.contributors.len() > MAX_CONTRIBUTORS {
-            let oldest = self.contributors.iter().min_by_key(|(value, (_, seen))| (*seen, (*value).clone()));
-            let Some(value) = oldest.map(|(value, _)| value.clone()) else { break };
-            self.contributors.remove(&value);
         }
     }
 
@@ -205,20 +228,29 @@ impl Detector {
             origins: rules.scenarios.iter().map(origin).collect(),
             scenarios: rules.scenarios.clone(),
             context: rules.context.clone(),
-            v6_bits: 128,
+            v6_bits: 64,
             buckets: BTreeMap::new(),
             blackholes: vec![Vec::new(); rules.scenarios.len()],
+            lines: 0,
+            deadlines: 0,
         }
     }
 
-    /// The name of a scenario.
-    pub(crate) fn name(&self, scenario: usize) -> String {
-        self.scenarios[scenario].name.to_string()
+    /// Forgets all buckets.
+    pub(crate) fn restart(&mut self) {
+        self.buckets.clear();
+        self.blackholes.iter_mut().for_each(Vec::clear);
+        self.lines = 0;
+    }
+
+    /// The names of scenarios.
+    pub(crate) fn names(&self, selected: &[Selected]) -> Vec<String> {
+        selected.iter().map(|(scenario, _)| self.scenarios[*scenario].name.to_string()).collect()
     }
 
     /// Which scenarios take the event, each with the value of its `groupby`. Filters may change the event, and
     /// see what earlier ones changed.
-    pub(crate) fn select(&self, event: &mut Event, world: &World) -> Vec<(usize, String)> {
+    pub(crate) fn select(&self, event: &mut Event, world: &World) -> Vec<Selected> {
         let mut selected = Vec::new();
         for (at, scenario) in self.scenarios.iter().enumerate() {
             let filter = eval::evaluate(&scenario.filter.ast, &mut Scene::of(event, world));
@@ -236,33 +268,79 @@ impl Detector {
         selected
     }
 
-    /// Pours an event into the bucket of a scenario and a group. Gives the overflows, of which there may
-    /// be two: a counter whose time is over, and the bucket that follows it.
-    pub(crate) fn pour(&mut self, scenario: usize, group: &str, event: &Event, world: &World) -> Vec<Event> {
-        let plan = &self.scenarios[scenario];
-        let key = (plan.filter.text.to_string(), group_key(group, self.v6_bits), plan.name.to_string());
-        let mut overflows = Vec::new();
-        let mut found = self.buckets.remove(&key);
-        if let Some(bucket) = &mut found
-            && let (Some(now), Some(first), Some(last)) = (event.date(), bucket.first, bucket.last)
-        {
-            let plan = &self.scenarios[bucket.scenario];
-            let life = lifetime(plan);
-            if plan.kind == BucketKind::Counter && now > first.add_nanos(life) {
-                bucket.overflow = Some(first.add_nanos(life));
-                overflows.extend(self.emit(bucket, world));
-                found = None;
-            } else if now > last.add_nanos(life) {
-                found = None;
+    /// A line of a source was parsed, and it is this time there: gives the overflows of the buckets whose
+    /// deadline is not later. Now and then forgets buckets that are long over.
+    pub(crate) fn advance(
+        &mut self,
+        source: &str,
+        time: Option<Timestamp>,
+        clocks: &BTreeMap<String, Timestamp>,
+        world: &World,
+    ) -> Vec<Event> {
+        let mut due: Vec<(Timestamp, u64, Key)> = Vec::new();
+        for (key, bucket) in &self.buckets {
+            if let (Some((of, deadline, number)), Some(time)) = (&bucket.deadline, time)
+                && of == source
+                && *deadline <= time
+            {
+                due.push((*deadline, *number, key.clone()));
             }
         }
-        let mut bucket = found.unwrap_or_else(|| Bucket::new(scenario, &self.scenarios[scenario], &key));
-        match step(&mut bucket, &self.scenarios, event, world) {
-            After::Lives => drop(self.buckets.insert(key, bucket)),
-            After::Cancelled => {}
-            After::Overflows => overflows.extend(self.emit(&bucket, world)),
+        due.sort();
+        let mut overflows = Vec::new();
+        for (deadline, _, key) in due {
+            if let Some(mut bucket) = self.buckets.remove(&key) {
+                bucket.overflow = Some(deadline);
+                overflows.extend(self.emit(&bucket, world));
+            }
+        }
+        self.lines += 1;
+        if self.lines.is_multiple_of(SWEEP_EVERY) {
+            let scenarios = &self.scenarios;
+            self.buckets.retain(|_, bucket| {
+                let plan = &scenarios[bucket.scenario];
+                let end = bucket.last.unwrap_or(Timestamp::zero()).add_nanos(lifetime(plan)).add_nanos(GRACE);
+                is_timed(plan) || clocks.get(&bucket.source).is_none_or(|clock| *clock <= end)
+            });
         }
         overflows
+    }
+
+    /// Pours an event of a source into the bucket of a scenario and a group; gives its overflow.
+    pub(crate) fn pour(
+        &mut self,
+        (scenario, group): &Selected,
+        event: &Event,
+        source: &str,
+        world: &World,
+    ) -> Option<Event> {
+        let plan = &self.scenarios[*scenario];
+        let key = (plan.filter.text.to_string(), group_key(group, self.v6_bits), plan.name.to_string());
+        let found = self.buckets.remove(&key).filter(|bucket| {
+            let plan = &self.scenarios[bucket.scenario];
+            let end = bucket.last.map(|last| last.add_nanos(lifetime(plan)));
+            is_timed(plan) || !event.date().zip(end).is_some_and(|(now, end)| now > end)
+        });
+        let mut bucket = found.unwrap_or_else(|| Bucket::new(*scenario, plan, &key));
+        source.clone_into(&mut bucket.source);
+        let count = bucket.count;
+        match step(&mut bucket, &self.scenarios, event, world) {
+            After::Lives => {
+                let plan = &self.scenarios[bucket.scenario];
+                let accepted = bucket.count > count;
+                // Every event puts the deadline off, but for a counter's.
+                if is_timed(plan) && accepted && (plan.kind != BucketKind::Counter || count == 0) {
+                    let last = bucket.last.unwrap_or(Timestamp::zero());
+                    bucket.deadline =
+                        Some((source.to_owned(), last.add_nanos(lifetime(plan)), self.deadlines));
+                    self.deadlines += 1;
+                }
+                self.buckets.insert(key, bucket);
+                None
+            }
+            After::Cancelled => None,
+            After::Overflows => self.emit(&bucket, world),
+        }
     }
 
     /// Makes the alert of a bucket that is over, and asks whether it may be told.
@@ -296,6 +374,7 @@ impl Detector {
             kind: EventKind::Overflow,
             replay: true,
             overflow: alert?,
+            line: EventLine { time, ..EventLine::default() },
             time: Some(time),
             marshaled_time: time.to_rfc3339_nano(),
             ..Event::default()
@@ -314,7 +393,7 @@ fn step(bucket: &mut Bucket, scenarios: &[Scenario], event: &Event, world: &Worl
         bucket.first = Some(time);
         bucket.last = Some(time);
         bucket.overflow = Some(time);
-        bucket.append(event, plan, time, world);
+        bucket.append(event, plan, time);
         return After::Overflows;
     }
     if let Some(distinct) = &plan.distinct {
@@ -340,7 +419,7 @@ fn step(bucket: &mut Bucket, scenarios: &[Scenario], event: &Event, world: &Worl
         bucket.first.get_or_insert(now);
         bucket.last = Some(now);
         let granted = bucket.limiter.take(now);
-        bucket.append(event, plan, now, world);
+        bucket.append(event, plan, now);
         if !granted && plan.kind != BucketKind::Conditional {
             bucket.overflow = Some(now);
             return After::Overflows;

@@ -32,7 +32,7 @@ pub use detect::MAX_CONTRIBUTORS;
 pub use event::{EventDump, Texts};
 pub use world::WorldFiles;
 
-use detect::Detector;
+use detect::{Detector, Selected};
 use event::{Event, EventLine};
 use parse::Stages;
 use statics::Enricher;
@@ -59,6 +59,8 @@ pub struct Line {
 pub struct LineOutcome {
     /// It came through all stages.
     pub parsed: bool,
+    /// An assignment gave something that is no text, which ends its way.
+    pub dropped: bool,
     /// A whitelist took it out.
     pub whitelisted: bool,
     /// The event as parsing and the scenario filters left it.
@@ -112,11 +114,19 @@ impl Plain {
         Plain { years, ..self }
     }
 
-    /// The same with only the first `bits` of an IPv6 address counting in bucket keys; 128 by default.
+    /// The same with only the first `bits` of an IPv6 address counting in bucket keys; 64 by default.
     #[must_use]
     pub fn with_v6_bits(mut self, bits: u8) -> Plain {
         self.detector.v6_bits = bits;
         self
+    }
+
+    /// Forgets all lines that were run: buckets, clocks and stashes are as in a new interpreter.
+    pub fn restart(&mut self) {
+        self.clocks.clear();
+        self.detector.restart();
+        self.world.stashes().clear();
+        self.world.set_now(self.now);
     }
 
     /// Documents that could not be used, with the reason.
@@ -146,55 +156,66 @@ impl Plain {
             ..Event::default()
         };
         let enricher = Enricher { world: &self.world, years: self.years };
-        if self.parsers.run(&mut event, &enricher).is_err() {
-            event.process = false;
-        }
+        let dropped = self.parsers.run(&mut event, &enricher).is_err();
+        event.process &= !dropped;
         if let Some(date) = event.dated {
             self.clocks.insert(line.source.clone(), date);
             self.world.set_now(date);
         }
-        let mut outcome =
-            LineOutcome { parsed: event.process, whitelisted: event.whitelisted, ..LineOutcome::default() };
+        self.world.stashes().settle(event.dated);
+        let mut outcome = LineOutcome {
+            parsed: event.process,
+            dropped,
+            whitelisted: event.whitelisted,
+            ..LineOutcome::default()
+        };
+        // All filters before all pours: afterwards the event does not change any more.
+        let mut selected = Vec::new();
         if event.process && !event.whitelisted {
-            let overflows = self.pour(&mut event, &mut outcome.poured);
-            self.tell(overflows, 0, told, &mut outcome.repoured);
+            selected = self.detector.select(&mut event, &self.world);
         }
+        outcome.poured = self.detector.names(&selected);
+        self.world.stashes().settle(None);
+        let mut run = Run { source: &line.source, told, names: &mut outcome.repoured };
+        for overflow in self.detector.advance(&line.source, event.dated, &self.clocks, &self.world) {
+            self.tell(overflow, 0, &mut run);
+        }
+        self.pour(&selected, &event, 0, &mut run);
         outcome.last_event = event.dump();
         outcome
     }
 
-    /// Offers an event to all scenarios; gives the overflows in the order of the scenarios.
-    fn pour(&mut self, event: &mut Event, names: &mut Vec<String>) -> Vec<Event> {
-        // All filters before all pours: afterwards the event does not change any more.
-        let selected = self.detector.select(event, &self.world);
-        let mut overflows = Vec::new();
-        for (scenario, group) in selected {
-            names.push(self.detector.name(scenario));
-            overflows.extend(self.detector.pour(scenario, &group, event, &self.world));
+    /// Pours an event into the buckets of the scenarios that take it, each with all that follows from it
+    /// before the next.
+    fn pour(&mut self, selected: &[Selected], event: &Event, depth: usize, run: &mut Run<'_>) {
+        for selected in selected {
+            if let Some(overflow) = self.detector.pour(selected, event, run.source, &self.world) {
+                self.tell(overflow, depth, run);
+            }
         }
-        overflows
     }
 
-    /// Runs overflows through the postoverflows, tells them, and pours them again if they are to be: each
-    /// with all that follows from it before the next.
-    fn tell(
-        &mut self,
-        overflows: Vec<Event>,
-        depth: usize,
-        told: &mut Vec<Overflow>,
-        names: &mut Vec<String>,
-    ) {
-        for mut event in overflows {
-            let enricher = Enricher { world: &self.world, years: self.years };
-            // Whatever becomes of the parse, the overflow is told.
-            if self.postoverflows.run(&mut event, &enricher).is_err() {
-                event.process = false;
-            }
-            told.push(event.overflow.clone());
-            if event.overflow.reprocess && !event.overflow.whitelisted && depth < MAX_DEPTH {
-                let next = self.pour(&mut event, names);
-                self.tell(next, depth + 1, told, names);
-            }
+    /// Runs an overflow through the postoverflows, tells it, and pours it again if it is to be.
+    fn tell(&mut self, mut event: Event, depth: usize, run: &mut Run<'_>) {
+        let enricher = Enricher { world: &self.world, years: self.years };
+        // Whatever becomes of the parse, the overflow is told.
+        if self.postoverflows.run(&mut event, &enricher).is_err() {
+            event.process = false;
+        }
+        self.world.stashes().settle(None);
+        run.told.push(event.overflow.clone());
+        if event.overflow.reprocess && !event.overflow.whitelisted && depth < MAX_DEPTH {
+            let selected = self.detector.select(&mut event, &self.world);
+            run.names.extend(self.detector.names(&selected));
+            self.pour(&selected, &event, depth + 1, run);
         }
     }
+}
+
+/// What the pours of one line come from and lead to.
+struct Run<'r> {
+    source: &'r str,
+    told: &'r mut Vec<Overflow>,
+    /// Scenarios that overflows were offered to.
+    names: &'r mut Vec<String>,
 }

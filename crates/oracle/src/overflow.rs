@@ -77,7 +77,7 @@ pub(crate) fn build(
 }
 
 /// Whom an event is about, as the scope of its scenario sees it.
-pub(crate) fn sources_of(event: &Event, scope: &Scope, world: &World) -> Result<Vec<Source>, NoAlert> {
+fn sources_of(event: &Event, scope: &Scope, world: &World) -> Result<Vec<Source>, NoAlert> {
     match event.kind {
         EventKind::Log => source_of_line(event, scope, world).map(|source| vec![source]),
         EventKind::Overflow => {
@@ -210,7 +210,9 @@ fn truncated(mut values: Vec<String>) -> String {
         if values.len() > 1 {
             values.pop();
         } else if let Some(only) = values.first_mut() {
-            let half = String::from_utf8_lossy(&only.as_bytes()[..only.len() / 2]).into_owned();
+            // Half of its bytes, but whole characters.
+            let bytes = |(at, c): &(usize, char)| at + c.len_utf8() <= only.len() / 2;
+            let half: String = only.char_indices().take_while(bytes).map(|(_, c)| c).collect();
             *only = half + "...";
         }
     }

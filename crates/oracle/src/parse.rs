@@ -130,7 +130,7 @@ impl Stages {
                 let value = run(&stash.value, event, world);
                 let key = run(&stash.key, event, world);
                 if let (Ok(Value::Str(value)), Ok(Value::Str(key))) = (value, key) {
-                    world.stashes().set(&stash.name, &key, &value);
+                    world.stashes().set(&stash.name, &key, &value, stash.ttl, enricher.now());
                 }
             }
         }

@@ -249,10 +249,10 @@ impl Services for World {
     }
 
     fn stash_get(&self, cache: &str, key: &str) -> Option<Arc<str>> {
-        self.stashes().get(cache, key)
+        self.stashes().get(cache, key, self.now())
     }
 
     fn stash_set(&self, cache: &str, key: &str, value: &str) {
-        self.stashes().set(cache, key, value);
+        self.stashes().set(cache, key, value, i64::MAX, self.now());
     }
 }

@@ -3,12 +3,14 @@
 mod furthest;
 mod literals;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regex_automata::Input;
 use regex_automata::meta;
 use regex_automata::util::primitives::NonMaxUsize;
+use regex_syntax::hir::Hir;
 
+use crate::backtrack::{Matcher, Outcome, Scratch};
 use crate::library::Steps;
 use crate::translate::{self, DFA_CACHE_LIMIT, REGEX_SIZE_LIMIT};
 use crate::{Expanded, PatternError};
@@ -18,9 +20,14 @@ pub use self::furthest::Furthest;
 /// A compiled grok: finds the first match in a line and the spans of the fields that somebody reads.
 ///
 /// The search is unanchored and leftmost-first, as in RE2.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Grok {
-    regex: meta::Regex,
+    /// Answers nearly always; absent for expressions that it does not support.
+    matcher: Option<Matcher>,
+    /// Answers where the matcher does not; compiled when it is first needed, unless there is no matcher.
+    regex: OnceLock<Option<meta::Regex>>,
+    /// What `regex` is compiled from.
+    source: Box<str>,
     fields: Box<[Arc<str>]>,
     has_fields: bool,
     required: Option<Box<[String]>>,
@@ -29,10 +36,10 @@ pub struct Grok {
 
 /// Working memory of one [`Grok`], owned by the caller: one per grok and thread. Searches with it do not
 /// allocate once it has grown to what the grok needs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default)]
 pub struct GrokCache {
-    cache: meta::Cache,
-    slots: Vec<Option<NonMaxUsize>>,
+    scratch: Scratch,
+    fallback: Option<(meta::Cache, Vec<Option<NonMaxUsize>>)>,
 }
 
 impl Grok {
@@ -44,14 +51,18 @@ impl Grok {
     pub fn new(expanded: &Expanded, wanted: &dyn Fn(&str) -> bool) -> Result<Self, PatternError> {
         let (source, captures) = expanded.with_wanted(wanted);
         let hir = translate::parse_translated(&source)?;
-        let config =
-            meta::Config::new().nfa_size_limit(Some(REGEX_SIZE_LIMIT)).hybrid_cache_capacity(DFA_CACHE_LIMIT);
-        let regex = meta::Builder::new()
-            .configure(config)
-            .build_from_hir(&hir)
-            .map_err(|error| PatternError::TooBig { reason: error.to_string() })?;
+        // The wanted groups only: nobody asks for the whole match.
+        let groups: Vec<usize> = captures.iter().map(|(_, group)| *group).collect();
+        let matcher = Matcher::from_hir(&hir, &groups).ok();
+        let regex = OnceLock::new();
+        if matcher.is_none() {
+            let compiled = build(&hir).map_err(|error| PatternError::TooBig { reason: error.to_string() })?;
+            let _ = regex.set(Some(compiled));
+        }
         Ok(Self {
+            matcher,
             regex,
+            source: source.into(),
             fields: captures.into_iter().map(|(name, _)| name).collect(),
             has_fields: !expanded.captures.is_empty(),
             required: literals::required(&hir).map(Vec::into_boxed_slice),
@@ -61,7 +72,7 @@ impl Grok {
 
     /// Working memory for this grok.
     pub fn create_cache(&self) -> GrokCache {
-        GrokCache { cache: self.regex.create_cache(), slots: vec![None; 2 * (self.fields.len() + 1)] }
+        GrokCache::default()
     }
 
     /// Whether the pattern names any field, wanted or not. One that names none never succeeds.
@@ -83,8 +94,32 @@ impl Grok {
         if !self.has_fields || u32::try_from(text.len()).is_err() {
             return false;
         }
-        let GrokCache { cache, slots } = cache;
-        if self.regex.search_slots_with(cache, &Input::new(text), slots).is_none() {
+        if let Some(matcher) = &self.matcher {
+            out.resize(self.fields.len(), None);
+            match matcher.search(text, &mut cache.scratch, out) {
+                Outcome::Match => return true,
+                Outcome::NoMatch => {
+                    out.clear();
+                    return false;
+                }
+                Outcome::GaveUp => out.clear(),
+            }
+        }
+        self.find_in_linear_time(cache, text, out)
+    }
+
+    /// What [`Self::find`] does, by the engine that never gives up.
+    fn find_in_linear_time(
+        &self,
+        cache: &mut GrokCache,
+        text: &str,
+        out: &mut Vec<Option<(u32, u32)>>,
+    ) -> bool {
+        let Some(regex) = self.regex() else { return false };
+        let (cache, slots) = cache
+            .fallback
+            .get_or_insert_with(|| (regex.create_cache(), vec![None; 2 * (self.fields.len() + 1)]));
+        if regex.search_slots_with(cache, &Input::new(text), slots).is_none() {
             return false;
         }
         let (pairs, _) = slots.as_chunks::<2>();
@@ -95,12 +130,16 @@ impl Grok {
         true
     }
 
+    /// The regex, compiled now if it was not needed before.
+    fn regex(&self) -> Option<&meta::Regex> {
+        self.regex
+            .get_or_init(|| translate::parse_translated(&self.source).ok().and_then(|hir| build(&hir).ok()))
+            .as_ref()
+    }
+
     /// Whether [`Self::find`] would succeed. `cache` must come from [`Self::create_cache`] of this grok.
     pub fn is_match(&self, cache: &mut GrokCache, text: &str) -> bool {
-        let input = Input::new(text).earliest(true);
-        self.has_fields
-            && u32::try_from(text.len()).is_ok()
-            && self.regex.search_half_with(&mut cache.cache, &input).is_some()
+        self.find(cache, text, &mut Vec::new())
     }
 
     /// Literals of which at least one occurs in every text that matches; `None` if there is no such set.
@@ -112,6 +151,13 @@ impl Grok {
     pub fn furthest(&self, text: &str) -> Furthest {
         furthest::furthest(&self.steps, text)
     }
+}
+
+/// Compiles the engine that takes linear time on anything.
+fn build(hir: &Hir) -> Result<meta::Regex, Box<meta::BuildError>> {
+    let config =
+        meta::Config::new().nfa_size_limit(Some(REGEX_SIZE_LIMIT)).hybrid_cache_capacity(DFA_CACHE_LIMIT);
+    meta::Builder::new().configure(config).build_from_hir(hir).map_err(Box::new)
 }
 
 #[cfg(test)]

@@ -23,6 +23,33 @@ const DECISION: u16 = FIRST_KIND + 7;
 const ALERT_SOURCE: u16 = FIRST_KIND + 8;
 const LAST_KIND: u16 = ALERT_SOURCE;
 
+/// Kinds that one of several overflows takes.
+const KINDS: u16 = 16;
+/// How many overflows handles can tell apart, see [`numbered`].
+pub const MAX_NUMBERED: usize = ((u16::MAX - FIRST_KIND) / KINDS) as usize;
+
+/// Turns the handles of a value into those of one overflow among several; number 0 leaves them as they are.
+pub fn numbered(value: Value, number: u16) -> Value {
+    match value {
+        Value::Object(object) if owns(object) => {
+            Value::Object(Handle { kind: object.kind + number * KINDS, ..object })
+        }
+        Value::List(items) if number > 0 && items.iter().any(|item| matches!(item, Value::Object(_))) => {
+            Value::list(items.iter().map(|item| numbered(item.clone(), number)).collect())
+        }
+        other => other,
+    }
+}
+
+/// The number of the overflow that a handle belongs to, and the handle as the functions here know it.
+/// `None`: it is not one of this module's.
+pub fn number_of(object: Handle) -> Option<(u16, Handle)> {
+    let above = object.kind.checked_sub(FIRST_KIND)?;
+    let inner = Handle { kind: FIRST_KIND + above % KINDS, ..object };
+    // The handle of the schema's functions, among others, is none of these.
+    owns(inner).then_some((above / KINDS, inner))
+}
+
 /// The overflow itself.
 pub const fn overflow() -> Handle {
     Handle::of(OVERFLOW)

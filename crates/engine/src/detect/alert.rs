@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sha1::{Digest, Sha1};
-use testudo_event::{Alert, AlertEvent, Overflow, Prefix, Source, Timestamp, alert::message, duration};
+use testudo_event::{Alert, AlertEvent, Overflow, Prefix, Source, Timestamp, alert::message, duration, net};
 use testudo_expr::{Value, functions, program::Program};
 use testudo_rules::plan::Scope;
 
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     host::{BucketHost, CONTEXT_VARIABLES},
     keys::{self, Keys, Space},
-    parse::WellKnown,
+    parse::{WellKnown, is_untyped},
     record::EventKind,
     snapshot::Snapshot,
     world::World,
@@ -134,8 +134,9 @@ impl Alerts<'_> {
     }
 
     fn address_source(&self, event: &Snapshot) -> Option<Source> {
-        event.address?;
         let known = self.known;
+        // Stricter than where buckets are counted: nothing can be decided about an address with a zone.
+        net::parse_ip_go(event.text(known.source_ip))?;
         let text = |slot| event.text(slot).to_owned();
         let range = match event.text(known.source_range) {
             "" => String::new(),
@@ -169,7 +170,7 @@ impl Alerts<'_> {
                     variables: CONTEXT_VARIABLES,
                 };
                 for expression in &field.expressions {
-                    for text in expression.value(&mut host).map_or_else(|_| Vec::new(), texts) {
+                    for text in expression.value(&mut host).map_or_else(|_| Vec::new(), |value| texts(value, expression)) {
                         if !text.is_empty() && !values.contains(&text) {
                             values.push(text);
                         }
@@ -184,11 +185,12 @@ impl Alerts<'_> {
     }
 }
 
-/// The texts that a context value stands for.
-fn texts(value: Value) -> Vec<String> {
+/// The texts that a context value stands for: those of a list of texts or numbers are its own, a list of
+/// anything is one text.
+fn texts(value: Value, expression: &Program) -> Vec<String> {
     match value {
         Value::Str(text) => vec![text.to_string()],
-        Value::List(items) => items
+        Value::List(items) if !is_untyped(&Value::List(items.clone()), expression) => items
             .iter()
             .filter_map(|item| match item {
                 Value::Str(text) => Some(text.to_string()),

@@ -8,7 +8,11 @@ use std::{
 
 use testudo_event::{Contributor, Timestamp};
 
-use super::{Scenario, limiter::Limiter};
+use super::{
+    Scenario,
+    limiter::Limiter,
+    tally::{Marks, Tallies},
+};
 use crate::{record::Mode, snapshot::Snapshot};
 
 /// Sources that one bucket counts apart; further ones are not counted.
@@ -30,6 +34,8 @@ pub(crate) enum Scoped {
 pub(crate) struct Queued {
     pub(crate) event: Arc<Snapshot>,
     pub(crate) scope: Scoped,
+    /// What the predicates of the scenario's conditions say of it.
+    pub(crate) marks: Marks,
 }
 
 impl Queued {
@@ -37,6 +43,9 @@ impl Queued {
         size_of::<Queued>() + self.event.bytes()
     }
 }
+
+/// A source, the instant on its clock, and a number that tells deadlines of one instant apart.
+pub(crate) type Deadline = (u32, Timestamp, u64);
 
 /// A bucket.
 #[derive(Debug)]
@@ -46,12 +55,16 @@ pub(crate) struct Bucket {
     /// Which source's clock it lives by.
     pub(crate) source: u32,
     pub(crate) mode: Mode,
+    /// When it overflows by itself: a place in the list of deadlines.
+    pub(crate) deadline: Option<Deadline>,
     limiter: Limiter,
     pub(crate) first: Option<Timestamp>,
     pub(crate) last: Timestamp,
     pub(crate) overflowed: Option<Timestamp>,
     pub(crate) count: u64,
     pub(crate) queue: VecDeque<Queued>,
+    /// What conditions ask of the queue.
+    pub(crate) tallies: Tallies,
     seen: HashSet<Box<str>>,
     /// Bayesian conditions that were true once, by position.
     pub(crate) guillotined: u64,
@@ -65,12 +78,14 @@ impl Bucket {
             owner,
             source,
             mode,
+            deadline: None,
             limiter: Limiter::new(scenario.rate),
             first: None,
             last: Timestamp::zero(),
             overflowed: None,
             count: 0,
             queue: VecDeque::new(),
+            tallies: Tallies::default(),
             seen: HashSet::new(),
             guillotined: 0,
             contributors: Contributors::default(),
@@ -113,6 +128,7 @@ impl Bucket {
         if let Some(bound) = scenario.bound {
             while self.queue.len() > bound {
                 if let Some(old) = self.queue.pop_front() {
+                    self.tallies.leave(old.marks);
                     self.bytes = self.bytes.saturating_sub(old.bytes());
                 }
             }

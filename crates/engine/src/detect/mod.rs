@@ -6,6 +6,7 @@ mod bucket;
 mod limiter;
 mod select;
 mod store;
+pub(crate) mod tally;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,10 +16,10 @@ use testudo_rules::{
     set::Origin,
 };
 
-pub(crate) use alert::{Alerts, ContextField};
+pub(crate) use alert::{Alerts, ContextField, mapkey};
 pub(crate) use bucket::Queued;
 pub(crate) use limiter::Rate;
-pub(crate) use select::{Frozen, Selector};
+pub(crate) use select::{DEFAULT_V6_KEY_BITS, Frozen, Selector};
 pub(crate) use store::{Buckets, DEFAULT_BUCKET_BYTES, Emission, Pouring};
 
 use crate::{
@@ -38,20 +39,28 @@ pub(crate) struct Scenario {
     /// Same filter, same name: such scenarios share their buckets.
     pub(crate) class: u32,
     pub(crate) filter: Program,
+    /// Whether the index decides its first conjunct.
+    pub(crate) indexed: bool,
     pub(crate) group_by: Option<Program>,
     pub(crate) distinct: Option<Program>,
     pub(crate) cancel_on: Option<Program>,
     pub(crate) scope: Option<Program>,
     pub(crate) condition: Option<Program>,
+    /// The condition with its looks at the queue replaced by what the bucket knows of it.
+    pub(crate) quick_condition: Option<Program>,
+    /// What it asks of the queue.
+    pub(crate) tally: tally::Plan,
     pub(crate) overflow_filter: Option<Program>,
     pub(crate) bayesian: Vec<Program>,
     pub(crate) rate: Rate,
-    /// Nanoseconds that a bucket lives after its last event.
+    /// Nanoseconds that a bucket lives after its last event; a counter's, after its first.
     pub(crate) lifetime: i64,
-    /// Whether a bucket overflows when its time is up.
+    /// Whether a bucket overflows when its time is up, where others are forgotten.
     pub(crate) timed: bool,
     /// Events that a bucket keeps besides the newest; `None`: all.
     pub(crate) bound: Option<usize>,
+    /// Whether the filter or the key may write the event.
+    pub(crate) writes: bool,
 }
 
 impl Scenario {
@@ -74,6 +83,8 @@ pub(crate) struct Scenarios {
     pub(crate) dispatch: Dispatch,
     pub(crate) context: Vec<ContextField>,
     pub(crate) kept: Kept,
+    /// See [`Options::v6_key_bits`](crate::Options::v6_key_bits).
+    pub(crate) v6_key_bits: u8,
 }
 
 /// Compiles the scenarios and the alert context of a set.
@@ -112,21 +123,34 @@ pub(crate) fn compile(
         let condition = plan.condition.as_ref().map(&mut late);
         let overflow_filter = plan.overflow_filter.as_ref().map(&mut late);
         let bayesian = plan.bayesian.iter().flat_map(|b| &b.conditions).map(|c| late(&c.condition)).collect();
+        let mut tally = tally::Plan::default();
+        let quick_condition = plan
+            .condition
+            .as_ref()
+            .and_then(|expression| tally.rewrite(&expression.node))
+            .map(|node| compiled(&Arc::new(node), keys, world));
         all.push(Scenario {
             origin: origins.get(&plan.place.file.path).cloned().unwrap_or_default(),
             class,
+            indexed: filter.guard().is_some(),
             filter,
             group_by,
             distinct,
             cancel_on,
             scope,
             condition,
+            quick_condition,
+            tally,
             overflow_filter,
             bayesian,
             rate: Rate::new(if plan.kind == BucketKind::Trigger { 0 } else { plan.capacity }, plan.leak_speed),
             lifetime: lifetime(plan),
             timed: plan.duration > 0,
             bound: bound(plan),
+            writes: [Some(&plan.filter), plan.group_by.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|expression| expression.node.effects.mutates),
             plan: plan.clone(),
         });
     }
@@ -149,7 +173,7 @@ pub(crate) fn compile(
         .collect();
     let filters: Vec<Option<&Program>> = all.iter().map(|scenario| Some(&scenario.filter)).collect();
     let dispatch = Dispatch::new(&filters);
-    Scenarios { all, dispatch, context, kept }
+    Scenarios { all, dispatch, context, kept, v6_key_bits: DEFAULT_V6_KEY_BITS }
 }
 
 fn compiled(node: &Arc<Node>, keys: &mut Keys, world: &World) -> Program {
@@ -170,14 +194,11 @@ fn merge(kept: &mut Kept, more: &Kept) {
 }
 
 fn lifetime(plan: &plan::Scenario) -> i64 {
-    if plan.duration > 0 {
-        return plan.duration;
-    }
     match plan.kind {
-        BucketKind::Leaky => plan.leak_speed.saturating_mul(plan.capacity.saturating_add(1)),
-        BucketKind::Counter => plan.duration,
         BucketKind::Conditional | BucketKind::Bayesian => plan.leak_speed,
-        BucketKind::Trigger => 0,
+        _ if plan.duration > 0 => plan.duration,
+        BucketKind::Leaky => plan.leak_speed.saturating_mul(plan.capacity.saturating_add(1)),
+        BucketKind::Counter | BucketKind::Trigger => 0,
     }
 }
 

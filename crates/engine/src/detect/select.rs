@@ -1,9 +1,13 @@
 //! Which scenarios an event reaches, and with which key: the last thing that runs in the order of
 //! the files, and the last that may write the event. After it the event is frozen.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use testudo_expr::{Value, program::{Answer, Program}};
+use testudo_event::{Prefix, net};
+use testudo_expr::{
+    Value,
+    program::{Answer, Program},
+};
 
 use super::Scenarios;
 use crate::{
@@ -16,6 +20,9 @@ use crate::{
     snapshot::Snapshot,
     world::World,
 };
+
+/// Leading bits of an IPv6 address that count in a bucket's key: the network that providers hand out.
+pub(crate) const DEFAULT_V6_KEY_BITS: u8 = 64;
 
 /// What a scenario's scope expression gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,24 +99,44 @@ impl Selector {
             next = at + 1;
             let scenario = &scenarios.all[at];
             let mut host = RecordHost { record, keys, world, ordered };
-            match scenario.filter.test(&mut host) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(_) => {
-                    counters.failed_expressions += 1;
-                    continue;
-                }
-            }
+            let holds = if scenario.indexed {
+                scenario.filter.test_after_guard(&mut host)
+            } else {
+                scenario.filter.test(&mut host)
+            };
+            let wanted = holds.unwrap_or_else(|_| {
+                counters.failed_expressions += 1;
+                false
+            });
             let group = match &scenario.group_by {
-                None => Piece::default(),
+                _ if !wanted => None,
+                None => Some(Piece::default()),
                 Some(program) => match self.keep(program, &mut host) {
-                    Kept::Text(piece) => piece,
+                    Kept::Text(piece) => Some(self.masked(piece, scenarios.v6_key_bits)),
                     Kept::Other | Kept::Failed => {
                         counters.failed_expressions += 1;
-                        continue;
+                        None
                     }
                 },
             };
+            if let Some(group) = group {
+                counters.poured += 1;
+                observer.poured(&scenario.plan.name);
+                let scope = ScopeText::None;
+                self.pours.push(Pour { scenario: at as u32, group, distinct: None, cancel: false, scope });
+            }
+            // An expression that writes, whatever came of it, may have changed what the index was asked with.
+            if scenario.writes && self.guards_changed(scenarios, record) {
+                self.probe(scenarios, record);
+            }
+        }
+        if self.pours.is_empty() {
+            return None;
+        }
+        // No filter is left that could write: from here on all look at the same event.
+        let mut host = RecordHost { record, keys, world, ordered };
+        for at in 0..self.pours.len() {
+            let scenario = &scenarios.all[self.pours[at].scenario as usize];
             let distinct = scenario.distinct.as_ref().and_then(|program| match self.keep(program, &mut host) {
                 Kept::Text(piece) => Some(piece),
                 Kept::Other => Some(Piece::default()),
@@ -127,16 +154,7 @@ impl Selector {
                     Kept::Failed => ScopeText::Failed,
                 },
             };
-            counters.poured += 1;
-            observer.poured(&scenario.plan.name);
-            self.pours.push(Pour { scenario: at as u32, group, distinct, cancel, scope });
-            // A filter that writes may have changed what the index was asked with.
-            if scenario.filter.node().effects.mutates && self.guards_changed(scenarios, record) {
-                self.probe(scenarios, record);
-            }
-        }
-        if self.pours.is_empty() {
-            return None;
+            self.pours[at] = Pour { distinct, cancel, scope, ..self.pours[at] };
         }
         let event = Snapshot::take(record, keys, &scenarios.kept, known.source_ip);
         Some(Frozen { event: Arc::new(event), pours: self.pours.clone(), text: self.text.as_str().to_owned() })
@@ -150,6 +168,24 @@ impl Selector {
 
     fn guards_changed(&self, scenarios: &Scenarios, record: &Record) -> bool {
         scenarios.dispatch.slots().zip(&self.guards).any(|(slot, &span)| record.span(slot) != span)
+    }
+
+    /// The key of a bucket for this group: of an IPv6 address its network, of a mapped one the IPv4
+    /// address, so that nobody has as many keys as addresses.
+    fn masked(&mut self, group: Piece, bits: u8) -> Piece {
+        let text = &self.text[group.start as usize..];
+        if !text.contains(':') {
+            return group;
+        }
+        let Ok(address @ IpAddr::V6(_)) = text.parse() else { return group };
+        let key = match net::canonical(address) {
+            v4 @ IpAddr::V4(_) => v4,
+            v6 @ IpAddr::V6(_) if bits < 128 => Prefix::covering(v6, bits).map_or(v6, Prefix::addr),
+            IpAddr::V6(_) => return group,
+        };
+        self.text.truncate(group.start as usize);
+        self.text.push_str(&key.to_string());
+        Piece { end: self.text.len() as u32, ..group }
     }
 
     fn keep(&mut self, program: &Program, host: &mut RecordHost<'_>) -> Kept {

@@ -5,20 +5,21 @@
 //! time of the machine, so the same lines give the same result at any speed.
 
 use std::{
-    collections::{BTreeMap, HashMap as StdHashMap},
+    collections::{BTreeMap, BTreeSet, HashMap as StdHashMap},
     sync::Arc,
 };
 
 use hashbrown::HashMap;
 use testudo_event::{Overflow, Timestamp};
-use testudo_expr::program::Program;
+use testudo_expr::{Value, eval::eval, program::Program};
 use testudo_rules::plan::BucketKind;
 
 use super::{
     Frozen, Scenario, Scenarios,
     alert::{Alerts, mapkey},
-    bucket::{Bucket, Queued, Scoped},
+    bucket::{Bucket, Deadline, Queued, Scoped},
     select::{Pour, ScopeText},
+    tally::Marks,
 };
 use crate::{
     counters::Counters,
@@ -78,8 +79,8 @@ pub(crate) struct Buckets {
     budget: usize,
     /// Until when a bucket's key stays silent, by scenario.
     blackholes: StdHashMap<u32, Blackhole>,
-    /// Deadlines of buckets that overflow when their time is up, by source.
-    deadlines: BTreeMap<(u32, Timestamp, u64), Key>,
+    /// Deadlines of buckets that overflow when their time is up.
+    deadlines: BTreeMap<Deadline, Key>,
     next_deadline: u64,
     /// The latest good time of each source.
     clocks: Vec<Option<Timestamp>>,
@@ -88,22 +89,24 @@ pub(crate) struct Buckets {
 
 #[derive(Debug, Default)]
 struct Blackhole {
-    until: StdHashMap<Box<str>, Timestamp>,
-    /// When expired entries are looked for next, by size.
-    sweep_at: usize,
+    until: StdHashMap<Arc<str>, Timestamp>,
+    order: BTreeSet<(Timestamp, Arc<str>)>,
 }
 
 impl Blackhole {
-    /// Whether an overflow of this key at this time is silenced; if not, arms it.
+    /// Whether an overflow of this key at this time is silenced; if not, arms it. What has ended by
+    /// this time is forgotten, whatever its key: a later overflow may lie before it.
     fn silences(&mut self, key: &str, time: Timestamp, length: i64) -> bool {
-        if self.until.get(key).is_some_and(|until| *until > time) {
+        while let Some((_, over)) = self.order.first().filter(|(until, _)| *until <= time).cloned() {
+            self.order.pop_first();
+            self.until.remove(&over);
+        }
+        if self.until.contains_key(key) {
             return true;
         }
-        if self.until.len() >= self.sweep_at {
-            self.until.retain(|_, until| *until > time);
-            self.sweep_at = (self.until.len() * 2).max(64);
-        }
-        self.until.insert(key.into(), time.add_nanos(length));
+        let (key, until) = (Arc::<str>::from(key), time.add_nanos(length));
+        self.order.insert((until, Arc::clone(&key)));
+        self.until.insert(key, until);
         false
     }
 }
@@ -179,7 +182,7 @@ impl Buckets {
                 .map(|(at, _)| *at);
             let Some(at) = due else { return };
             let Some(key) = self.deadlines.remove(&at) else { return };
-            let Some(mut bucket) = self.remove(&key) else { continue };
+            let Some(mut bucket) = self.remove(&key) else { return };
             bucket.overflowed = Some(at.1);
             emit.extend(self.overflow(&bucket, &key.group, pouring, counters));
         }
@@ -187,6 +190,9 @@ impl Buckets {
 
     fn remove(&mut self, key: &Key) -> Option<Bucket> {
         let bucket = self.table.remove(key)?;
+        if let Some(deadline) = bucket.deadline {
+            self.deadlines.remove(&deadline);
+        }
         self.bytes = self.bytes.saturating_sub(bucket.bytes + key.group.len());
         Some(bucket)
     }
@@ -248,7 +254,6 @@ impl Buckets {
         if taken.is_none() && scenario.plan.kind == BucketKind::Trigger {
             return self.trigger(frozen, pour, time, pouring, counters);
         }
-        let mut created = false;
         if taken.is_none() {
             if self.bytes >= self.budget {
                 self.evict(counters);
@@ -256,7 +261,6 @@ impl Buckets {
             let bucket = Bucket::new(pour.scenario, scenario, event.mode, pouring.source);
             self.bytes += bucket.bytes + key.group.len();
             self.table.insert(Key::from(&key), bucket);
-            created = true;
         }
         let bucket = self.table.get_mut(&key)?;
         let owner = &pouring.scenarios.all[bucket.owner as usize];
@@ -267,15 +271,19 @@ impl Buckets {
             frozen.pours.iter().find(|p| p.scenario == bucket.owner).unwrap_or(pour)
         };
         bucket.source = pouring.source;
-        let before = bucket.bytes;
+        let (before, count) = (bucket.bytes, bucket.count);
         let outcome = step(bucket, owner, frozen, pour, time, pouring, key.group, counters);
         self.bytes = (self.bytes + bucket.bytes).saturating_sub(before);
-        if owner.timed && created && outcome == Outcome::Stays
-            && let Some(first) = bucket.first {
-                let at = (pouring.source, first.add_nanos(owner.lifetime), self.next_deadline);
-                self.next_deadline += 1;
-                self.deadlines.insert(at, Key::from(&key));
+        // Every event that was taken in puts the deadline off; a counter's stands from its first.
+        let counts = owner.plan.kind == BucketKind::Counter && count > 0;
+        if owner.timed && outcome == Outcome::Stays && bucket.count > count && !counts {
+            let at = (pouring.source, bucket.last.add_nanos(owner.lifetime), self.next_deadline);
+            self.next_deadline += 1;
+            if let Some(old) = bucket.deadline.replace(at) {
+                self.deadlines.remove(&old);
             }
+            self.deadlines.insert(at, Key::from(&key));
+        }
         match outcome {
             Outcome::Stays => None,
             Outcome::Cancelled => {
@@ -319,9 +327,10 @@ impl Buckets {
         let mapkey = mapkey(scenario, group);
         let overflow = pouring.alerts.build(scenario, bucket, &mapkey);
         let time = bucket.overflowed.unwrap_or(bucket.last);
-        if let (Some(filter), Some(overflow)) = (&scenario.overflow_filter, &overflow) {
-            let mut host = host(pouring, None, scenario, bucket, &mapkey);
-            host.signal = Some(overflow);
+        if let Some(filter) = &scenario.overflow_filter {
+            let mut host = host(pouring, None, scenario, bucket, group);
+            // Where no alert could be made the filter sees an empty one.
+            host.signal = overflow.as_ref();
             if matches!(filter.test(&mut host), Ok(false)) {
                 counters.discarded += 1;
                 return None;
@@ -359,6 +368,7 @@ fn queued(frozen: &Frozen, pour: &Pour) -> Queued {
             ScopeText::Failed => Scoped::Failed,
             ScopeText::Text(piece) => Scoped::Text(frozen.piece(piece).into()),
         },
+        marks: Marks::default(),
     }
 }
 
@@ -398,10 +408,9 @@ fn step(
     if scenario.condition.is_none() && scenario.bayesian.is_empty() {
         return Outcome::Stays;
     }
-    let mapkey = mapkey(scenario, group);
     let event = Some(&*frozen.event);
-    if let Some(condition) = &scenario.condition {
-        match condition.test(&mut host(pouring, event, scenario, bucket, &mapkey)) {
+    if let Some(condition) = condition(bucket, scenario, event, pouring, group, time.is_some()) {
+        match condition.test(&mut host(pouring, event, scenario, bucket, group)) {
             Ok(true) => {
                 bucket.overflowed = Some(bucket.last);
                 return Outcome::Overflows;
@@ -410,11 +419,38 @@ fn step(
             Err(_) => counters.failed_expressions += 1,
         }
     }
-    if believes(bucket, scenario, event, pouring, &mapkey, counters) {
+    if believes(bucket, scenario, event, pouring, group, counters) {
         bucket.overflowed = Some(bucket.last);
         return Outcome::Overflows;
     }
     Outcome::Stays
+}
+
+/// The condition in the form that can be asked now: the quick one, unless a predicate failed. `entered`:
+/// the newest event of the queue is this one.
+fn condition<'s>(
+    bucket: &mut Bucket,
+    scenario: &'s Scenario,
+    event: Option<&Snapshot>,
+    pouring: &Pouring<'_>,
+    group: &str,
+    entered: bool,
+) -> Option<&'s Program> {
+    let Some(quick) = &scenario.quick_condition else { return scenario.condition.as_ref() };
+    if entered {
+        let mut tallies = std::mem::take(&mut bucket.tallies);
+        let marks = tallies.enter(&scenario.tally, |predicate| {
+            match eval(predicate, &mut host(pouring, event, scenario, bucket, group)) {
+                Ok(Value::Bool(holds)) => Some(holds),
+                _ => None,
+            }
+        });
+        bucket.tallies = tallies;
+        if let Some(newest) = bucket.queue.back_mut() {
+            newest.marks = marks;
+        }
+    }
+    if bucket.tallies.are_good() { Some(quick) } else { scenario.condition.as_ref() }
 }
 
 fn host<'h>(
@@ -422,7 +458,7 @@ fn host<'h>(
     event: Option<&'h Snapshot>,
     scenario: &'h Scenario,
     bucket: &'h Bucket,
-    mapkey: &'h str,
+    group: &'h str,
 ) -> BucketHost<'h> {
     BucketHost {
         event,
@@ -430,7 +466,8 @@ fn host<'h>(
             scenario,
             queue: &bucket.queue,
             bound: scenario.bound.map_or(-1, |bound| bound as i64),
-            mapkey,
+            group,
+            tallies: &bucket.tallies,
             first: bucket.first.unwrap_or(bucket.last),
             last: bucket.last,
             overflowed: bucket.overflowed.unwrap_or(Timestamp::zero()),
@@ -451,7 +488,7 @@ fn believes(
     scenario: &Scenario,
     event: Option<&Snapshot>,
     pouring: &Pouring<'_>,
-    mapkey: &str,
+    group: &str,
     counters: &mut Counters,
 ) -> bool {
     let Some(plan) = &scenario.plan.bayesian else { return false };
@@ -461,7 +498,7 @@ fn believes(
         let held = if evidence.guillotine && bucket.guillotined & bit != 0 {
             true
         } else {
-            match seen(program, pouring, event, scenario, bucket, mapkey) {
+            match seen(program, pouring, event, scenario, bucket, group) {
                 Some(held) => held,
                 None => {
                     counters.failed_expressions += 1;
@@ -488,7 +525,7 @@ fn seen(
     event: Option<&Snapshot>,
     scenario: &Scenario,
     bucket: &Bucket,
-    mapkey: &str,
+    group: &str,
 ) -> Option<bool> {
-    program.test(&mut host(pouring, event, scenario, bucket, mapkey)).ok()
+    program.test(&mut host(pouring, event, scenario, bucket, group)).ok()
 }

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use testudo_event::net;
 use testudo_expr::program::Program;
 use testudo_pattern::{Defined, Expanded, Grok, Library, PatternError};
 use testudo_rules::{
@@ -51,9 +52,14 @@ pub(crate) type PendingStages = Vec<(Arc<str>, Vec<Pending>)>;
 pub(crate) fn compile_stages(parsers: &[plan::Parser], context: &mut Context<'_>) -> PendingStages {
     let mut stages: BTreeMap<Arc<str>, Vec<Pending>> = BTreeMap::new();
     for parser in parsers {
+        let library = context.library.clone();
         match node(&parser.node, context) {
             Ok(pending) => stages.entry(parser.stage.clone()).or_default().push(pending),
-            Err(diagnostic) => context.diagnostics.push(diagnostic),
+            Err(diagnostic) => {
+                context.diagnostics.push(diagnostic);
+                // What a document that is left out has defined does not stay either.
+                context.library = library;
+            }
         }
     }
     stages.into_iter().collect()
@@ -97,8 +103,8 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
     let filter = plan.filter.as_ref().map(|filter| program(filter, context));
     let whitelist = plan.whitelist.as_ref().map(|list| Whitelist {
         reason: list.reason.clone(),
-        ips: list.ips.clone(),
-        cidrs: list.cidrs.clone(),
+        ips: list.ips.iter().map(|ip| net::canonical(*ip)).collect(),
+        cidrs: list.cidrs.iter().map(|cidr| cidr.canonical()).collect(),
         expressions: list.expressions.iter().map(|e| program(e, context)).collect(),
     });
     let grok = match &plan.grok {
@@ -121,6 +127,7 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
         plan: Node {
             name: plan.name.clone(),
             on_success: plan.on_success,
+            indexed: filter.as_ref().is_some_and(|program| program.guard().is_some()),
             filter,
             whitelist: whitelist
                 .filter(|w| !w.ips.is_empty() || !w.cidrs.is_empty() || !w.expressions.is_empty()),

@@ -1,6 +1,9 @@
 //! Enrichers: what an address or a date tells beyond its text.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
+
+use hashbrown::HashMap;
+
 
 use testudo_event::{Timestamp, dates, net, text};
 use testudo_expr::{Value, functions};

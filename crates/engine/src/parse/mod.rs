@@ -9,4 +9,4 @@ pub(crate) use compile::{Context, compile_stages, finish_groks};
 pub use plan::Node;
 pub(crate) use plan::{Stages, WellKnown};
 pub use run::{NoObserver, Observer, Step};
-pub(crate) use run::{Parser, Worker};
+pub(crate) use run::{Parser, Worker, is_untyped};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use testudo_event::{Overflow, YearClock};
+use testudo_event::{Overflow, YearClock, net};
 use testudo_expr::{EvalError, Value, program::Answer};
 use testudo_pattern::GrokCache;
 use testudo_rules::plan::{OnSuccess, TextField};
@@ -49,6 +49,10 @@ pub trait Observer {
 
     /// An event was handed to a scenario's bucket.
     fn poured(&mut self, scenario: &str) {}
+
+    /// A line went through the parsers, as far as it came, and through the filters of scenarios:
+    /// nothing writes its event any more. What is poured after this are overflows of its buckets.
+    fn done(&mut self, record: &Record, keys: &Keys) {}
 }
 
 /// Watches nothing.
@@ -93,6 +97,9 @@ pub(crate) struct Parser<'p> {
     pub(crate) shows_stage: bool,
 }
 
+/// A stage that a rule named and that does not exist.
+const NOWHERE: usize = usize::MAX;
+
 /// The way of one event: where it is and what it met.
 struct Walk<'w, O> {
     worker: &'w mut Worker,
@@ -116,11 +123,11 @@ impl Parser<'_> {
     fn stages_of<O: Observer>(&self, walk: &mut Walk<'_, O>, candidates: &mut BitSet) -> Result<bool, Dropped> {
         self.show_stage(walk);
         for (at, stage) in self.stages.stages.iter().enumerate() {
+            if walk.stage < at || walk.stage == NOWHERE {
+                return Ok(false);
+            }
             if walk.stage > at {
                 continue;
-            }
-            if walk.stage < at {
-                return Ok(false);
             }
             let mut any = false;
             let mut next = 0;
@@ -203,7 +210,14 @@ impl Parser<'_> {
     ) -> Result<bool, Dropped> {
         walk.observer.enter(stage, node, depth);
         if let Some(filter) = &node.filter {
-            match filter.test(&mut self.host(&mut walk.worker.record)) {
+            let mut host = self.host(&mut walk.worker.record);
+            // The index has asked the first conjunct of a top-level node's filter.
+            let holds = if depth == 0 && node.indexed {
+                filter.test_after_guard(&mut host)
+            } else {
+                filter.test(&mut host)
+            };
+            match holds {
                 Ok(true) => {}
                 Ok(false) => {
                     walk.observer.step(node, Step::Filtered, None);
@@ -248,7 +262,7 @@ impl Parser<'_> {
         if node.whitelist.is_none() || whitelisted {
             self.statics(walk, &node.statics)?;
         }
-        if node.on_success == OnSuccess::NextStage && walk.stage + 1 < self.stages.stages.len() {
+        if node.on_success == OnSuccess::NextStage && walk.stage < self.stages.stages.len().saturating_sub(1) {
             walk.stage += 1;
             self.show_stage(walk);
         }
@@ -261,9 +275,9 @@ impl Parser<'_> {
         let mut host = self.host(record);
         let mut hit = false;
         if !list.ips.is_empty() || !list.cidrs.is_empty() {
-            let addresses = host.ip_sources();
-            hit = addresses.iter().any(|address| {
-                list.ips.contains(address) || list.cidrs.iter().any(|cidr| cidr.contains(*address))
+            // Mapped addresses are IPv4 here; those of the list are so since it was compiled.
+            hit = host.ip_sources().into_iter().map(net::canonical).any(|address| {
+                list.ips.contains(&address) || list.cidrs.iter().any(|cidr| cidr.contains(address))
             });
         }
         if !hit {
@@ -403,9 +417,9 @@ impl Parser<'_> {
                 let _ = write!(text, "{number}");
             }
             Ok(Answer::Value(Value::Float(number))) => text.push_str(&testudo_event::text::go_f(number)),
-            // Untyped maps and lists, and nil, leave the target as it is. A nil may still be a date.
-            Ok(Answer::Value(Value::Nil)) => {}
-            Ok(Answer::Value(value @ (Value::Map(_) | Value::List(_)))) if is_untyped(&value, program) => {
+            // Nil, and maps and lists of anything, leave the target as it is.
+            Ok(Answer::Value(Value::Nil)) => return Ok(None),
+            Ok(Answer::Value(value)) if is_untyped(&value, program) => {
                 counters.failed_expressions += 1;
                 return Ok(None);
             }
@@ -428,9 +442,8 @@ impl Parser<'_> {
             Target::Method(method) => self.enrich(walk.worker, *method, span),
             Target::Stage => {
                 let name = walk.worker.record.slice(span);
-                if let Some(at) = self.stages.stages.iter().position(|stage| *stage.name == *name) {
-                    walk.stage = at;
-                }
+                let known = self.stages.stages.iter().position(|stage| *stage.name == *name);
+                walk.stage = known.unwrap_or(NOWHERE);
                 walk.worker.record.assign(keys::STAGE, span);
             }
             Target::Overflow(field) => {
@@ -448,13 +461,14 @@ impl Parser<'_> {
     }
 }
 
-/// Whether the reference would have this as an untyped container: those are skipped, typed ones
-/// drop the event.
-fn is_untyped(value: &Value, program: &testudo_expr::Program) -> bool {
+/// Whether the reference would have this as a list or map of anything: those are skipped, where those
+/// of a fixed type drop the event.
+pub(crate) fn is_untyped(value: &Value, program: &testudo_expr::Program) -> bool {
     use testudo_expr::Type;
-    match (&program.node().ty, value) {
-        (Type::Any, _) => true,
-        (Type::List(of) | Type::Map(of), _) => **of == Type::Any,
+    let (Value::List(_) | Value::Map(_) | Value::Object(_)) = value else { return false };
+    match &program.node().ty {
+        Type::Any => true,
+        Type::List(of) | Type::Map(of) => **of == Type::Any,
         _ => false,
     }
 }

@@ -133,6 +133,17 @@ impl Program {
         }
     }
 
+    /// Runs the expression as a test whose [`Program::guard`] is known to hold.
+    ///
+    /// # Errors
+    /// Those of [`Program::test`].
+    pub fn test_after_guard<H: Host>(&self, host: &mut H) -> Result<bool, EvalError> {
+        match &self.form {
+            Form::Test(test) => test.run_after_guard(host),
+            _ => self.test(host),
+        }
+    }
+
     /// Runs the expression where text is wanted.
     ///
     /// # Errors
@@ -189,14 +200,7 @@ impl Program {
     /// The first conjunct, where one slot alone decides it.
     pub fn guard(&self) -> Option<Guard<'_>> {
         let Form::Test(test) = &self.form else { return None };
-        let first = match &**test {
-            Test::Pure(pure) => pure.first_conjunct(),
-            Test::And(parts) => match parts.first()? {
-                Test::Pure(pure) => pure.first_conjunct(),
-                _ => return None,
-            },
-            _ => return None,
-        };
+        let first = test.first_conjunct()?;
         Some(Guard { slot: first.only_slot()?, test: first })
     }
 }
@@ -209,6 +213,49 @@ fn boolean(value: Value) -> Result<bool, EvalError> {
 }
 
 impl Test {
+    /// The first conjunct, where it is pure.
+    fn first_conjunct(&self) -> Option<&Pure> {
+        match self {
+            Test::Pure(pure) => Some(pure.first_conjunct()),
+            Test::And(parts) => parts.first()?.first_conjunct(),
+            // `if a { … } else { false }` holds only where `a` does.
+            Test::Cond(parts) => match &parts[2] {
+                Test::Pure(Pure::Const(false)) => parts[0].first_conjunct(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Runs the test without its first conjunct.
+    fn run_after_guard<H: Host>(&self, host: &mut H) -> Result<bool, EvalError> {
+        match self {
+            Test::Pure(pure) => Ok(pure.holds_after_first(host)),
+            Test::And(parts) => match parts.split_first() {
+                None => Ok(true),
+                Some((first, rest)) => {
+                    if !first.run_after_guard(host)? {
+                        return Ok(false);
+                    }
+                    for part in rest {
+                        if !part.run(host)? {
+                            return Ok(false);
+                        }
+                    }
+                    Ok(true)
+                }
+            },
+            Test::Cond(parts) => {
+                if parts[0].run_after_guard(host)? {
+                    parts[1].run(host)
+                } else {
+                    parts[2].run(host)
+                }
+            }
+            _ => self.run(host),
+        }
+    }
+
     fn run<H: Host>(&self, host: &mut H) -> Result<bool, EvalError> {
         Ok(match self {
             Test::Pure(pure) => pure.holds(host),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use memchr::memmem::Finder;
 use regex::Regex;
-use testudo_event::net::{self, Prefix};
+use testudo_event::net::{self, Prefix, PrefixSet};
 
 use super::{Compiler, ListTest, Text, compares_text};
 use crate::{
     core::{Binary, Kind, Loop, Node},
     error::EvalError,
+    functions::helpers::case,
     host::{Handle, Host, NoServices, Services, Slot},
     schema::Type,
     value::Value,
@@ -42,6 +43,8 @@ pub enum Pure {
     RegexpInFile(Text, Box<str>),
     /// `IpInRange(x, 'fixed')`
     InRange(Text, Prefix),
+    /// `IpInRange(x, 'fixed') || …` over the same slot
+    InRanges(Text, PrefixSet),
     /// `IsIPV4(x)`
     IsIpV4(Text),
     /// `IsIPV6(x)`
@@ -64,6 +67,14 @@ impl Pure {
         match self {
             Pure::Const(b) => *b,
             Pure::Equal(a, b) => a.get(host) == b.get(host),
+            Pure::In(Text::Upper(text), set) => {
+                let text = text.get(host);
+                if text.is_ascii() {
+                    return set.iter().any(|member| is_upper_of(member, &text));
+                }
+                let text = case::upper(&text);
+                set.iter().any(|member| **member == *text)
+            }
             Pure::In(text, set) => {
                 let text = text.get(host);
                 set.iter().any(|member| **member == *text)
@@ -79,6 +90,7 @@ impl Pure {
                 host.services().regexp_in_file(&text.get(host), name).unwrap_or(false)
             }
             Pure::InRange(text, prefix) => net::parse_ip_go(&text.get(host)).is_some_and(|a| prefix.contains(a)),
+            Pure::InRanges(text, set) => net::parse_ip_go(&text.get(host)).is_some_and(|a| set.contains(a)),
             Pure::IsIpV4(text) => net::parse_ip_go(&text.get(host)).is_some_and(|a| a.is_ipv4()),
             Pure::IsIpV6(text) => net::parse_ip_go(&text.get(host)).is_some_and(|a| a.is_ipv6()),
             Pure::IsIp(text) => net::parse_ip_go(&text.get(host)).is_some(),
@@ -100,6 +112,19 @@ impl Pure {
         match self {
             Pure::And(parts) => parts.first().map_or(self, Pure::first_conjunct),
             _ => self,
+        }
+    }
+
+    /// Whether it holds where its first conjunct is known to.
+    pub(super) fn holds_after_first<H: Host + ?Sized>(&self, host: &H) -> bool {
+        match self {
+            Pure::And(parts) => match parts.split_first() {
+                None => true,
+                Some((first, rest)) => {
+                    first.holds_after_first(host) && rest.iter().all(|part| part.holds(host))
+                }
+            },
+            _ => true,
         }
     }
 
@@ -144,6 +169,7 @@ impl Pure {
             | Pure::List(text, _)
             | Pure::RegexpInFile(text, _)
             | Pure::InRange(text, _)
+            | Pure::InRanges(text, _)
             | Pure::IsIpV4(text)
             | Pure::IsIpV6(text)
             | Pure::IsIp(text) => text.slots(into),
@@ -188,6 +214,28 @@ impl Pure {
     pub(super) fn holds_for(&self, text: &str) -> bool {
         self.holds(&OneText(text))
     }
+}
+
+/// Whether `upper` is the upper case of `text`, which is ASCII.
+fn is_upper_of(upper: &str, text: &str) -> bool {
+    upper.len() == text.len() && text.bytes().map(|b| b.to_ascii_uppercase()).eq(upper.bytes())
+}
+
+/// An alternative, with tests of one slot against several networks made one.
+fn merged(parts: Vec<Pure>) -> Pure {
+    let slot = |part: &Pure| match part {
+        Pure::InRange(Text::Slot(slot), _) => Some(*slot),
+        _ => None,
+    };
+    let Some(first) = parts.first().and_then(slot) else { return Pure::Or(parts) };
+    if !parts.iter().all(|part| slot(part) == Some(first)) {
+        return Pure::Or(parts);
+    }
+    let networks = parts.iter().filter_map(|part| match part {
+        Pure::InRange(_, prefix) => Some(*prefix),
+        _ => None,
+    });
+    Pure::InRanges(Text::Slot(first), networks.collect())
 }
 
 /// A host in which every slot holds the same text.
@@ -242,7 +290,9 @@ impl Compiler<'_> {
         match &node.kind {
             Kind::Const(Value::Bool(b)) => Some(Pure::Const(*b)),
             Kind::And(parts) => Some(Pure::And(parts.iter().map(|p| self.pure(p)).collect::<Option<_>>()?)),
-            Kind::Or(parts) => Some(Pure::Or(parts.iter().map(|p| self.pure(p)).collect::<Option<_>>()?)),
+            Kind::Or(parts) => {
+                Some(merged(parts.iter().map(|p| self.pure(p)).collect::<Option<_>>()?))
+            }
             Kind::Not(part) => Some(Pure::Not(Box::new(self.pure(part)?))),
             Kind::Cond(test, yes, no) => {
                 Some(Pure::Cond(Box::new([self.pure(test)?, self.pure(yes)?, self.pure(no)?])))
@@ -271,6 +321,14 @@ impl Compiler<'_> {
     }
 
     fn comparison(&mut self, operator: Binary, left: &Node, right: &Node) -> Option<Pure> {
+        // Typed text is never nil.
+        if matches!(operator, Binary::Eq | Binary::Ne) {
+            for (nil, text) in [(left, right), (right, left)] {
+                if matches!(nil.kind, Kind::Const(Value::Nil)) && self.text(text).is_some() {
+                    return Some(Pure::Const(operator == Binary::Ne));
+                }
+            }
+        }
         let (a, b) = (self.text(left)?, self.text(right)?);
         Some(match operator {
             Binary::Eq => Pure::Equal(a, b),

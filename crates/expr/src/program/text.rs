@@ -26,6 +26,8 @@ pub enum Text {
     TrimSpace(Box<Text>),
     /// `QueryUnescape(…)`
     QueryUnescape(Box<Text>),
+    /// `PathUnescape(…)`
+    PathUnescape(Box<Text>),
     /// `a + b + …`
     Concat(Vec<Text>),
     /// `test ? a : b`
@@ -42,6 +44,7 @@ impl Text {
             Text::Lower(of) => chain(of.get(host), case::lower),
             Text::TrimSpace(of) => chain(of.get(host), |s| Cow::Borrowed(s.trim())),
             Text::QueryUnescape(of) => chain(of.get(host), url::query_unescape),
+            Text::PathUnescape(of) => chain(of.get(host), url::path_unescape),
             Text::Concat(parts) => {
                 let mut whole = String::new();
                 for part in parts {
@@ -61,7 +64,11 @@ impl Text {
         match self {
             Text::Const(_) => {}
             Text::Slot(slot) => into.push(*slot),
-            Text::Upper(of) | Text::Lower(of) | Text::TrimSpace(of) | Text::QueryUnescape(of) => of.slots(into),
+            Text::Upper(of)
+            | Text::Lower(of)
+            | Text::TrimSpace(of)
+            | Text::QueryUnescape(of)
+            | Text::PathUnescape(of) => of.slots(into),
             Text::Concat(parts) => parts.iter().for_each(|part| part.slots(into)),
             Text::Cond(parts) => {
                 parts.0.slots(into);
@@ -99,6 +106,7 @@ impl Compiler<'_> {
                     "Lower" | "lower" => Some(Text::Lower(of)),
                     "TrimSpace" => Some(Text::TrimSpace(of)),
                     "QueryUnescape" => Some(Text::QueryUnescape(of)),
+                    "PathUnescape" => Some(Text::PathUnescape(of)),
                     _ => None,
                 }
             }

@@ -47,11 +47,11 @@ fn items_are_read() {
 #[test]
 fn collections_are_followed_to_their_end() {
     let hub = open(GOOD).unwrap();
-    let (items, unknown) = hub.contents(&["us/house"]).unwrap();
+    let CollectionContents { items, unknown } = hub.contents(&["us/house"]).unwrap();
     let names: Vec<_> = items.iter().map(|item| (item.kind, item.name.as_str())).collect();
     assert_eq!(names, [(ItemKind::Parser, "us/lines"), (ItemKind::Scenario, "us/knock")]);
     assert_eq!(unknown, [(ItemKind::Scenario, "us/gone".to_owned())]);
-    assert!(hub.contents::<&str>(&[]).unwrap().0.is_empty());
+    assert!(hub.contents::<&str>(&[]).unwrap().items.is_empty());
 }
 
 #[test]

@@ -27,10 +27,8 @@ const PARSED: u16 = 4;
 const META: u16 = 5;
 const ENRICHED: u16 = 6;
 const LABELS: u16 = 7;
-/// Kinds that one overflow takes: those of [`objects`], once for each result.
-const KINDS: u16 = 16;
 /// How many results handles can tell apart.
-const MAX_RESULTS: usize = ((u16::MAX - objects::FIRST_KIND) / KINDS) as usize;
+const MAX_RESULTS: usize = objects::MAX_NUMBERED;
 
 /// The environment of assertions on parsers.
 pub(super) static PARSERS: LazyLock<Schema> = LazyLock::new(|| {
@@ -116,9 +114,8 @@ impl Results {
     /// The overflow that a handle belongs to, with the handle as [`objects`] knows it.
     fn overflow(&self, object: Handle) -> Option<(&Overflow, Handle, u16)> {
         let Results::Scenarios(overflows) = self else { return None };
-        let above = object.kind.checked_sub(objects::FIRST_KIND)?;
-        let (at, kind) = (above / KINDS, objects::FIRST_KIND + above % KINDS);
-        Some((overflows.get(usize::from(at))?, Handle { kind, ..object }, at))
+        let (at, inner) = objects::number_of(object)?;
+        Some((overflows.get(usize::from(at))?, inner, at))
     }
 }
 
@@ -151,19 +148,6 @@ fn reread(value: &serde_json::Value) -> Value {
         Json::Object(map) => Value::Map(Arc::new(
             map.iter().map(|(key, value)| (key.as_str().into(), reread(value))).collect(),
         )),
-    }
-}
-
-/// Moves the handles of an overflow to the kinds of its result.
-fn of_result(value: Value, at: u16) -> Value {
-    match value {
-        Value::Object(object) if objects::owns(object) => {
-            Value::Object(Handle { kind: object.kind + at * KINDS, ..object })
-        }
-        Value::List(items) if items.iter().any(|item| matches!(item, Value::Object(_))) => {
-            Value::list(items.iter().map(|item| of_result(item.clone(), at)).collect())
-        }
-        other => other,
     }
 }
 
@@ -206,12 +190,12 @@ impl Host for Results {
 
     fn field(&self, object: Handle, name: &str) -> Result<Value, EvalError> {
         if let Some((overflow, inner, at)) = self.overflow(object) {
-            return objects::field(overflow, inner, name).map(|value| of_result(value, at));
+            return objects::field(overflow, inner, name).map(|value| objects::numbered(value, at));
         }
         let at = object.a as usize;
         match (self, object.kind, name) {
             (Results::Scenarios(_), EVENT, "Overflow") => {
-                Ok(of_result(Value::Object(objects::overflow()), object.a as u16))
+                Ok(objects::numbered(Value::Object(objects::overflow()), object.a as u16))
             }
             (Results::Scenarios(overflows), EVENT, _) => {
                 let overflow = overflows.get(at).ok_or(EvalError::OutOfRange)?;
@@ -261,7 +245,7 @@ impl Host for Results {
 
     fn entry(&self, object: Handle, key: &str) -> Result<Option<Value>, EvalError> {
         if let Some((overflow, inner, at)) = self.overflow(object) {
-            return Ok(objects::entry(overflow, inner, key)?.map(|value| of_result(value, at)));
+            return Ok(objects::entry(overflow, inner, key)?.map(|value| objects::numbered(value, at)));
         }
         Ok(self.texts(object)?.get(key).map(|text| Value::str(text.as_str())))
     }
@@ -269,7 +253,7 @@ impl Host for Results {
     fn entries(&self, object: Handle) -> Result<Vec<(Arc<str>, Value)>, EvalError> {
         if let Some((overflow, inner, at)) = self.overflow(object) {
             let entries = objects::entries(overflow, inner)?;
-            return Ok(entries.into_iter().map(|(key, value)| (key, of_result(value, at))).collect());
+            return Ok(entries.into_iter().map(|(key, value)| (key, objects::numbered(value, at))).collect());
         }
         let texts = self.texts(object)?.iter();
         Ok(texts.map(|(key, text)| (key.as_str().into(), Value::str(text.as_str()))).collect())
@@ -284,7 +268,8 @@ impl Host for Results {
             };
         }
         if let Some((overflow, inner, at)) = self.overflow(object) {
-            return objects::method(overflow, inner, name, arguments).map(|value| of_result(value, at));
+            return objects::method(overflow, inner, name, arguments)
+                .map(|value| objects::numbered(value, at));
         }
         match (object.kind, name, arguments) {
             (EVENT, "GetMeta", [Value::Str(key)]) => Ok(Value::str(match self {

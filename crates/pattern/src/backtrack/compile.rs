@@ -7,13 +7,25 @@ use memchr::memmem;
 
 use super::Unsupported;
 use super::node::{Class, High, Node, Repeat, first, look_first, nullable};
-use super::program::{Count, Inst, LAST, Mode, Pc, Program, Run, Scan, Seek};
+use super::program::{
+    ADVANCE, Count, Entry, Inst, LAST, Mode, NO_GROUP, NO_MEMO, Pc, Program, Run, Scan, Seek,
+};
 use super::set::{ByteSet, END};
+use super::token::{Tokens, alphabet};
 
 /// Largest program, in instructions. The largest of the rule hub has a tenth of this.
 const MAX_CODE: usize = 1 << 15;
 /// Repetitions are written out if that takes at most this many instructions, else counted.
 const MAX_UNROLLED: usize = 24;
+
+/// Instructions that a token must replace.
+const MIN_TOKEN_STEPS: usize = 3;
+/// Instructions that it may replace. An address in all its forms takes a third of this.
+const MAX_TOKEN_STEPS: usize = 1024;
+/// Parts that turn out to be too complicated for a token take time to compile: after a few no more are tried.
+const MAX_TOKEN_FAILURES: usize = 4;
+/// Memory for the tokens of one program, in table entries.
+const MAX_TOKEN_ENTRIES: usize = 1 << 18;
 
 /// What follows the part that is being compiled.
 #[derive(Clone)]
@@ -25,35 +37,71 @@ struct Rest {
     literal: Option<Vec<u8>>,
 }
 
-struct Compiler {
+struct Compiler<'t> {
     program: Program,
     sets: HashMap<ByteSet, u32>,
-    lists: HashMap<Vec<Pc>, u16>,
+    lists: HashMap<Vec<Entry>, u16>,
     /// Number of wanted groups; higher group numbers are marks of the tracer.
     groups: usize,
     mark: u32,
+    /// Number of counted repetitions around what is being compiled.
+    counted: usize,
+    tokens: Option<&'t mut Tokens>,
+    token_failures: usize,
+    token_entries: usize,
 }
 
 /// Compiles `node`, whose groups below `groups` are wanted. Groups from there on are marks: they store nothing, and
-/// the instructions inside of them carry their number.
-pub(super) fn compile(node: &Node, groups: usize) -> Result<Program, Unsupported> {
+/// the instructions inside of them carry their number. With `tokens`, parts become tokens where they can.
+pub(super) fn compile(
+    node: &Node,
+    groups: usize,
+    tokens: Option<&mut Tokens>,
+) -> Result<Program, Unsupported> {
     let program = Program { registers: groups * 2, targets: vec![LAST], ..Program::default() };
-    let mut compiler = Compiler { program, sets: HashMap::new(), lists: HashMap::new(), groups, mark: 0 };
+    let mut compiler = Compiler {
+        program,
+        sets: HashMap::new(),
+        lists: HashMap::new(),
+        groups,
+        mark: 0,
+        counted: 0,
+        tokens,
+        token_failures: 0,
+        token_entries: 0,
+    };
     let pc = compiler.emit(Inst::Match)?;
     let rest = Rest { pc, first: ByteSet::any(), literal: None };
     compiler.program.entry = compiler.node(node, &rest)?.pc;
     Ok(compiler.program)
 }
 
-impl Compiler {
+impl Compiler<'_> {
     fn emit(&mut self, inst: Inst) -> Result<Pc, Unsupported> {
         let pc = self.program.code.len();
         if pc >= MAX_CODE {
             return Err(Unsupported::Size);
         }
+        // What fails once at a position fails there always, unless a counter has a say.
+        let opens = match &inst {
+            Inst::Split { .. } | Inst::Switch { .. } => true,
+            Inst::Run { run } => self.program.runs[*run as usize].mode != Mode::Possessive,
+            _ => false,
+        };
+        self.program.memos.push(NO_MEMO);
         self.program.code.push(inst);
+        if opens {
+            self.remember(pc as Pc);
+        }
         self.program.marks.push(self.mark);
         Ok(pc as Pc)
+    }
+
+    fn remember(&mut self, pc: Pc) {
+        if self.counted == 0 {
+            self.program.memos[pc as usize] = self.program.memo_count as u32;
+            self.program.memo_count += 1;
+        }
     }
 
     fn set(&mut self, set: ByteSet) -> u32 {
@@ -82,17 +130,31 @@ impl Compiler {
             }
             Node::Group(place, node) => {
                 let register = *place as u32 * 2;
+                if let Node::Repeat(repeat) = &**node
+                    && let Some(class) = run_class(repeat)
+                {
+                    return self.run(class, repeat, &rest.first, register, rest);
+                }
+                let parts = match &**node {
+                    Node::Concat(parts) => parts.as_slice(),
+                    node => std::slice::from_ref(node),
+                };
+                if token_start(parts, &rest.first) == Some(0)
+                    && let Some(found) = self.token(parts, register, rest)?
+                {
+                    return Ok(found);
+                }
                 let pc = self.emit(Inst::Save { register: register + 1, next: rest.pc })?;
                 let inside = self.node(node, &Rest { pc, ..rest.clone() })?;
                 let pc = self.emit(Inst::Save { register, next: inside.pc })?;
                 Ok(Rest { pc, ..inside })
             }
-            Node::Concat(parts) => {
-                let mut rest = rest.clone();
-                for part in parts.iter().rev() {
-                    rest = self.node(part, &rest)?;
-                }
-                Ok(rest)
+            Node::Concat(parts) => self.concat(parts, rest),
+            Node::Alternation(_) | Node::Repeat(_)
+                if token_start(std::slice::from_ref(node), &rest.first).is_some()
+                    && let Some(found) = self.token(std::slice::from_ref(node), NO_GROUP, rest)? =>
+            {
+                Ok(found)
             }
             Node::Alternation(parts) => {
                 let ways = parts.iter().map(|part| self.node(part, rest)).collect::<Result<Vec<_>, _>>()?;
@@ -100,6 +162,41 @@ impl Compiler {
             }
             Node::Repeat(repeat) => self.repeat(repeat, rest),
         }
+    }
+
+    /// A sequence, with tokens as long as can be.
+    fn concat(&mut self, parts: &[Node], rest: &Rest) -> Result<Rest, Unsupported> {
+        let mut rest = rest.clone();
+        let mut parts = parts;
+        while let Some((last, before)) = parts.split_last() {
+            if let Some(start) = token_start(parts, &rest.first)
+                && let Some(found) = self.token(&parts[start..], NO_GROUP, &rest)?
+            {
+                (rest, parts) = (found, &parts[..start]);
+            } else {
+                (rest, parts) = (self.node(last, &rest)?, before);
+            }
+        }
+        Ok(rest)
+    }
+
+    /// The parts as a token, if they can be one. `group` is the first register of the group that they are.
+    fn token(&mut self, parts: &[Node], group: u32, rest: &Rest) -> Result<Option<Rest>, Unsupported> {
+        if self.token_failures > MAX_TOKEN_FAILURES || self.token_entries > MAX_TOKEN_ENTRIES {
+            return Ok(None);
+        }
+        let Some(tokens) = &mut self.tokens else { return Ok(None) };
+        let Some(token) = tokens.get(parts) else {
+            self.token_failures += 1;
+            return Ok(None);
+        };
+        self.token_entries += token.entries();
+        self.program.tokens.push(token);
+        let token = self.program.tokens.len() as u32 - 1;
+        let follow = self.set(rest.first);
+        let pc = self.emit(Inst::Token { token, follow, group, next: rest.pc })?;
+        let first = parts.iter().rev().fold(rest.first, |after, part| first(part, &after));
+        Ok(Some(Rest { pc, first, literal: None }))
     }
 
     fn literal(&mut self, bytes: &[u8], rest: &Rest) -> Result<Rest, Unsupported> {
@@ -159,12 +256,15 @@ impl Compiler {
             [way] => way.pc,
             [first, second] => {
                 let (first_set, second_set) = (self.set(first.first), self.set(second.first));
-                self.emit(Inst::Split { first: first.pc, second: second.pc, first_set, second_set })?
+                let (first, second) = (self.entry(first), self.entry(second));
+                self.emit(Inst::Split { first, second, first_set, second_set })?
             }
             _ => {
                 let mut table = [0; 256];
+                let entries: Vec<Entry> = ways.iter().map(|way| self.entry(way)).collect();
                 for (byte, row) in (0..=u8::MAX).zip(&mut table) {
-                    let open = ways.iter().filter(|way| way.first.contains(byte)).map(|way| way.pc).collect();
+                    let open = ways.iter().zip(&entries).filter(|(way, _)| way.first.contains(byte));
+                    let open = open.map(|(_, &entry)| entry).collect();
                     *row = self.list(open)?;
                 }
                 self.program.switches.push(table);
@@ -174,8 +274,16 @@ impl Compiler {
         Ok(Rest { pc, first: all, literal: None })
     }
 
+    /// How to enter a way whose first byte is known to be among those it can begin with.
+    fn entry(&self, way: &Rest) -> Entry {
+        match self.program.code[way.pc as usize] {
+            Inst::Byte { next, .. } | Inst::Set { next, .. } => next | ADVANCE,
+            _ => way.pc,
+        }
+    }
+
     /// The place of a list of ways among the targets; the empty list is at 0.
-    fn list(&mut self, ways: Vec<Pc>) -> Result<u16, Unsupported> {
+    fn list(&mut self, ways: Vec<Entry>) -> Result<u16, Unsupported> {
         let Some((last, before)) = ways.split_last() else { return Ok(0) };
         if let Some(&at) = self.lists.get(&ways) {
             return Ok(at);
@@ -189,10 +297,8 @@ impl Compiler {
 
     fn repeat(&mut self, repeat: &Repeat, rest: &Rest) -> Result<Rest, Unsupported> {
         let Repeat { node, min, max, greedy } = repeat;
-        if let Node::Class(class) = &**node
-            && (max.is_none() || class.high == High::None)
-        {
-            return self.run(class, repeat, &rest.first, rest);
+        if let Some(class) = run_class(repeat) {
+            return self.run(class, repeat, &rest.first, NO_GROUP, rest);
         }
         let Some(max) = *max else {
             if nullable(node) {
@@ -242,11 +348,11 @@ impl Compiler {
         let again = Rest { pc: split, first: inside.union(&rest.first), literal: None };
         let round = self.rounds(node, &again, rest)?;
         let (round_set, rest_set) = (self.set(round.first), self.set(rest.first));
-        self.program.code[split as usize] = if greedy {
-            Inst::Split { first: round.pc, second: rest.pc, first_set: round_set, second_set: rest_set }
-        } else {
-            Inst::Split { first: rest.pc, second: round.pc, first_set: rest_set, second_set: round_set }
-        };
+        self.remember(split);
+        let (round_entry, rest_entry) = (self.entry(&round), self.entry(rest));
+        let (first, second) = if greedy { (round_entry, rest_entry) } else { (rest_entry, round_entry) };
+        let (first_set, second_set) = if greedy { (round_set, rest_set) } else { (rest_set, round_set) };
+        self.program.code[split as usize] = Inst::Split { first, second, first_set, second_set };
         Ok((again, round))
     }
 
@@ -269,19 +375,17 @@ impl Compiler {
 
     fn round(&mut self, node: &Node, again: &Rest, follow: &ByteSet) -> Result<Rest, Unsupported> {
         match node {
-            Node::Group(place, node) if *place < self.groups => {
-                let register = *place as u32 * 2;
-                let pc = self.emit(Inst::Save { register: register + 1, next: again.pc })?;
-                let inside = self.round(node, &Rest { pc, ..again.clone() }, follow)?;
-                let pc = self.emit(Inst::Save { register, next: inside.pc })?;
-                Ok(Rest { pc, ..inside })
-            }
-            Node::Repeat(repeat @ Repeat { node: inner, min: 1, max: None, greedy: true }) => {
-                match &**inner {
-                    Node::Class(class) => self.run(class, repeat, follow, again),
-                    _ => self.node(node, again),
-                }
-            }
+            Node::Group(place, inner) if *place < self.groups => match &**inner {
+                Node::Repeat(repeat) if is_greedy_plus(repeat) => match run_class(repeat) {
+                    Some(class) => self.run(class, repeat, follow, *place as u32 * 2, again),
+                    None => self.node(node, again),
+                },
+                _ => self.node(node, again),
+            },
+            Node::Repeat(repeat) if is_greedy_plus(repeat) => match run_class(repeat) {
+                Some(class) => self.run(class, repeat, follow, NO_GROUP, again),
+                None => self.node(node, again),
+            },
             _ => self.node(node, again),
         }
     }
@@ -302,25 +406,30 @@ impl Compiler {
             greedy: *greedy,
             body: pc,
             body_set: ByteSet::EMPTY,
-            exit: rest.pc,
+            exit: self.entry(rest),
             exit_set: rest.first,
         };
         self.program.counts.push(entry);
-        let body = self.node(node, &again)?;
-        let entry = &mut self.program.counts[count as usize];
-        (entry.body, entry.body_set) = (body.pc, body.first);
+        self.counted += 1;
+        let body = self.node(node, &again);
+        self.counted -= 1;
+        let body = body?;
+        let entry = self.entry(&body);
+        let open = &mut self.program.counts[count as usize];
+        (open.body, open.body_set) = (entry, body.first);
         let pc = self.emit(Inst::CountFrom { register, next: pc })?;
         let first = if *min == 0 { again.first } else { body.first };
         Ok(Rest { pc, first, literal: None })
     }
 
     /// A repetition of a class as one instruction; `conflict` are the bytes that must not be in the class for the
-    /// run to be possessive.
+    /// run to be possessive. `group` is the first register of the group that the run is.
     fn run(
         &mut self,
         class: &Class,
         repeat: &Repeat,
         conflict: &ByteSet,
+        group: u32,
         rest: &Rest,
     ) -> Result<Rest, Unsupported> {
         let mode = if class.first.is_disjoint(conflict) {
@@ -338,6 +447,7 @@ impl Compiler {
             mode,
             follow: rest.first,
             seek: seek(rest, mode),
+            group,
             next: rest.pc,
         };
         self.program.runs.push(run);
@@ -363,6 +473,41 @@ impl Compiler {
             }
         }
     }
+}
+
+/// Where in a sequence the longest token starts that reaches its end, if one is worth it. Literals at its edges are
+/// not part of it: they are quicker to compare, and to search.
+fn token_start(parts: &[Node], follow: &ByteSet) -> Option<usize> {
+    if let Some(Node::Literal(_)) = parts.last() {
+        return None;
+    }
+    let mut inside = ByteSet::EMPTY;
+    let (mut start, mut steps) = (parts.len(), 0);
+    let mut steps_with_literals = 0;
+    for (at, part) in parts.iter().enumerate().rev() {
+        let Some(bytes) = alphabet(part) else { break };
+        inside = inside.union(&bytes);
+        steps_with_literals += size(part);
+        if !inside.is_disjoint(follow) || steps_with_literals > MAX_TOKEN_STEPS {
+            break;
+        }
+        if !matches!(part, Node::Literal(_)) {
+            (start, steps) = (at, steps_with_literals);
+        }
+    }
+    (steps >= MIN_TOKEN_STEPS).then_some(start)
+}
+
+/// The class of which a node is a repetition, if that can be one instruction.
+fn run_class(repeat: &Repeat) -> Option<&Class> {
+    match &*repeat.node {
+        Node::Class(class) if repeat.max.is_none() || class.high == High::None => Some(class),
+        _ => None,
+    }
+}
+
+fn is_greedy_plus(repeat: &Repeat) -> bool {
+    repeat.min == 1 && repeat.max.is_none() && repeat.greedy
 }
 
 fn seek(rest: &Rest, mode: Mode) -> Seek {

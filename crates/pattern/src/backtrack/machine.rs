@@ -1,9 +1,9 @@
 //! The machine: runs a program from one position, with its own stack of open ways instead of recursion.
 
 use super::node::Look;
-use super::program::{Inst, LAST, Mode, Pc, Program};
+use super::program::{Inst, LAST, Mode, NO_GROUP, NO_MEMO, Pc, Program, split_entry};
 use super::run::{char_at, in_ranges, symbol};
-use super::set::char_width;
+use super::set::{ByteSet, char_width};
 use super::{NO_POSITION, Scratch};
 
 /// Something to undo or to try when the current way fails.
@@ -11,6 +11,8 @@ use super::{NO_POSITION, Scratch};
 pub(super) enum Frame {
     /// Put back a register.
     Restore { register: u32, value: u32 },
+    /// Put back the registers of a group.
+    RestoreGroup { register: u32, start: u32, end: u32 },
     /// Go on there.
     Jump { pc: Pc, at: u32 },
     /// Go on with the rest of a list of ways.
@@ -48,17 +50,68 @@ impl Furthest {
     }
 }
 
+/// What a search may still spend, and what it remembers once it has spent much.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: u64,
+    /// With this left, begin to remember.
+    remember_at: u64,
+    remembers: bool,
+}
+
+impl Budget {
+    pub(super) fn new(steps: u64, before_remembering: u64) -> Self {
+        Self { left: steps, remember_at: steps.saturating_sub(before_remembering), remembers: false }
+    }
+
+    #[inline]
+    fn spend(&mut self, steps: usize) {
+        self.left = self.left.saturating_sub(steps as u64);
+    }
+
+    /// Pays for a step back; `false` if there is nothing left.
+    #[inline]
+    fn step_back(&mut self, program: &Program, text: &str, visited: &mut Vec<u64>) -> bool {
+        if self.left <= self.remember_at && !self.remembers {
+            self.remembers = true;
+            visited.clear();
+            visited.resize((program.memo_count * (text.len() + 1)).div_ceil(64), 0);
+        }
+        let more = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        more
+    }
+
+    /// Whether the instruction has been tried at this position before, hence in vain; it has been from now on.
+    #[inline]
+    fn in_vain(&self, program: &Program, text: &str, pc: Pc, at: usize, visited: &mut [u64]) -> bool {
+        if !self.remembers {
+            return false;
+        }
+        let memo = program.memos[pc as usize];
+        if memo == NO_MEMO {
+            return false;
+        }
+        let bit = memo as usize * (text.len() + 1) + at;
+        let Some(word) = visited.get_mut(bit / 64) else { return false };
+        let before = *word;
+        *word |= 1 << (bit % 64);
+        before == *word
+    }
+}
+
 /// Runs `program` from `start`. `TRACE` records the furthest failure in `furthest`, which costs time.
 pub(super) fn attempt<const TRACE: bool>(
     program: &Program,
     text: &str,
     start: usize,
     scratch: &mut Scratch,
-    budget: &mut u64,
+    budget: &mut Budget,
     furthest: &mut Furthest,
 ) -> Attempt {
     let bytes = text.as_bytes();
     let frames = &mut scratch.frames;
+    let visited = &mut scratch.visited;
     let registers = scratch.registers.as_mut_slice();
     frames.clear();
     registers.fill(NO_POSITION);
@@ -140,6 +193,8 @@ pub(super) fn attempt<const TRACE: bool>(
                 pc = *next;
                 continue 'forward;
             }
+            Inst::Run { .. } | Inst::Split { .. } | Inst::Switch { .. }
+                if budget.in_vain(program, text, pc, at, visited) => {}
             Inst::Run { run: index } => {
                 let run = &program.runs[*index as usize];
                 if run.mode == Mode::Lazy {
@@ -153,7 +208,10 @@ pub(super) fn attempt<const TRACE: bool>(
                         _ => run.low(bytes, at, run.end(program, text, at, limit)),
                     };
                     if let Some(found) = low.and_then(|low| run.next(program, text, low, limit)) {
-                        *budget = budget.saturating_sub(((found - at) >> 4) as u64);
+                        budget.spend((found - at) >> 4);
+                        if run.group != NO_GROUP {
+                            save_group(frames, registers, run.group, at, found);
+                        }
                         frames.push(Frame::Lazy { run: *index, at: found as u32, limit: limit as u32 });
                         (pc, at) = (run.next, found);
                         continue 'forward;
@@ -167,14 +225,20 @@ pub(super) fn attempt<const TRACE: bool>(
                         max => bytes.len().min(at + max as usize),
                     };
                     let end = run.end(program, text, at, limit);
-                    *budget = budget.saturating_sub(((end - at) >> 4) as u64);
+                    budget.spend((end - at) >> 4);
                     if let Some(low) = run.low(bytes, at, end) {
                         if run.mode == Mode::Possessive {
                             if run.follow.contains(symbol(bytes, end)) {
+                                if run.group != NO_GROUP {
+                                    save_group(frames, registers, run.group, at, end);
+                                }
                                 (pc, at) = (run.next, end);
                                 continue 'forward;
                             }
                         } else if let Some(found) = run.last(bytes, low, end) {
+                            if run.group != NO_GROUP {
+                                save_group(frames, registers, run.group, at, found);
+                            }
                             if found > low {
                                 frames.push(Frame::Greedy {
                                     run: *index,
@@ -192,19 +256,35 @@ pub(super) fn attempt<const TRACE: bool>(
                     reached = end;
                 }
             }
+            Inst::Token { token, follow, group, next } => {
+                let token = &program.tokens[*token as usize];
+                let (end, accepted) = token.end(bytes, at);
+                budget.spend((end - at) >> 4);
+                if accepted && program.sets[*follow as usize].contains(symbol(bytes, end)) {
+                    if *group != NO_GROUP {
+                        save_group(frames, registers, *group, at, end);
+                    }
+                    (pc, at) = (*next, end);
+                    continue 'forward;
+                }
+                reached = end;
+            }
             Inst::Split { first, second, first_set, second_set } => {
                 let byte = symbol(bytes, at);
-                *budget = budget.saturating_sub(1);
+                budget.spend(1);
                 let second_open = program.sets[*second_set as usize].contains(byte);
                 if program.sets[*first_set as usize].contains(byte) {
                     if second_open {
-                        frames.push(Frame::Jump { pc: *second, at: at as u32 });
+                        let (pc, skip) = split_entry(*second);
+                        frames.push(Frame::Jump { pc, at: (at + skip) as u32 });
                     }
-                    pc = *first;
+                    let (to, skip) = split_entry(*first);
+                    (pc, at) = (to, at + skip);
                     continue 'forward;
                 }
                 if second_open {
-                    pc = *second;
+                    let (to, skip) = split_entry(*second);
+                    (pc, at) = (to, at + skip);
                     continue 'forward;
                 }
             }
@@ -215,7 +295,8 @@ pub(super) fn attempt<const TRACE: bool>(
                     if target & LAST == 0 {
                         frames.push(Frame::List { target: u32::from(row) + 1, at: at as u32 });
                     }
-                    pc = target & !LAST;
+                    let (to, skip) = split_entry(target);
+                    (pc, at) = (to, at + skip);
                     continue 'forward;
                 }
             }
@@ -232,19 +313,21 @@ pub(super) fn attempt<const TRACE: bool>(
                 let count = &program.counts[*index as usize];
                 let rounds = registers[count.register as usize];
                 let byte = symbol(bytes, at);
-                *budget = budget.saturating_sub(1);
+                budget.spend(1);
                 let body = rounds < count.max && count.body_set.contains(byte);
                 let exit = rounds >= count.min && count.exit_set.contains(byte);
                 if exit && !(body && count.greedy) {
                     if body {
                         frames.push(Frame::Round { count: *index, at: at as u32 });
                     }
-                    pc = count.exit;
+                    let (to, skip) = split_entry(count.exit);
+                    (pc, at) = (to, at + skip);
                     continue 'forward;
                 }
                 if body {
                     if exit {
-                        frames.push(Frame::Jump { pc: count.exit, at: at as u32 });
+                        let (pc, skip) = split_entry(count.exit);
+                        frames.push(Frame::Jump { pc, at: (at + skip) as u32 });
                     }
                     if !frames.is_empty() {
                         frames.push(Frame::Restore { register: count.register, value: rounds });
@@ -253,7 +336,8 @@ pub(super) fn attempt<const TRACE: bool>(
                     if rounds < count.min || count.max != u32::MAX {
                         registers[count.register as usize] = rounds + 1;
                     }
-                    pc = count.body;
+                    let (to, skip) = split_entry(count.body);
+                    (pc, at) = (to, at + skip);
                     continue 'forward;
                 }
             }
@@ -263,13 +347,16 @@ pub(super) fn attempt<const TRACE: bool>(
         }
         // This way has failed: take the latest open one.
         loop {
-            if *budget == 0 {
+            if !budget.step_back(program, text, visited) {
                 return Attempt::OutOfBudget;
             }
-            *budget -= 1;
             let Some(frame) = frames.pop() else { return Attempt::Failed };
             match frame {
                 Frame::Restore { register, value } => registers[register as usize] = value,
+                Frame::RestoreGroup { register, start, end } => {
+                    registers[register as usize] = start;
+                    registers[register as usize + 1] = end;
+                }
                 Frame::Jump { pc: to, at: from } => {
                     (pc, at) = (to, from as usize);
                     continue 'forward;
@@ -279,12 +366,16 @@ pub(super) fn attempt<const TRACE: bool>(
                     if target & LAST == 0 {
                         frames.push(Frame::List { target: index + 1, at: from });
                     }
-                    (pc, at) = (target & !LAST, from as usize);
+                    let (to, skip) = split_entry(target);
+                    (pc, at) = (to, from as usize + skip);
                     continue 'forward;
                 }
                 Frame::Greedy { run: index, low, high } => {
                     let run = &program.runs[index as usize];
                     if let Some(found) = run.last(bytes, low as usize, high as usize - 1) {
+                        if run.group != NO_GROUP {
+                            registers[run.group as usize + 1] = found as u32;
+                        }
                         if found > low as usize {
                             frames.push(Frame::Greedy { run: index, low, high: found as u32 });
                         }
@@ -301,7 +392,10 @@ pub(super) fn attempt<const TRACE: bool>(
                         if run.end(program, text, from, end.min(limit)) == end
                             && let Some(found) = run.next(program, text, end, limit)
                         {
-                            *budget = budget.saturating_sub(((found - from) >> 4) as u64);
+                            budget.spend((found - from) >> 4);
+                            if run.group != NO_GROUP {
+                                registers[run.group as usize + 1] = found as u32;
+                            }
                             frames.push(Frame::Lazy { run: index, at: found as u32, limit: limit as u32 });
                             (pc, at) = (run.next, found);
                             continue 'forward;
@@ -317,12 +411,24 @@ pub(super) fn attempt<const TRACE: bool>(
                     if rounds < count.min || count.max != u32::MAX {
                         registers[count.register as usize] = rounds + 1;
                     }
-                    (pc, at) = (count.body, from as usize);
+                    let (to, skip) = split_entry(count.body);
+                    (pc, at) = (to, from as usize + skip);
                     continue 'forward;
                 }
             }
         }
     }
+}
+
+/// Stores the span of a group.
+#[inline]
+fn save_group(frames: &mut Vec<Frame>, registers: &mut [u32], register: u32, start: usize, end: usize) {
+    let at = register as usize;
+    if !frames.is_empty() {
+        frames.push(Frame::RestoreGroup { register, start: registers[at], end: registers[at + 1] });
+    }
+    registers[at] = start as u32;
+    registers[at + 1] = end as u32;
 }
 
 /// The last bytes of the text as a word, padded with what occurs in no text.
@@ -338,7 +444,7 @@ fn last_word(text: &[u8], at: usize) -> u64 {
 #[inline]
 fn holds(look: Look, text: &[u8], at: usize) -> bool {
     let before = || at.checked_sub(1).and_then(|at| text.get(at)).copied();
-    let is_word = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_word = |byte: Option<u8>| byte.is_some_and(|byte| ByteSet::WORD.contains(byte));
     match look {
         Look::Start => at == 0,
         Look::End => at == text.len(),

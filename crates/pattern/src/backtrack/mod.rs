@@ -12,14 +12,16 @@ mod program;
 mod run;
 mod set;
 mod start;
+mod token;
 mod trace;
 
 use regex_syntax::hir::Hir;
 
-use machine::{Attempt, Frame, Furthest};
+use machine::{Attempt, Budget, Frame, Furthest};
 use program::Program;
 use start::Start;
 
+pub use token::Tokens;
 pub use trace::{Stop, Tracer};
 
 /// A register that holds no position.
@@ -39,6 +41,8 @@ pub struct Matcher {
 pub struct Scratch {
     frames: Vec<Frame>,
     registers: Vec<u32>,
+    /// One bit per instruction that can open ways and position: whether it has been tried there.
+    visited: Vec<u64>,
 }
 
 /// Result of a search.
@@ -85,6 +89,11 @@ impl Matcher {
 
     /// The same for an expression that has been parsed already (for `str`, as [`regex_syntax::parse`] does it).
     pub fn from_hir(hir: &Hir, wanted: &[usize]) -> Result<Self, Unsupported> {
+        Self::with_tokens(hir, wanted, &mut Tokens::default())
+    }
+
+    /// The same, sharing what can be shared with other patterns: less time and memory for a set of rules.
+    pub fn with_tokens(hir: &Hir, wanted: &[usize], tokens: &mut Tokens) -> Result<Self, Unsupported> {
         let groups = hir.properties().explicit_captures_len();
         if let Some(&group) = wanted.iter().find(|&&group| group > groups) {
             return Err(Unsupported::Group(group));
@@ -93,9 +102,9 @@ impl Matcher {
         distinct.sort_unstable();
         distinct.dedup();
         let place = |group: u32| distinct.binary_search(&(group as usize)).ok();
-        let node = node::lower(hir, &place)?;
+        let node = node::drop_boundaries(node::lower(hir, &place)?);
         Ok(Self {
-            program: compile::compile(&node, distinct.len())?,
+            program: compile::compile(&node, distinct.len(), Some(tokens))?,
             start: Start::new(&node, hir.properties().minimum_len()),
             places: wanted.iter().map(|group| distinct.binary_search(group).ok()).collect(),
         })
@@ -108,7 +117,7 @@ impl Matcher {
         if self.start.hopeless(text) {
             return Outcome::NoMatch;
         }
-        let mut budget = budget(text);
+        let mut budget = budget(text, SEARCH_STEPS);
         let mut from = 0;
         let mut until = text.len();
         while let Some(at) = self.start.next(text, from, until) {
@@ -123,7 +132,7 @@ impl Matcher {
                     None => break,
                 }
             }
-            match self.start.after(&self.program, text, at) {
+            match self.start.after(text, at) {
                 Some(next) => from = next,
                 None => break,
             }
@@ -140,7 +149,7 @@ impl Matcher {
         scratch: &mut Scratch,
         spans: &mut [Option<(u32, u32)>],
     ) -> Outcome {
-        self.attempt(text, start, scratch, &mut budget(text), spans)
+        self.attempt(text, start, scratch, &mut budget(text, KNOWN_START_STEPS), spans)
     }
 
     fn attempt(
@@ -148,7 +157,7 @@ impl Matcher {
         text: &str,
         at: usize,
         scratch: &mut Scratch,
-        budget: &mut u64,
+        budget: &mut Budget,
         spans: &mut [Option<(u32, u32)>],
     ) -> Outcome {
         if text.len() >= NO_POSITION as usize || !text.is_char_boundary(at) {
@@ -179,8 +188,13 @@ impl Matcher {
     }
 }
 
-/// Steps back that a search may take: enough for every expression that is not built to take many, in proportion to
-/// the text so that the time stays linear.
-fn budget(text: &str) -> u64 {
-    64 + 16 * text.len() as u64
+/// Steps back per byte of text that a search may take. Real lines take few; beyond this the `regex` crate is the
+/// faster one to find out that nothing matches.
+const SEARCH_STEPS: u64 = 8;
+/// The same where a match is known to start: the alternative is to extract captures, which is slow.
+const KNOWN_START_STEPS: u64 = 32;
+
+fn budget(text: &str, steps_per_byte: u64) -> Budget {
+    let len = text.len() as u64;
+    Budget::new(64 + steps_per_byte * len, 64 + len)
 }

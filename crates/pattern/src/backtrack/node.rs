@@ -7,7 +7,7 @@ use super::Unsupported;
 use super::set::{ByteSet, END};
 
 /// A part of an expression.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Node {
     Empty,
     Literal(Vec<u8>),
@@ -20,7 +20,7 @@ pub(super) enum Node {
     Alternation(Vec<Node>),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Repeat {
     pub(super) node: Box<Node>,
     pub(super) min: u32,
@@ -29,7 +29,7 @@ pub(super) struct Repeat {
 }
 
 /// One character out of a set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Class {
     /// Bytes that belong to a run of the class: the ASCII members, and every byte above when `high` is `All`.
     pub(super) bytes: ByteSet,
@@ -39,7 +39,7 @@ pub(super) struct Class {
 }
 
 /// The members of a class beyond ASCII.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum High {
     None,
     All,
@@ -47,7 +47,7 @@ pub(super) enum High {
 }
 
 /// Assertions without width.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Look {
     Start,
     End,
@@ -57,8 +57,18 @@ pub(super) enum Look {
     NotWord,
 }
 
+/// Alternations nested deeper than this keep their alternatives as they are, ...
+const MAX_FACTORED_NESTING: usize = 16;
+/// ... and prefixes are shared so many times in a row: both so that trees stay shallow enough for recursion.
+const MAX_FACTORINGS: usize = 8;
+
 /// Translates an expression; `place` says where a group's span goes, if anyone wants it.
 pub(super) fn lower(hir: &Hir, place: &dyn Fn(u32) -> Option<usize>) -> Result<Node, Unsupported> {
+    lower_at(hir, place, 0)
+}
+
+fn lower_at(hir: &Hir, place: &dyn Fn(u32) -> Option<usize>, depth: usize) -> Result<Node, Unsupported> {
+    let lower = |hir: &Hir, place| lower_at(hir, place, depth + 1);
     Ok(match hir.kind() {
         HirKind::Empty => Node::Empty,
         HirKind::Literal(hir::Literal(bytes)) => Node::Literal(bytes.to_vec()),
@@ -101,9 +111,34 @@ pub(super) fn lower(hir: &Hir, place: &dyn Fn(u32) -> Option<usize>) -> Result<N
                     node => alternatives.push(node),
                 }
             }
-            factor(alternatives)
+            drop_redundant(&mut alternatives);
+            let factorings = if depth < MAX_FACTORED_NESTING { MAX_FACTORINGS } else { 0 };
+            factor(alternatives, factorings)
         }
     })
+}
+
+/// Drops alternatives that match nothing but the empty text behind one that can do so unconditionally.
+fn drop_redundant(alternatives: &mut Vec<Node>) {
+    if let Some(empty) = alternatives.iter().position(matches_empty) {
+        let mut at = 0;
+        alternatives.retain(|node| {
+            at += 1;
+            at <= empty + 1 || !matches!(node, Node::Empty | Node::Look(_))
+        });
+    }
+}
+
+/// Whether the node can match the empty text wherever it is.
+fn matches_empty(node: &Node) -> bool {
+    match node {
+        Node::Empty => true,
+        Node::Literal(_) | Node::Class(_) | Node::Look(_) => false,
+        Node::Repeat(repeat) => repeat.min == 0 || matches_empty(&repeat.node),
+        Node::Group(_, node) => matches_empty(node),
+        Node::Concat(parts) => parts.iter().all(matches_empty),
+        Node::Alternation(parts) => parts.iter().any(matches_empty),
+    }
 }
 
 fn lower_class(class: &hir::Class) -> Result<Class, Unsupported> {
@@ -176,7 +211,10 @@ fn concat(parts: Vec<Node>) -> Node {
 /// An alternation in which neighbours that start with the same things share them, like the eight forms of an IPv6
 /// address that all begin with a group of digits and a colon. Only things that match in at most one way are shared:
 /// then `XA|XB` and `X(A|B)` try the same ways in the same order.
-fn factor(alternatives: Vec<Node>) -> Node {
+fn factor(alternatives: Vec<Node>, factorings: usize) -> Node {
+    if factorings == 0 {
+        return Node::Alternation(alternatives);
+    }
     let mut lists: Vec<Vec<Node>> = alternatives.into_iter().map(sequence).collect();
     let mut done: Vec<Node> = Vec::with_capacity(lists.len());
     lists.reverse();
@@ -191,7 +229,7 @@ fn factor(alternatives: Vec<Node>) -> Node {
             tails.extend(lists.pop().map(|next| concat(strip(next, &shared))));
         }
         let mut parts = shared;
-        parts.push(factor(tails));
+        parts.push(factor(tails, factorings - 1));
         done.push(concat(parts));
     }
     if done.len() == 1 { done.swap_remove(0) } else { Node::Alternation(done) }
@@ -251,16 +289,15 @@ fn shared_prefix(left: &[Node], right: &[Node]) -> Vec<Node> {
 
 /// What is left of a sequence after a prefix that [`shared_prefix`] found in it.
 fn strip(list: Vec<Node>, prefix: &[Node]) -> Vec<Node> {
-    let mut rest: Vec<Node> = list.into_iter().skip(prefix.len().saturating_sub(1)).collect();
-    match (prefix.last(), rest.first_mut()) {
+    let mut rest = list.into_iter().skip(prefix.len().saturating_sub(1));
+    let mut left = match (prefix.last(), rest.next()) {
         (Some(Node::Literal(shared)), Some(Node::Literal(bytes))) if bytes.len() > shared.len() => {
-            bytes.drain(..shared.len());
+            vec![Node::Literal(bytes[shared.len()..].to_vec())]
         }
-        _ => {
-            rest.remove(0);
-        }
-    }
-    rest
+        _ => Vec::new(),
+    };
+    left.extend(rest);
+    left
 }
 
 /// Whether there is at most one way to match the node at any position.
@@ -281,6 +318,86 @@ fn parts_match_one_way(parts: &[Node]) -> bool {
         },
         _ => matches_one_way(part),
     })
+}
+
+/// What is known about the character in front of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Unknown,
+    Word,
+    NotWord,
+}
+
+impl Side {
+    fn of(set: &ByteSet) -> Self {
+        match (set.is_disjoint(&ByteSet::WORD), set.is_disjoint(&ByteSet::WORD.complement())) {
+            (true, false) => Self::NotWord,
+            (false, true) => Self::Word,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        if self == other { self } else { Self::Unknown }
+    }
+}
+
+/// Drops word boundaries that are always there, as in `"\b\w+\b `: most of grok's.
+pub(super) fn drop_boundaries(node: Node) -> Node {
+    drop_in(node, Side::Unknown, &ByteSet::any())
+}
+
+fn drop_in(node: Node, before: Side, after: &ByteSet) -> Node {
+    match node {
+        Node::Look(Look::Word) => match (before, Side::of(after)) {
+            (Side::Word, Side::NotWord) | (Side::NotWord, Side::Word) => Node::Empty,
+            _ => Node::Look(Look::Word),
+        },
+        Node::Group(place, node) => Node::Group(place, Box::new(drop_in(*node, before, after))),
+        Node::Alternation(parts) => {
+            Node::Alternation(parts.into_iter().map(|part| drop_in(part, before, after)).collect())
+        }
+        Node::Repeat(repeat) => {
+            let once = repeat.max == Some(1);
+            let before = if once { before } else { before.or(last_side(&repeat.node, Side::Unknown)) };
+            let after = if once { *after } else { after.union(&first(&repeat.node, after)) };
+            Node::Repeat(Repeat { node: Box::new(drop_in(*repeat.node, before, &after)), ..repeat })
+        }
+        Node::Concat(parts) => {
+            let mut afters = vec![*after];
+            for part in parts.iter().skip(1).rev() {
+                let after = first(part, &afters[afters.len() - 1]);
+                afters.push(after);
+            }
+            let mut before = before;
+            let mut dropped = Vec::with_capacity(parts.len());
+            for (part, after) in parts.into_iter().zip(afters.iter().rev()) {
+                let next = last_side(&part, before);
+                dropped.push(drop_in(part, before, after));
+                before = next;
+            }
+            concat(dropped)
+        }
+        node => node,
+    }
+}
+
+/// What is known in front of the place after the node.
+fn last_side(node: &Node, before: Side) -> Side {
+    match node {
+        Node::Empty | Node::Look(_) => before,
+        Node::Literal(bytes) => bytes.last().map_or(before, |&byte| Side::of(&ByteSet::of(byte))),
+        Node::Class(class) => Side::of(&class.first),
+        Node::Repeat(repeat) => {
+            let inside = last_side(&repeat.node, before);
+            if repeat.min == 0 { inside.or(before) } else { inside }
+        }
+        Node::Group(_, node) => last_side(node, before),
+        Node::Concat(parts) => parts.iter().fold(before, |before, part| last_side(part, before)),
+        Node::Alternation(parts) => {
+            parts.iter().map(|part| last_side(part, before)).reduce(Side::or).unwrap_or(Side::Unknown)
+        }
+    }
 }
 
 /// Whether the node can match without consuming anything.

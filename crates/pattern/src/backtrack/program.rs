@@ -1,16 +1,37 @@
 //! The program: small instructions over bytes, each knowing where it goes next. Whatever can be decided by looking at
 //! one byte is decided at compile time and stored here as a set or a table.
 
+use std::sync::Arc;
+
 use memchr::memmem;
 
 use super::node::Look;
 use super::set::ByteSet;
+use super::token::Token;
 
 /// Index of an instruction.
 pub(super) type Pc = u32;
 
+/// Where to go on: an instruction, perhaps one byte further ([`ADVANCE`]) because the first instruction of the way
+/// would only look again at the byte that has selected it.
+pub(super) type Entry = u32;
+
 /// Marks the last entry of a list in [`Program::targets`].
 pub(super) const LAST: u32 = 1 << 31;
+/// Marks an entry whose first byte has been seen.
+pub(super) const ADVANCE: u32 = 1 << 30;
+
+/// The instruction of an entry and how many bytes to skip.
+#[inline]
+pub(super) fn split_entry(entry: Entry) -> (Pc, usize) {
+    (entry & !(LAST | ADVANCE), usize::from(entry & ADVANCE != 0))
+}
+
+/// Stands for an instruction whose failures are not remembered.
+pub(super) const NO_MEMO: u32 = u32::MAX;
+
+/// Stands for a part that is no group of its own.
+pub(super) const NO_GROUP: u32 = u32::MAX;
 
 /// A compiled expression.
 #[derive(Debug, Default)]
@@ -25,10 +46,15 @@ pub(super) struct Program {
     pub(super) runs: Vec<Run>,
     /// One row per byte for each switch: where its list starts in `targets`.
     pub(super) switches: Vec<[u16; 256]>,
-    pub(super) targets: Vec<u32>,
+    pub(super) targets: Vec<Entry>,
     pub(super) counts: Vec<Count>,
+    pub(super) tokens: Vec<Arc<Token>>,
     /// Registers: two per wanted group, then the counters.
     pub(super) registers: usize,
+    /// For each instruction that can open ways, outside of counted repetitions, its number among those; else
+    /// [`NO_MEMO`].
+    pub(super) memos: Vec<u32>,
+    pub(super) memo_count: usize,
     /// For the tracer: the mark under which each instruction was compiled.
     pub(super) marks: Vec<u32>,
 }
@@ -84,6 +110,14 @@ pub(super) enum Inst {
     Run {
         run: u32,
     },
+    /// A part that ends where its alphabet ends, in front of a byte of the set `follow`; `group` is the first
+    /// register of the group that it is, or [`NO_GROUP`].
+    Token {
+        token: u32,
+        follow: u32,
+        group: u32,
+        next: Pc,
+    },
     /// Two ways, in order, each open to the bytes in its set.
     Split {
         first: Pc,
@@ -114,9 +148,9 @@ pub(super) struct Count {
     /// `u32::MAX` stands for no limit.
     pub(super) max: u32,
     pub(super) greedy: bool,
-    pub(super) body: Pc,
+    pub(super) body: Entry,
     pub(super) body_set: ByteSet,
-    pub(super) exit: Pc,
+    pub(super) exit: Entry,
     pub(super) exit_set: ByteSet,
 }
 
@@ -132,6 +166,8 @@ pub(super) struct Run {
     /// Bytes with which the rest can begin.
     pub(super) follow: ByteSet,
     pub(super) seek: Seek,
+    /// The first register of the group that the run is, or [`NO_GROUP`].
+    pub(super) group: u32,
     pub(super) next: Pc,
 }
 

@@ -12,6 +12,9 @@ pub(super) struct ByteSet([u64; 4]);
 impl ByteSet {
     pub(super) const EMPTY: Self = Self([0; 4]);
 
+    /// `[0-9A-Za-z_]`.
+    pub(super) const WORD: Self = Self([0x03FF_0000_0000_0000, 0x07FF_FFFE_87FF_FFFE, 0, 0]);
+
     /// Everything that can follow a character boundary: ASCII, lead bytes, and the end.
     pub(super) fn any() -> Self {
         let mut set = Self::EMPTY;
@@ -94,6 +97,8 @@ mod tests {
         assert_eq!(set.union(&set.complement()).len(), 256);
         assert!(!ByteSet::any().contains(0x80), "continuation bytes never start a character");
         assert!(ByteSet::any().contains(END));
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        assert!((0..=u8::MAX).all(|byte| ByteSet::WORD.contains(byte) == is_word(byte)));
     }
 
     #[test]

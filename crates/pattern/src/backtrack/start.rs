@@ -2,8 +2,7 @@
 
 use memchr::{memchr, memchr2, memchr3, memmem};
 
-use super::node::{Look, Node, Repeat, first};
-use super::program::Program;
+use super::node::{Class, High, Look, Node, Repeat, first};
 use super::run::next_in;
 use super::set::{ByteSet, END, char_width};
 
@@ -22,8 +21,8 @@ pub(super) struct Start {
     before_chain: usize,
     /// Matches are at least this long.
     min_len: usize,
-    /// The expression begins with an unbounded run of a class, the program's entry.
-    leading_run: bool,
+    /// The expression begins with an unbounded run of these bytes.
+    leading_run: Option<ByteSet>,
 }
 
 /// How to find the next candidate.
@@ -53,7 +52,8 @@ impl Start {
             .filter(|literal| Some(*literal) != prefix && worth(literal) > 1)
             .map(|literal| memmem::Finder::new(literal).into_owned());
         let mut chain = Chain::default();
-        if !anchored {
+        // Where a literal leads to the candidates, they are few.
+        if !anchored && !matches!(find, Find::Literal(_)) {
             chain.collect(node);
         }
         Self {
@@ -64,7 +64,7 @@ impl Start {
             chain: chain.literals.iter().map(|literal| memmem::Finder::new(literal).into_owned()).collect(),
             before_chain: chain.before,
             min_len: min_len.unwrap_or(0),
-            leading_run: leads_with_run(node),
+            leading_run: leading_run(node),
         }
     }
 
@@ -113,16 +113,16 @@ impl Start {
 
     /// Where to look on after an attempt at `at` has failed.
     #[inline]
-    pub(super) fn after(&self, program: &Program, text: &str, at: usize) -> Option<usize> {
+    pub(super) fn after(&self, text: &str, at: usize) -> Option<usize> {
         if self.anchored {
             return None;
         }
-        let next = at + text.as_bytes().get(at).map_or(1, |&byte| char_width(byte));
-        if self.leading_run
-            && let Some(run) = program.runs.last()
-        {
+        let rest = text.as_bytes().get(at..).unwrap_or_default();
+        let next = at + rest.first().map_or(1, |&byte| char_width(byte));
+        if let Some(run) = &self.leading_run {
             // Any later start in the same run leads to ends that have been tried.
-            return Some(next.max(run.end(program, text, at, text.len())));
+            let len = rest.iter().position(|&byte| !run.contains(byte)).unwrap_or(rest.len());
+            return Some(next.max(at + len));
         }
         Some(next)
     }
@@ -150,14 +150,16 @@ fn prefix(node: &Node) -> Option<&[u8]> {
     }
 }
 
-/// Whether the node begins with an unbounded run. The last run of the program is then this one, because programs are
-/// compiled back to front.
-fn leads_with_run(node: &Node) -> bool {
+/// The bytes of the unbounded run with which the node begins, if it does.
+fn leading_run(node: &Node) -> Option<ByteSet> {
     match node {
-        Node::Group(_, node) => leads_with_run(node),
-        Node::Concat(parts) => parts.first().is_some_and(leads_with_run),
-        Node::Repeat(Repeat { node, max: None, .. }) => matches!(**node, Node::Class(_)),
-        _ => false,
+        Node::Group(_, node) => leading_run(node),
+        Node::Concat(parts) => leading_run(parts.first()?),
+        Node::Repeat(Repeat { node, max: None, .. }) => match &**node {
+            Node::Class(Class { bytes, high: High::None | High::All, .. }) => Some(*bytes),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use regex_syntax::ast::{self, Ast};
 use regex_syntax::hir::translate::Translator;
 
-use super::machine::{self, Attempt, Furthest};
+use super::machine::{self, Attempt, Budget, Furthest};
 use super::program::Program;
 use super::{NO_POSITION, Scratch, Unsupported, compile, node};
 
@@ -40,7 +40,7 @@ impl Tracer {
         mark(&mut ast, &mut spans);
         let hir = Translator::new().translate(pattern, &ast).map_err(|error| syntax(error.to_string()))?;
         let node = node::lower(&hir, &|group| Some(group as usize))?;
-        Ok(Self { program: compile::compile(&node, 0)?, spans })
+        Ok(Self { program: compile::compile(&node, 0, None)?, spans })
     }
 
     /// What stops the expression on `text`, or `None` if it matches (or if that could not be found out in time).
@@ -50,7 +50,8 @@ impl Tracer {
         }
         let mut scratch = Scratch::default();
         scratch.registers.resize(self.program.registers, NO_POSITION);
-        let mut budget = STEPS_PER_BYTE * (text.len() as u64 + 1);
+        let steps = STEPS_PER_BYTE * (text.len() as u64 + 1);
+        let mut budget = Budget::new(steps, 0);
         let mut furthest = Furthest { pc: self.program.entry, ..Furthest::default() };
         let starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
         for start in starts {

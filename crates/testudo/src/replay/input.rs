@@ -20,7 +20,10 @@ use testudo_engine::Batch;
 pub(crate) const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// Bytes of lines in one batch.
-const BATCH_BYTES: usize = 128 << 10;
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Bytes of a short line: room for the ends of a batch's lines is made for this.
+const USUAL_LINE_BYTES: usize = 80;
 
 /// What went wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +167,12 @@ impl Iterator for Batches {
 impl Current {
     /// The next lines; sets `ended` with the last ones.
     fn batch(&mut self, tally: &Tally) -> Batch {
-        let mut batch = Batch { source: self.source, first_line: self.next_line, ..Batch::default() };
+        let mut batch = Batch {
+            source: self.source,
+            first_line: self.next_line,
+            text: String::with_capacity(BATCH_BYTES + self.rest.len()),
+            ends: Vec::with_capacity(BATCH_BYTES / USUAL_LINE_BYTES),
+        };
         let mut chunk = std::mem::take(&mut self.rest);
         let kept = chunk.len();
         chunk.resize(kept + BATCH_BYTES, 0);
