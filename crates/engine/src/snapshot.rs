@@ -38,8 +38,8 @@ impl Kept {
 pub(crate) struct Snapshot {
     text: Box<str>,
     /// Ordered by slot.
-    fields: Box<[(Slot, Span)]>,
-    side: BTreeMap<(Space, Box<str>), Box<str>>,
+    fields: Fields,
+    side: Option<Box<Side>>,
     /// `evt.Unmarshaled`, if some later expression reads it.
     pub(crate) unmarshaled: Option<Box<Map>>,
     /// `evt.Type`.
@@ -60,6 +60,68 @@ pub(crate) struct Snapshot {
     pub(crate) address: Option<IpAddr>,
 }
 
+/// Entries under keys that no rule names.
+type Side = BTreeMap<(Space, Box<str>), Box<str>>;
+
+/// Where the text of each slot lies, ordered by slot. Nearly all events are small: long queues hold
+/// hundreds of thousands of them, so their numbers are too.
+#[derive(Debug)]
+enum Fields {
+    Small(Box<[[u16; 3]]>),
+    Large(Box<[(Slot, Span)]>),
+}
+
+impl Fields {
+    fn new(fields: &[(Slot, Span)]) -> Fields {
+        let small = |(slot, span): &(Slot, Span)| {
+            Some([u16::try_from(slot.0).ok()?, u16::try_from(span.start).ok()?, u16::try_from(span.len).ok()?])
+        };
+        match fields.iter().map(small).collect::<Option<Box<[_]>>>() {
+            Some(fields) => Fields::Small(fields),
+            None => Fields::Large(fields.into()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Fields::Small(fields) => fields.len(),
+            Fields::Large(fields) => fields.len(),
+        }
+    }
+
+    fn at(&self, at: usize) -> (Slot, Span) {
+        match self {
+            Fields::Small(fields) => {
+                let [slot, start, len] = fields[at];
+                (Slot(slot.into()), Span { start: start.into(), len: len.into() })
+            }
+            Fields::Large(fields) => fields[at],
+        }
+    }
+
+    fn find(&self, slot: Slot) -> Option<Span> {
+        let at = match self {
+            Fields::Small(fields) => {
+                let slot = u16::try_from(slot.0).ok()?;
+                fields.binary_search_by_key(&slot, |field| field[0]).ok()?
+            }
+            Fields::Large(fields) => fields.binary_search_by_key(&slot, |field| field.0).ok()?,
+        };
+        Some(self.at(at).1)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Slot, Span)> + '_ {
+        (0..self.len()).map(|at| self.at(at))
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Fields::Small(fields) => size_of_val(&**fields),
+            Fields::Large(fields) => size_of_val(&**fields),
+        }
+    }
+}
+
 impl Snapshot {
     /// Freezes a record.
     pub(crate) fn take(record: &mut Record, keys: &Keys, kept: &Kept, source_ip: Slot) -> Snapshot {
@@ -71,20 +133,27 @@ impl Snapshot {
             .collect();
         fields.sort_unstable_by_key(|(slot, _)| *slot);
         let mut text = String::with_capacity(fields.iter().map(|(_, span)| span.len as usize).sum());
-        for (_, span) in &mut fields {
-            let start = text.len() as u32;
-            text.push_str(record.slice(*span));
-            span.start = start;
+        let spans: Vec<Span> = fields.iter().map(|(_, span)| *span).collect();
+        for at in 0..fields.len() {
+            // Fields that were copied from each other share their text.
+            let start = match spans[..at].iter().position(|span| *span == spans[at]) {
+                Some(same) => fields[same].1.start,
+                None => {
+                    let start = text.len() as u32;
+                    text.push_str(record.slice(spans[at]));
+                    start
+                }
+            };
+            fields[at].1.start = start;
         }
         let kept_side = |space: Space| kept.spaces[space as usize];
         Snapshot {
-            side: record
-                .side
-                .iter()
-                .filter(|((space, _), _)| kept_side(*space))
-                .map(|(key, text)| (key.clone(), text.clone()))
-                .collect(),
-            unmarshaled: kept.unmarshaled.then(|| Box::new(record.unmarshaled.clone())),
+            side: (!record.side.is_empty()).then(|| {
+                let kept = record.side.iter().filter(|((space, _), _)| kept_side(*space));
+                Box::new(kept.map(|(key, text)| (key.clone(), text.clone())).collect())
+            }),
+            unmarshaled: (kept.unmarshaled && !record.unmarshaled.is_empty())
+                .then(|| Box::new(record.unmarshaled.clone())),
             kind: record.kind,
             mode: record.mode,
             process: record.process,
@@ -94,19 +163,13 @@ impl Snapshot {
             overflow: record.overflow.take().map(Arc::from),
             address: testudo_event::net::parse_addr(record.text(source_ip)),
             text: text.into_boxed_str(),
-            fields: fields.into_boxed_slice(),
+            fields: Fields::new(&fields),
         }
-    }
-
-    /// The span of a slot.
-    fn span(&self, slot: Slot) -> Option<Span> {
-        let at = self.fields.binary_search_by_key(&slot, |(s, _)| *s).ok()?;
-        Some(self.fields[at].1)
     }
 
     /// The text in a slot; `None` where it is absent.
     pub(crate) fn get(&self, slot: Slot) -> Option<&str> {
-        let span = self.span(slot)?;
+        let span = self.fields.find(slot)?;
         self.text.get(span.start as usize..(span.start + span.len) as usize)
     }
 
@@ -119,7 +182,7 @@ impl Snapshot {
     pub(crate) fn key(&self, keys: &Keys, space: Space, key: &str) -> Option<&str> {
         match keys.lookup(space, key) {
             Some(slot) => self.get(slot),
-            None => self.side.get(&(space, Box::from(key))).map(AsRef::as_ref),
+            None => self.side.as_ref()?.get(&(space, Box::from(key))).map(AsRef::as_ref),
         }
     }
 
@@ -128,15 +191,18 @@ impl Snapshot {
         let mut entries: Vec<(u32, &str, &str)> = self
             .fields
             .iter()
-            .filter_map(|(slot, _)| match keys.name(*slot) {
-                Some((of, name)) if of == space => Some((keys.rank(*slot), name, self.text(*slot))),
+            .filter_map(|(slot, span)| match keys.name(slot) {
+                Some((of, name)) if of == space => {
+                    let text = self.text.get(span.start as usize..(span.start + span.len) as usize);
+                    Some((keys.rank(slot), name, text.unwrap_or("")))
+                }
                 _ => None,
             })
             .collect();
         entries.sort_unstable_by_key(|(rank, ..)| *rank);
         let mut entries: Vec<(&str, &str)> = entries.into_iter().map(|(_, k, v)| (k, v)).collect();
-        if !self.side.is_empty() {
-            let side = self.side.iter().filter(|((of, _), _)| *of == space);
+        if let Some(side) = &self.side {
+            let side = side.iter().filter(|((of, _), _)| *of == space);
             entries.extend(side.map(|((_, key), text)| (key.as_ref(), text.as_ref())));
             entries.sort_unstable_by_key(|(key, _)| *key);
         }
@@ -145,6 +211,6 @@ impl Snapshot {
 
     /// Bytes it holds, for budgets.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Snapshot>() + self.text.len() + self.fields.len() * size_of::<(Slot, Span)>()
+        size_of::<Snapshot>() + self.text.len() + self.fields.bytes()
     }
 }

@@ -22,7 +22,9 @@ fn date(text: &str, layout: &str) {
     let layout = Layout::new(layout);
     let now = Timestamp::from_unix(1_770_905_424, 0);
     for clock in [YearClock::Current(2026), YearClock::Current(2024), YearClock::NotAfter(now)] {
-        for time in [parse_date(text, Some(&layout), &clock), parse_date(text, None, &clock)].into_iter().flatten() {
+        for time in
+            [parse_date(text, Some(&layout), &clock), parse_date(text, None, &clock)].into_iter().flatten()
+        {
             assert!(!time.is_zero(), "{text:?} is the zero instant");
             if time.offset() % 60 != 0 {
                 // RFC 3339 has no seconds in offsets: they are cut off, as Go does it.
@@ -32,7 +34,11 @@ fn date(text: &str, layout: &str) {
             let read = Timestamp::parse_rfc3339(&written);
             assert_eq!(read, Some(time), "{text:?} is written as {written}");
             assert_eq!(read.map(Timestamp::offset), Some(time.offset()), "{text:?} is written as {written}");
-            assert_eq!(Timestamp::parse_rfc3339(&time.utc().to_rfc3339_nano()), Some(time), "{text:?} in UTC");
+            assert_eq!(
+                Timestamp::parse_rfc3339(&time.utc().to_rfc3339_nano()),
+                Some(time),
+                "{text:?} in UTC"
+            );
         }
     }
     if let Some(parsed) = layout.parse(text) {
@@ -89,7 +95,10 @@ fn addresses(text: &str, other: &str) {
         assert_eq!(Prefix::parse(&prefix.to_string()), Some(prefix), "{text:?} is written as {prefix}");
         let (first, last) = (prefix.first(), prefix.last());
         assert!(first <= prefix.addr() && prefix.addr() <= last, "{text:?}");
-        assert!(prefix.contains(first) && prefix.contains(last) && prefix.contains(prefix.addr()), "{text:?}");
+        assert!(
+            prefix.contains(first) && prefix.contains(last) && prefix.contains(prefix.addr()),
+            "{text:?}"
+        );
         assert_eq!(Prefix::covering(last, prefix.bits()), Some(prefix.network()), "{text:?}");
         if let Some(address) = parse_addr(other) {
             let inside = first <= address && address <= last && first.is_ipv4() == address.is_ipv4();

@@ -6,8 +6,8 @@ use std::{
 };
 
 use testudo_engine::{
-    ASN_DATABASE, Batch, CITY_DATABASE, Counters, DataSource, Dump, Engine, EventKind, Keys, Line, LineOutcome,
-    NoObserver, Node, Observer, Options, Record, Replay, Sink, Source,
+    ASN_DATABASE, Batch, CITY_DATABASE, Counters, DataSource, Dump, Engine, EventKind, Keys, Line,
+    LineOutcome, NoObserver, Node, Observer, Options, Record, Replay, Sink, Source,
 };
 use testudo_event::{Overflow, Timestamp, YearClock};
 use testudo_hub::{DataFolders, Hub, Selection};
@@ -43,16 +43,28 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// The whole hub, or some of its collections. `None` where there is no hub.
-    pub(crate) fn load(collections: Option<&[&str]>, options: Options) -> Option<Ready> {
+    /// The whole hub. `None` where there is no hub.
+    pub(crate) fn whole_hub() -> Option<Ready> {
         let shared = shared()?;
         let hub = Hub::open(shared.join("hub")).ok()?;
         let mut selection = Selection::default();
-        match collections {
-            None => selection.whole_hub(&hub),
-            Some(names) => selection.collections(&hub, names).ok()?,
-        }
-        let rules = selection.load().rules;
+        selection.whole_hub(&hub);
+        Some(Ready::new(selection.load().rules, &shared, options()))
+    }
+
+    /// Collections of the hub, so that whole events can be compared: everything is captured, and scenarios
+    /// whose filter writes the event are left out, since the two interpreters show it at different moments.
+    pub(crate) fn comparable(collections: &[&str]) -> Option<Ready> {
+        let shared = shared()?;
+        let hub = Hub::open(shared.join("hub")).ok()?;
+        let mut selection = Selection::default();
+        selection.collections(&hub, collections).ok()?;
+        let mut rules = selection.load().rules;
+        rules.scenarios.retain(|scenario| !scenario.filter.node.effects.mutates);
+        Some(Ready::new(rules, &shared, Options { capture_all: true, ..options() }))
+    }
+
+    fn new(rules: RuleSet, shared: &Path, options: Options) -> Ready {
         let folders = DataFolders::new(&[shared.join("lists"), shared.join("geo/hub")]);
         let data = data_files(&rules).into_iter();
         let files = WorldFiles {
@@ -62,7 +74,7 @@ impl Ready {
         };
         let (engine, _) = Engine::new(&rules, &folders, options);
         let types = engine.line_types().into_iter().collect();
-        Some(Ready { engine, rules, files, types })
+        Ready { engine, rules, files, types }
     }
 
     /// A plain interpreter of the same rules, with the same files.
@@ -158,8 +170,7 @@ pub(crate) fn watched(engine: &Engine, source: &Source, lines: &str) -> (Seen, V
     (seen, events)
 }
 
-/// The events of the plain interpreter hold the same texts as those of an engine that captures all. No filter
-/// of the rules may write the event: the interpreter shows it as the filters left it.
+/// The event of the plain interpreter holds the same texts as that of an engine that captures all.
 pub(crate) fn same_event(fast: &Dump, plain: &EventDump) {
     let maps = [
         ("Parsed", &fast.parsed, &plain.parsed),
@@ -178,9 +189,13 @@ pub(crate) fn same_event(fast: &Dump, plain: &EventDump) {
     for (name, plain) in texts {
         assert_eq!(fast.fields.get(name), Some(plain), "evt.{name} of engine and plain interpreter (right)");
     }
-    let unmarshaled: BTreeMap<_, _> = fast.unmarshaled.iter().map(|(k, v)| (k.to_string(), v.0.clone())).collect();
+    let unmarshaled: BTreeMap<_, _> =
+        fast.unmarshaled.iter().map(|(k, v)| (k.to_string(), v.0.clone())).collect();
     assert_eq!(unmarshaled, plain.unmarshaled, "evt.Unmarshaled of engine and plain interpreter (right)");
-    assert_eq!(fast.whitelisted, plain.whitelisted, "evt.Whitelisted of engine and plain interpreter (right)");
+    assert_eq!(
+        fast.whitelisted, plain.whitelisted,
+        "evt.Whitelisted of engine and plain interpreter (right)"
+    );
 }
 
 /// Runs lines in batches, as large logs are run.
@@ -243,7 +258,7 @@ pub(crate) fn plain_agrees(plain: &mut Plain, source: &Source, lines: &str, seen
         );
     }
     let names = |overflows: &[Overflow]| -> Vec<String> {
-        overflows.iter().map(|overflow| overflow.alert.scenario.to_string()).collect()
+        overflows.iter().map(|overflow| overflow.alert.scenario.clone()).collect()
     };
     assert_eq!(names(&seen.overflows), names(&outcome.overflows), "engine and plain interpreter (right)");
     for (fast, plain) in seen.overflows.iter().zip(&outcome.overflows) {

@@ -25,8 +25,11 @@ pub use patterns::patterns;
 pub use plain::plain;
 pub use rules::rules;
 
+/// What is called with every input.
+pub type Target = fn(&[u8]);
+
 /// All targets by name: the names of their binaries and of the folders of their corpora.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("expressions", expressions),
     ("patterns", patterns),
     ("rules", rules),

@@ -102,7 +102,8 @@ fn grok(pattern: &str, text: &str) {
         let mut fewer = Vec::new();
         assert_eq!(some.find(&mut some.create_cache(), text, &mut fewer), found, "{grok:?} on {text:?}");
         if found {
-            let kept = all.fields().iter().zip(&spans).filter(|(name, _)| wanted(name)).map(|(_, span)| *span);
+            let kept =
+                all.fields().iter().zip(&spans).filter(|(name, _)| wanted(name)).map(|(_, span)| *span);
             assert_eq!(fewer, kept.collect::<Vec<_>>(), "{grok:?} on {text:?}");
         }
     }

@@ -2,11 +2,10 @@
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use testudo_engine::Options;
 use testudo_oracle::Plain;
 
 use crate::{
-    hub::{Ready, options, plain_agrees, same_event, watched},
+    hub::{Ready, plain_agrees, same_event, watched},
     input,
 };
 
@@ -20,8 +19,7 @@ const COLLECTIONS: &[&str] = &[
 ];
 
 static HUB: LazyLock<Option<(Ready, Mutex<Plain>)>> = LazyLock::new(|| {
-    let options = Options { capture_all: true, ..options() };
-    let Some(hub) = Ready::load(Some(COLLECTIONS), options) else {
+    let Some(hub) = Ready::comparable(COLLECTIONS) else {
         println!("skipped: no hub");
         return None;
     };

@@ -40,7 +40,7 @@ statics:
 static LINES: LazyLock<String> = LazyLock::new(|| {
     let line = |at: usize| {
         let (minute, second) = (at / 7, at * 7 % 60);
-        let (host, user) = (if at % 3 == 0 { at } else { 7 }, at % 4);
+        let (host, user) = (if at.is_multiple_of(3) { at } else { 7 }, at % 4);
         let message = match at % 5 {
             0 => format!("GET /p{at}?a=%2e%2e&b={user} 404 -"),
             1 => format!("{{\"user\": \"u{user}\", \"n\": {at}, \"list\": [1, {{\"a\": null}}]}}"),

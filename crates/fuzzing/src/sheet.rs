@@ -4,6 +4,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
+    fmt::Write,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -79,7 +80,7 @@ impl<'s> Sheet<'s> {
     pub(crate) fn fill_slots(&mut self) {
         for path in &self.slots {
             let hash = hash(path);
-            if !self.pool.is_empty() && hash % 2 == 0 && !self.cells.contains_key(path) {
+            if !self.pool.is_empty() && hash.is_multiple_of(2) && !self.cells.contains_key(path) {
                 let text = self.pool[(hash >> 8) as usize % self.pool.len()].clone();
                 self.cells.insert(path.clone(), text);
             }
@@ -92,7 +93,7 @@ impl<'s> Sheet<'s> {
         let mut state = format!("{:?} {stash:?}", self.cells);
         for (path, map) in &self.open {
             for (key, value) in map {
-                state.push_str(&format!("\n{path}[{key:?}] = {}", self.show(value)));
+                let _ = write!(state, "\n{path}[{key:?}] = {}", self.show(value));
             }
         }
         state
@@ -107,7 +108,8 @@ impl<'s> Sheet<'s> {
                 format!("[{}]", items.join(", "))
             }
             Value::Map(map) => {
-                let items: Vec<String> = map.iter().map(|(k, v)| format!("{k:?}: {}", self.show(v))).collect();
+                let items: Vec<String> =
+                    map.iter().map(|(k, v)| format!("{k:?}: {}", self.show(v))).collect();
                 format!("{{{}}}", items.join(", "))
             }
             other => format!("{other:?}"),
@@ -136,14 +138,20 @@ impl<'s> Sheet<'s> {
         let hash = hash(path);
         match ty {
             Type::Any | Type::Nil => Value::Nil,
-            Type::Bool => Value::Bool(self.text_at(path).map_or(hash % 2 == 0, |text| text == "true")),
+            Type::Bool => {
+                Value::Bool(self.text_at(path).map_or(hash.is_multiple_of(2), |text| text == "true"))
+            }
             Type::Int => Value::Int(self.number(path, hash)),
             Type::Float => Value::Float(self.number(path, hash) as f64 / 4.0),
             Type::String => self.text_at(path).unwrap_or_default().into(),
             Type::Bytes => Value::Bytes(self.text_at(path).unwrap_or_default().as_bytes().into()),
             Type::Time => {
                 let said = self.text_at(path).and_then(Timestamp::parse_rfc3339);
-                Value::Time(said.unwrap_or_else(|| Timestamp::from_unix(1_770_000_000 + (hash % 1_000_000) as i64, 5)))
+                Value::Time(
+                    said.unwrap_or_else(|| {
+                        Timestamp::from_unix(1_770_000_000 + (hash % 1_000_000) as i64, 5)
+                    }),
+                )
             }
             Type::Duration => Value::Duration(self.number(path, hash).saturating_mul(1_000_000_000)),
             Type::List(of) => {
@@ -157,7 +165,7 @@ impl<'s> Sheet<'s> {
                 let map = keys.map(|key| (Arc::from(key), self.value(of, &format!("{path}.{key}"))));
                 Value::Map(Arc::new(map.into_iter().collect()))
             }
-            Type::Record { pointer: true, .. } if path.contains('.') && hash % 4 == 0 => Value::Nil,
+            Type::Record { pointer: true, .. } if path.contains('.') && hash.is_multiple_of(4) => Value::Nil,
             Type::Record { index, .. } => self.handle(RECORD, path, u32::from(*index)),
         }
     }
@@ -188,7 +196,7 @@ impl Resolver for Sheet<'_> {
             };
         }
         // Some cells have no slot: they are read in the other way.
-        if *ty != Type::String || hash(&path) % 8 == 0 {
+        if *ty != Type::String || hash(&path).is_multiple_of(8) {
             return None;
         }
         let slot = self.slots.iter().position(|known| *known == path).unwrap_or_else(|| {
@@ -233,10 +241,13 @@ impl Host for Sheet<'_> {
         match object.kind {
             TEXTS => {
                 let inside = format!("{path}.");
-                let cells = self.cells.range(inside.clone()..).take_while(|(path, _)| path.starts_with(&inside));
+                let cells =
+                    self.cells.range(inside.clone()..).take_while(|(path, _)| path.starts_with(&inside));
                 Ok(cells.map(|(path, text)| (path[inside.len()..].into(), text.as_str().into())).collect())
             }
-            OPEN => Ok(self.open.get(&path).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()),
+            OPEN => {
+                Ok(self.open.get(&path).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect())
+            }
             _ => Err(EvalError::NilAccess),
         }
     }
@@ -248,7 +259,9 @@ impl Host for Sheet<'_> {
         let method = method.ok_or(EvalError::NilAccess)?;
         match (name, arguments) {
             ("SetMeta", [Value::Str(key), Value::Str(text)]) => self.set(&format!("{path}.Meta.{key}"), text),
-            ("SetParsed", [Value::Str(key), Value::Str(text)]) => self.set(&format!("{path}.Parsed.{key}"), text),
+            ("SetParsed", [Value::Str(key), Value::Str(text)]) => {
+                self.set(&format!("{path}.Parsed.{key}"), text);
+            }
             ("GetMeta", [Value::Str(key)]) => {
                 return Ok(self.text_at(&format!("{path}.Meta.{key}")).unwrap_or_default().into());
             }
@@ -302,7 +315,7 @@ impl Services for World {
     }
 
     fn regexp_in_file(&self, text: &str, name: &str) -> Option<bool> {
-        (name == "patterns.txt").then(|| text.contains("admin") || text.ends_with(".php"))
+        (name == "patterns.txt").then(|| text.contains("admin") || text.ends_with("=1"))
     }
 
     fn lookup_file(&self, text: &str, name: &str) -> Option<Arc<str>> {
@@ -315,7 +328,8 @@ impl Services for World {
             tag: "one".to_owned(),
             kind: kind.to_owned(),
         };
-        (name == "tags.json").then(|| Arc::new(vec![row("equals", "a"), row("contains", "é"), row("regex", "^[0-9]+$")]))
+        (name == "tags.json")
+            .then(|| Arc::new(vec![row("equals", "a"), row("contains", "é"), row("regex", "^[0-9]+$")]))
     }
 
     fn match_known_bot(&self, ip: &str, user_agent: &str, _: &str, name: &str) -> bool {

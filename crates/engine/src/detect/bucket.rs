@@ -1,11 +1,12 @@
 //! One bucket: what it has counted, what it keeps, and whether one more event is too many.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     net::IpAddr,
     sync::Arc,
 };
 
+use hashbrown::HashSet;
 use testudo_event::{Contributor, Timestamp};
 
 use super::{
@@ -65,6 +66,8 @@ pub(crate) struct Bucket {
     pub(crate) queue: VecDeque<Queued>,
     /// What conditions ask of the queue.
     pub(crate) tallies: Tallies,
+    /// Values of `distinct`: the first, which often stays the only one, and the others.
+    first_seen: Option<Box<str>>,
     seen: HashSet<Box<str>>,
     /// Bayesian conditions that were true once, by position.
     pub(crate) guillotined: u64,
@@ -86,6 +89,7 @@ impl Bucket {
             count: 0,
             queue: VecDeque::new(),
             tallies: Tallies::default(),
+            first_seen: None,
             seen: HashSet::new(),
             guillotined: 0,
             contributors: Contributors::default(),
@@ -100,10 +104,14 @@ impl Bucket {
 
     /// Remembers a value of `distinct`; false if it was there.
     pub(crate) fn is_new(&mut self, value: &str) -> bool {
-        if self.seen.contains(value) {
-            return false;
+        match &self.first_seen {
+            None => self.first_seen = Some(value.into()),
+            Some(first) if **first == *value => return false,
+            Some(_) if self.seen.contains(value) => return false,
+            Some(_) => {
+                self.seen.insert(value.into());
+            }
         }
-        self.seen.insert(value.into());
         self.bytes += value.len() + size_of::<Box<str>>() * 2;
         true
     }

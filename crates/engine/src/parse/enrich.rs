@@ -25,6 +25,9 @@ const REMEMBERED_ADDRESSES: usize = 4_096;
 pub(crate) struct Memory {
     date: (String, String, Option<Timestamp>),
     date_text: String,
+    /// The address of the last answer, as text.
+    address: String,
+    place: Arc<Place>,
     places: HashMap<IpAddr, Arc<Place>>,
 }
 
@@ -43,7 +46,7 @@ impl Parser<'_> {
             Method::UnmarshalJson => unmarshal_line(&mut worker.record),
             Method::ReverseDns => {
                 let record = &mut worker.record;
-                let name = net::parse_addr(record.slice(input)).and_then(|a| self.world.reverse_name(a));
+                let name = net::parse_ip_go(record.slice(input)).and_then(|a| self.world.reverse_name(a));
                 if let Some(name) = name {
                     record.set(self.known.reverse_dns, &name);
                 }
@@ -55,12 +58,17 @@ impl Parser<'_> {
 
     fn locate(&self, worker: &mut Worker, method: Method, input: Span) {
         let Worker { record, enricher, .. } = worker;
-        let Some(address) = net::parse_addr(record.slice(input)) else { return };
-        if enricher.places.len() >= REMEMBERED_ADDRESSES {
-            enricher.places.clear();
+        if record.slice(input) != enricher.address {
+            let Some(address) = net::parse_ip_go(record.slice(input)) else { return };
+            if enricher.places.len() >= REMEMBERED_ADDRESSES {
+                enricher.places.clear();
+            }
+            let place = enricher.places.entry(address).or_insert_with(|| Arc::new(self.place(address)));
+            enricher.place = Arc::clone(place);
+            enricher.address.clear();
+            enricher.address.push_str(record.slice(input));
         }
-        let place = enricher.places.entry(address).or_insert_with(|| Arc::new(self.place(address))).clone();
-        let known = self.known;
+        let (known, place) = (self.known, &enricher.place);
         match method {
             Method::GeoIpCity => {
                 if let Some([iso, in_eu, latitude, longitude]) = &place.city {

@@ -28,7 +28,7 @@ pub enum Pure {
     /// `'key' in map`
     Has(Slot),
     /// `x contains 'fixed'`
-    ContainsFixed(Text, Box<Finder<'static>>),
+    ContainsFixed(Text, Box<Needle>),
     /// `a contains b`
     Contains(Text, Text),
     /// `a startsWith b`
@@ -80,7 +80,7 @@ impl Pure {
                 set.iter().any(|member| **member == *text)
             }
             Pure::Has(slot) => host.has(*slot),
-            Pure::ContainsFixed(text, finder) => finder.find(text.get(host).as_bytes()).is_some(),
+            Pure::ContainsFixed(text, needle) => needle.is_in(text, host),
             Pure::Contains(a, b) => a.get(host).contains(b.get(host).as_ref()),
             Pure::StartsWith(a, b) => a.get(host).starts_with(b.get(host).as_ref()),
             Pure::EndsWith(a, b) => a.get(host).ends_with(b.get(host).as_ref()),
@@ -216,6 +216,34 @@ impl Pure {
     }
 }
 
+/// A fixed text that is looked for.
+#[derive(Debug)]
+pub struct Needle {
+    finder: Finder<'static>,
+    /// The slot that the text is made from, and bytes of which it must hold one for the needle to be
+    /// in what is made from it. Asking this first spares changing the case of texts that are hopeless.
+    probe: Option<(Slot, u8, u8)>,
+}
+
+impl Needle {
+    fn new(needle: &str, text: &Text) -> Needle {
+        let finder = Finder::new(needle.as_bytes()).into_owned();
+        // Changing the case makes no byte that is neither a letter nor part of a longer character.
+        let telling = needle.bytes().find(|b| b.is_ascii_graphic() && !b.is_ascii_alphanumeric());
+        let probe = telling.zip(text.origin()).map(|(byte, (slot, escape))| (slot, byte, escape.unwrap_or(byte)));
+        Needle { finder, probe }
+    }
+
+    fn is_in<H: Host + ?Sized>(&self, text: &Text, host: &H) -> bool {
+        if let Some((slot, byte, escape)) = self.probe
+            && memchr::memchr2(byte, escape, host.text(slot).as_bytes()).is_none()
+        {
+            return false;
+        }
+        self.finder.find(text.get(host).as_bytes()).is_some()
+    }
+}
+
 /// Whether `upper` is the upper case of `text`, which is ASCII.
 fn is_upper_of(upper: &str, text: &str) -> bool {
     upper.len() == text.len() && text.bytes().map(|b| b.to_ascii_uppercase()).eq(upper.bytes())
@@ -337,7 +365,8 @@ impl Compiler<'_> {
             Binary::EndsWith => Pure::EndsWith(a, b),
             _ => match b {
                 Text::Const(needle) => {
-                    Pure::ContainsFixed(a, Box::new(Finder::new(needle.as_bytes()).into_owned()))
+                    let needle = Needle::new(&needle, &a);
+                    Pure::ContainsFixed(a, Box::new(needle))
                 }
                 b => Pure::Contains(a, b),
             },

@@ -59,6 +59,20 @@ impl Text {
         }
     }
 
+    /// The slot that it changes the case of or unescapes, and the byte by which escapes begin. `None`
+    /// where it is anything else, a plain slot too.
+    pub(super) fn origin(&self) -> Option<(Slot, Option<u8>)> {
+        let (of, escape) = match self {
+            Text::Upper(of) | Text::Lower(of) | Text::TrimSpace(of) => (of, None),
+            Text::QueryUnescape(of) | Text::PathUnescape(of) => (of, Some(b'%')),
+            _ => return None,
+        };
+        match &**of {
+            Text::Slot(slot) => Some((*slot, escape)),
+            of => of.origin().map(|(slot, inner)| (slot, escape.or(inner))),
+        }
+    }
+
     /// Collects the slots it reads.
     pub fn slots(&self, into: &mut Vec<Slot>) {
         match self {

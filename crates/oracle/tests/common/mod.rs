@@ -8,8 +8,8 @@
     reason = "each of the test programs uses a part of this, and one that panics has failed"
 )]
 
-pub mod mutate;
-pub mod random;
+pub(crate) mod mutate;
+pub(crate) mod random;
 
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
@@ -26,25 +26,25 @@ use testudo_rules::{
 };
 
 /// Dates without a year are in this one.
-pub const YEAR: i32 = 2026;
+pub(crate) const YEAR: i32 = 2026;
 
 /// The present until a line tells the time: 2026-11-15T12:00:00Z.
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix(1_794_744_000, 0)
 }
 
 /// How sets are compiled here.
-pub fn options(capture_all: bool) -> Options {
+pub(crate) fn options(capture_all: bool) -> Options {
     Options { capture_all, ..Options::new(YearClock::Current(YEAR)) }
 }
 
 /// A plain interpreter that goes with [`options`].
-pub fn plain(rules: &RuleSet, files: &WorldFiles) -> Plain {
+pub(crate) fn plain(rules: &RuleSet, files: &WorldFiles) -> Plain {
     Plain::new(rules, files, now()).with_years(YearClock::Current(YEAR))
 }
 
 /// Files that tests may read but that are not part of the project.
-pub fn shared() -> Option<PathBuf> {
+pub(crate) fn shared() -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
     let shared = std::env::var_os("TESTUDO_SHARED").map_or_else(|| PathBuf::from(beside), PathBuf::from);
     if !shared.join("hub").is_dir() {
@@ -55,16 +55,16 @@ pub fn shared() -> Option<PathBuf> {
 }
 
 /// The whole public hub, with its data.
-pub struct WholeHub {
-    pub hub: Hub,
-    pub rules: RuleSet,
-    pub folders: DataFolders,
-    pub files: WorldFiles,
+pub(crate) struct WholeHub {
+    pub(crate) hub: Hub,
+    pub(crate) rules: RuleSet,
+    pub(crate) folders: DataFolders,
+    pub(crate) files: WorldFiles,
 }
 
 impl WholeHub {
     /// `None` where there is no hub.
-    pub fn load() -> Option<WholeHub> {
+    pub(crate) fn load() -> Option<WholeHub> {
         let shared = shared()?;
         let hub = Hub::open(shared.join("hub")).unwrap();
         let mut selection = Selection::default();
@@ -80,7 +80,7 @@ impl WholeHub {
         Some(WholeHub { hub, rules, folders, files })
     }
 
-    pub fn engine(&self, capture_all: bool) -> Engine {
+    pub(crate) fn engine(&self, capture_all: bool) -> Engine {
         Engine::new(&self.rules, &self.folders, options(capture_all)).0
     }
 }
@@ -97,7 +97,7 @@ fn data_files(rules: &RuleSet) -> Vec<&DataFile> {
 }
 
 /// A source of lines of a type.
-pub fn source(name: &str, kind: &str) -> Source {
+pub(crate) fn source(name: &str, kind: &str) -> Source {
     Source {
         name: name.to_owned(),
         module: "file".to_owned(),
@@ -107,27 +107,27 @@ pub fn source(name: &str, kind: &str) -> Source {
 
 /// A line of one of several sources.
 #[derive(Clone, Debug)]
-pub struct Input {
-    pub source: usize,
-    pub text: String,
+pub(crate) struct Input {
+    pub(crate) source: usize,
+    pub(crate) text: String,
 }
 
 /// What the engine made of a line.
 #[derive(Clone, Debug, Default)]
-pub struct FastLine {
-    pub outcome: Option<LineOutcome>,
+pub(crate) struct FastLine {
+    pub(crate) outcome: Option<LineOutcome>,
     /// Scenarios that the line was offered to.
-    pub poured: Vec<String>,
+    pub(crate) poured: Vec<String>,
     /// Scenarios that its overflows were offered to.
-    pub repoured: Vec<String>,
-    pub event: Dump,
+    pub(crate) repoured: Vec<String>,
+    pub(crate) event: Dump,
 }
 
 /// What the engine made of lines.
 #[derive(Clone, Debug, Default)]
-pub struct Fast {
-    pub lines: Vec<FastLine>,
-    pub overflows: Vec<Overflow>,
+pub(crate) struct Fast {
+    pub(crate) lines: Vec<FastLine>,
+    pub(crate) overflows: Vec<Overflow>,
 }
 
 #[derive(Default)]
@@ -168,7 +168,7 @@ impl Sink for Told {
 }
 
 /// Runs lines one by one, watched. `dumps`: keep the events too.
-pub fn run_fast(engine: &Engine, sources: &[Source], lines: &[Input], dumps: bool) -> Fast {
+pub(crate) fn run_fast(engine: &Engine, sources: &[Source], lines: &[Input], dumps: bool) -> Fast {
     let mut replay = Replay::new(engine, sources, now());
     let mut told = Told::default();
     let mut seen = Vec::with_capacity(lines.len());
@@ -182,7 +182,7 @@ pub fn run_fast(engine: &Engine, sources: &[Source], lines: &[Input], dumps: boo
 }
 
 /// Runs lines as large logs are run, unwatched, and gives the overflows.
-pub fn run_quick(engine: &Engine, sources: &[Source], lines: &[Input]) -> Vec<Overflow> {
+pub(crate) fn run_quick(engine: &Engine, sources: &[Source], lines: &[Input]) -> Vec<Overflow> {
     let mut replay = Replay::new(engine, sources, now());
     let mut told = Told::default();
     for (number, line) in (1..).zip(lines) {
@@ -192,7 +192,7 @@ pub fn run_quick(engine: &Engine, sources: &[Source], lines: &[Input]) -> Vec<Ov
 }
 
 /// Runs lines through the plain interpreter, from the beginning.
-pub fn run_plain(plain: &mut Plain, sources: &[Source], lines: &[Input]) -> Outcome {
+pub(crate) fn run_plain(plain: &mut Plain, sources: &[Source], lines: &[Input]) -> Outcome {
     plain.restart();
     let lines: Vec<testudo_oracle::Line> = lines
         .iter()
@@ -210,7 +210,7 @@ pub fn run_plain(plain: &mut Plain, sources: &[Source], lines: &[Input]) -> Outc
 }
 
 /// An overflow as it is compared: instants with their offsets, numbers to the last digit.
-pub fn written(overflow: &Overflow) -> String {
+pub(crate) fn written(overflow: &Overflow) -> String {
     serde_json::to_string(overflow).unwrap()
 }
 
@@ -302,7 +302,7 @@ fn line_differences(fast: &FastLine, plain: &testudo_oracle::LineOutcome, dumps:
 }
 
 /// Compares overflows, in order.
-pub fn overflow_differences(fast: &[Overflow], plain: &[Overflow]) -> String {
+pub(crate) fn overflow_differences(fast: &[Overflow], plain: &[Overflow]) -> String {
     let mut out = String::new();
     for at in 0..fast.len().max(plain.len()) {
         match (fast.get(at), plain.get(at)) {
@@ -322,7 +322,7 @@ pub fn overflow_differences(fast: &[Overflow], plain: &[Overflow]) -> String {
 }
 
 /// Everything that two runs differ in; empty if nothing. `dumps`: events are compared too.
-pub fn differences(fast: &Fast, plain: &Outcome, lines: &[Input], dumps: bool) -> String {
+pub(crate) fn differences(fast: &Fast, plain: &Outcome, lines: &[Input], dumps: bool) -> String {
     let mut out = String::new();
     for (at, (line, (fast, plain))) in lines.iter().zip(fast.lines.iter().zip(&plain.lines)).enumerate() {
         let differences = line_differences(fast, plain, dumps);

@@ -192,7 +192,7 @@ fn changed(text: &mut String, pool: &[String], random: &mut Random) {
 }
 
 /// Lines made of these: most changed in one or more places, some doubled, missing, moved or from elsewhere.
-pub fn mutated(lines: &[String], pool: &[String], random: &mut Random) -> Vec<String> {
+pub(crate) fn mutated(lines: &[String], pool: &[String], random: &mut Random) -> Vec<String> {
     let mut out: Vec<String> = Vec::with_capacity(lines.len());
     for line in lines {
         if random.once_in(12) {
