@@ -73,12 +73,22 @@ impl Engine {
         let mut keys = Keys::default();
         let known = WellKnown::new(&mut keys);
         let mut layouts = Vec::new();
+        // An installation's definitions may be in any order; the standard ones stay as they are.
+        let mut library = Library::standard();
+        let mut open: Vec<&(String, String)> = rules.patterns.iter().collect();
+        loop {
+            let before = open.len();
+            open.retain(|(name, body)| library.define(name, body).is_err());
+            if open.len() == before {
+                break;
+            }
+        }
         // Parsers share one pattern library, postoverflows another.
         let mut compile = |parsers: &[plan::Parser], keys: &mut Keys| {
             let mut context = Context {
                 keys,
                 world: &world,
-                library: Library::standard(),
+                library: library.clone(),
                 diagnostics: &mut diagnostics,
                 layouts: &mut layouts,
             };

@@ -75,6 +75,28 @@ pub struct LoadedRules {
 pub struct Selection {
     entries: Vec<Entry>,
     diagnostics: Vec<Diagnostic>,
+    patterns: Vec<(String, String)>,
+}
+
+/// Definitions of an installation's pattern files: those without a dot in their name, in the order of
+/// their names; lines of a word, blanks, and the definition. Other lines are comments.
+fn pattern_definitions(folder: &Path) -> Vec<(String, String)> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let named = |path: &PathBuf| path.file_name().is_some_and(|name| !name.to_string_lossy().contains('.'));
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(named).collect();
+    paths.sort();
+    let texts = paths.iter().filter_map(|path| fs::read_to_string(path).ok());
+    let mut definitions = Vec::new();
+    for text in texts {
+        for line in text.lines() {
+            let Some((name, body)) = line.split_once([' ', '\t']) else { continue };
+            let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            if is_name && !body.trim().is_empty() {
+                definitions.push((name.to_owned(), body.trim_start().to_owned()));
+            }
+        }
+    }
+    definitions
 }
 
 /// A file that was selected.
@@ -156,6 +178,7 @@ impl Selection {
                 }
             }
         }
+        self.patterns.extend(pattern_definitions(&folder.join("patterns")));
         if any { Ok(()) } else { Err(HubError::NoRules { path: folder.to_owned() }) }
     }
 
@@ -213,6 +236,7 @@ impl Selection {
             Contents::read(entry.kind, &entry.stage, &entry.path, entry.item.as_deref())
         });
         let mut loaded = LoadedRules { diagnostics: self.diagnostics, ..LoadedRules::default() };
+        loaded.rules.patterns = self.patterns;
         let replaced = replaced(&self.entries, &contents);
         for (at, (entry, contents)) in self.entries.into_iter().zip(contents).enumerate() {
             if let Some(by) = replaced.get(&at) {

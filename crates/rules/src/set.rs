@@ -24,6 +24,8 @@ pub struct RuleSet {
     pub scenarios: Vec<Scenario>,
     /// Alert context, merged.
     pub context: Context,
+    /// Pattern definitions of an installation (name, text), in order; those of rules come after them.
+    pub patterns: Vec<(String, String)>,
     /// Versions of scenario files, by their path.
     pub origins: HashMap<String, Origin>,
 }

@@ -87,6 +87,9 @@ pub(crate) struct ReplayArgs {
     /// What stands for the present: dates without a year, and lines without a date
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     pub(crate) now: Option<Timestamp>,
+    /// Ask the system's resolver for the names of sources, where rules want them (needs the network)
+    #[arg(long)]
+    pub(crate) dns: bool,
     /// How the report is written
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,

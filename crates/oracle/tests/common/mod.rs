@@ -8,6 +8,7 @@
     reason = "each of the test programs uses a part of this, and one that panics has failed"
 )]
 
+pub(crate) mod generated;
 pub(crate) mod mutate;
 pub(crate) mod random;
 

@@ -19,6 +19,7 @@ use testudo_rules::{SourceFile, load_profiles, load_simulation, plan::Simulation
 use crate::{
     args::{Output, ReplayArgs, time_or_age},
     failure::{self, Failure},
+    names::SystemNames,
     replay::{
         guess,
         human::{self, Times},
@@ -43,7 +44,10 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let profiles = profiles(args.profiles.as_deref())?;
     let simulation = simulation(args.simulation.as_deref())?;
     let years = years(args, now);
-    let engine = rules::engine(&args.rules, Options::new(years))?;
+    let mut engine = rules::engine(&args.rules, Options::new(years))?;
+    if args.dns {
+        engine.world_mut().set_reverse_dns(Arc::new(SystemNames::default()));
+    }
     let loading = began.elapsed();
     let tally = Arc::new(Tally::default());
     let (files, sources) = sources(args, &engine, &tally)?;

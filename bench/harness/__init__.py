@@ -1,0 +1,1 @@
+"""What `bench/run` is made of; bench/README.md says what it measures."""
