@@ -26,17 +26,21 @@ KINDS = ("parsers", "scenarios", "postoverflows")
 REFUSAL_SECONDS = 300
 TEST_SECONDS = 60
 
-# Names in error messages that condemn every rule that uses them, not only the one that is named.
+# What error messages say against a rule, and how to know the other rules that it is true of.
 TELLING = (
-    (re.compile(r"unknown name (\w+)"), r"\b%s\b"),
+    (re.compile(r"unknown (?:name|func) (\w+)"), r"\b%s *\("),
+    (re.compile(r"has no field (\w+)"), r"\bevt\.%s\b"),
     (re.compile(r"field (\w+) not found in type"), r"(?m)^[ -]*%s[ ]*:"),
-    (re.compile(r"unknown bucket type '(\w+)'"), r"(?m)^type: *['\"]?%s\b"),
-    (re.compile(r"no such method or field '?\.?(\w+)"), r"\b%s\b"),
-    (re.compile(r"unknown pattern type '(\w+)'"), r"(?m)^ *type: *%s\b"),
+    (re.compile(r"unrecognized character: (U\+003B)"), r"\blet \w+ ?=(?#%s)"),
 )
+
+# How a configuration without logs ends once all rules are loaded.
+RULES_ARE_GOOD = "while loading acquisition config"
 
 LABELS = re.compile(r"(?m)^labels:[^\n]*\n(?:[ \t]+[^\n]*\n|- [^\n]*\n|\s*\n)*")
 SCALAR = re.compile(r"^\s+[\w-]+:\s+[^\s\[{&|>#][^\n]*$")
+# Keys of `data` that tune a cache, in an indented entry.
+CACHE = re.compile(r"(?m)^[ \t]+(?:cache|strategy|size|ttl):[^\n]*\n")
 SOURCE = re.compile(r"source_url:\s*['\"]?([^\s'\"]+)")
 DESTINATION = re.compile(r"dest_file:\s*['\"]?([^\s'\"]+)")
 
@@ -88,18 +92,15 @@ class CountingApi:
         self.server.server_close()
 
 
-def with_plain_labels(text):
-    """The rule with only those labels that are single values."""
+def simplified(text):
+    """The rule without what an old version cannot read and detection does not need: labels that are not single
+    values, and how its data files are cached."""
 
     def plain(match):
-        lines = match.group(0).splitlines()
-        kept = []
-        for at, line in enumerate(lines[1:], 1):
-            if SCALAR.match(line):
-                kept.append("  " + line.strip())
+        kept = ["  " + line.strip() for line in match.group(0).splitlines()[1:] if SCALAR.match(line)]
         return "\n".join(["labels:", *(kept or ["  remediation: true"])]) + "\n"
 
-    return LABELS.sub(plain, text if text.endswith("\n") else text + "\n")
+    return CACHE.sub("", LABELS.sub(plain, text if text.endswith("\n") else text + "\n"))
 
 
 class Crowdsec:
@@ -112,7 +113,10 @@ class Crowdsec:
         self.lists = Path(lists)
         self.databases = Path(databases)
         self.log = log
+        # Names of rules that it refuses, with the reason; and of those that the package has an older form of,
+        # which runs instead.
         self.refused = {}
+        self.older = {}
         self.loaded = {}
         self.api = None
 
@@ -158,8 +162,8 @@ class Crowdsec:
             stage = Path(path).parts[1] if kind != "scenarios" else ""
             target = config / kind / stage / (name.replace("/", "_") + ".yaml")
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(with_plain_labels(text))
-            files[target] = name
+            target.write_text(simplified(text))
+            files[target] = (name, path)
             self.place_data(text, data)
         self.refuse(files, refusals)
 
@@ -189,17 +193,28 @@ class Crowdsec:
         known = {}
         with contextlib.suppress(OSError, ValueError):
             known = json.loads(Path(refusals).read_text())
-        known = known if known.get("of") == digest.hexdigest() else {"of": digest.hexdigest(), "refused": {}}
+        known = known if known.get("of") == digest.hexdigest() else {"of": digest.hexdigest(), "refused": []}
 
         def leave_out(path, why):
-            self.refused[files[path]] = why
+            name, item = files[path]
+            known["refused"].append([path.name, why])
+            older = self.package.path("/usr/share/crowdsec/hub") / item
+            if name not in self.refused and name not in self.older and older.is_file():
+                self.older[name] = why
+                texts[path] = simplified(older.read_text())
+                path.write_text(texts[path])
+                self.place_data(texts[path], self.folder / "data")
+                return
+            self.older.pop(name, None)
+            self.refused[name] = why
             path.unlink(missing_ok=True)
             texts.pop(path, None)
 
         by_name = {path.name: path for path in files}
-        for name, why in known["refused"].items():
+        refused, known["refused"] = known["refused"], []
+        for name, why in refused:
             leave_out(by_name[name], why)
-        if not known["refused"]:
+        if not refused:
             self.log(f"crowdsec: looking for the rules that {self.package.version} refuses, of {len(files)}")
         began = time.monotonic()
         report = self.folder / "test.txt"
@@ -207,36 +222,44 @@ class Crowdsec:
             argv = [self.package.binary("crowdsec"), "-c", self.folder / "config.yaml", "-t"]
             cost = children.run(argv, timeout=TEST_SECONDS, stdout=report, stderr=report.with_suffix(".err"))
             said = report.read_text(errors="replace") + report.with_suffix(".err").read_text(errors="replace")
-            if cost.good:
+            if cost.good or RULES_ARE_GOOD in said:
                 break
             wrong = [line for line in said.splitlines() if "level=fatal" in line or "level=error" in line]
-            named = [path for path in texts if any(path.name in line for line in wrong)]
-            why = reason(wrong)
-            if not named:
-                raise RuntimeError(f"crowdsec does not start, and names no rule: {why}")
-            for path in named:
+            against = {path: reason(wrong) for path in texts if names(path.name, files[path][0], wrong)}
+            if not against:
+                raise RuntimeError(f"crowdsec does not start, and names no rule: {reason(wrong)}")
+            for pattern, use in TELLING:
+                for word in {word for line in wrong for word in pattern.findall(line)}:
+                    uses = re.compile(use % re.escape(word))
+                    why = f"it does not know `{shown(word)}`"
+                    against |= {path: why for path, text in texts.items() if uses.search(text)}
+            for path, why in against.items():
                 leave_out(path, why)
-            for line in wrong:
-                for pattern, use in TELLING:
-                    for word in pattern.findall(line):
-                        uses = re.compile(use % re.escape(word))
-                        for path in [path for path, text in texts.items() if uses.search(text)]:
-                            leave_out(path, f"{word} is unknown to it")
             if time.monotonic() - began > REFUSAL_SECONDS:
-                raise RuntimeError(f"crowdsec still refuses rules after {REFUSAL_SECONDS} s: {why}")
-        known["refused"] = {path.name: self.refused[name] for path, name in files.items() if name in self.refused}
+                raise RuntimeError(f"crowdsec still refuses rules after {REFUSAL_SECONDS} s: {reason(wrong)}")
         Path(refusals).write_text(json.dumps(known, indent=1))
         for kind in KINDS:
             self.loaded[kind] = sum(1 for _ in (self.folder / "config" / kind).rglob("*.yaml"))
 
 
+def names(file, item, lines):
+    """Whether one of the messages is about this file or item."""
+    told = re.compile(r"%s|\bname=%s(?![\w/-])" % (re.escape(file), re.escape(item)))
+    return any(told.search(line) for line in lines)
+
+
+def shown(word):
+    return ";" if word == "U+003B" else word
+
+
 def reason(lines):
-    """The short form of an error message."""
-    text = lines[-1] if lines else "no message"
-    text = re.sub(r'^.*?msg="', "", text).replace('\\"', '"').replace("\\n", " ")
-    text = re.sub(r"/\S*/", "", text).strip('" ')
-    parts = text.split(" : ")
-    return (parts[-1] if len(parts) > 1 else text)[-160:]
+    """What an error message says, without the part of the rule that it quotes."""
+    said = " ".join(lines[-1:]).replace("\\n", "\n").replace('\\"', '"')
+    for pattern in (r"([^:|'\n]{3,80}?) \(\d+:\d+\)", r"(field \w+ not found)", r"(cannot unmarshal \S+ into \S+)"):
+        found = re.search(pattern, said)
+        if found:
+            return found.group(1).strip()
+    return "it cannot be loaded"
 
 
 def items_of(hub, collections):

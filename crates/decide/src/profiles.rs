@@ -55,7 +55,8 @@ impl Profiles {
         for source in overflow.sources.values_mut() {
             source.scope = normalise_scope(&source.scope).to_owned();
         }
-        overflow.alert.source.scope = normalise_scope(&overflow.alert.source.scope).to_owned();
+        let scope = normalise_scope(&overflow.alert.source.scope).to_owned();
+        overflow.alert.source.scope = scope;
         let decided: Vec<Verdict> = (0..overflow.sources.len().max(1) as u32)
             .map(|at| self.judge(&overflow, at))
             .collect::<Result<_, _>>()?;
@@ -171,7 +172,7 @@ struct AlertHost<'o> {
 }
 
 impl Host for AlertHost<'_> {
-    fn text(&self, _: Slot) -> &str {
+    fn text(&self, _: Slot) -> &'static str {
         ""
     }
 

@@ -114,7 +114,7 @@ pub(crate) struct Tags {
     rows: Arc<Vec<MapRow>>,
     equals: HashMap<Box<str>, Arc<str>>,
     contains: Option<AhoCorasick>,
-    needle_tags: Vec<Arc<str>>,
+    by_needle: Vec<Arc<str>>,
     regexes: Vec<(regex::Regex, Arc<str>)>,
 }
 
@@ -132,7 +132,7 @@ impl Tags {
             rows: Arc::default(),
             equals: HashMap::new(),
             contains: None,
-            needle_tags: Vec::new(),
+            by_needle: Vec::new(),
             regexes: Vec::new(),
         };
         let mut rows = Vec::new();
@@ -147,7 +147,7 @@ impl Tags {
                 }
                 "contains" => {
                     needles.push(row.pattern.clone());
-                    tags.needle_tags.push(tag);
+                    tags.by_needle.push(tag);
                 }
                 "regex" => {
                     let regex = testudo_pattern::compile(&row.pattern).map_err(pattern_error(at))?;
@@ -177,7 +177,7 @@ impl Tags {
             return Some(tag);
         }
         if let Some(hit) = self.contains.as_ref().and_then(|automaton| automaton.find(text)) {
-            return self.needle_tags.get(hit.pattern().as_usize());
+            return self.by_needle.get(hit.pattern().as_usize());
         }
         self.regexes.iter().find(|(regex, _)| regex.is_match(text)).map(|(_, tag)| tag)
     }

@@ -38,6 +38,11 @@ const NOTHING: u16 = 10;
 const REQUEST: u16 = 11;
 const HEADER: u16 = 12;
 
+/// Whether a handle is a map whose entries are of no fixed type.
+pub(crate) fn is_open_map(object: Handle) -> bool {
+    matches!(object.kind, UNMARSHALED | NOTHING)
+}
+
 /// The event of a handle: 0 the current one, else the queue's, counted from 1.
 fn handle(kind: u16, a: u32, b: u32) -> Value {
     Value::Object(Handle { kind, a, b })

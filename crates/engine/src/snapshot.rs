@@ -63,6 +63,14 @@ pub(crate) struct Snapshot {
 /// Entries under keys that no rule names.
 type Side = BTreeMap<(Space, Box<str>), Box<str>>;
 
+/// Working memory of freezing.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    fields: Vec<(Slot, Span)>,
+    spans: Vec<Span>,
+    text: String,
+}
+
 /// Where the text of each slot lies, ordered by slot. Nearly all events are small: long queues hold
 /// hundreds of thousands of them, so their numbers are too.
 #[derive(Debug)]
@@ -124,16 +132,21 @@ impl Fields {
 
 impl Snapshot {
     /// Freezes a record.
-    pub(crate) fn take(record: &mut Record, keys: &Keys, kept: &Kept, source_ip: Slot) -> Snapshot {
-        let mut fields: Vec<(Slot, Span)> = record
-            .touched()
-            .iter()
-            .filter(|&&slot| kept.keeps(keys, slot))
-            .map(|&slot| (slot, record.span(slot)))
-            .collect();
+    pub(crate) fn take(
+        record: &mut Record,
+        keys: &Keys,
+        kept: &Kept,
+        source_ip: Slot,
+        desk: &mut Desk,
+    ) -> Snapshot {
+        let Desk { fields, spans, text } = desk;
+        let touched = record.touched().iter().filter(|&&slot| kept.keeps(keys, slot));
+        fields.clear();
+        fields.extend(touched.map(|&slot| (slot, record.span(slot))));
         fields.sort_unstable_by_key(|(slot, _)| *slot);
-        let mut text = String::with_capacity(fields.iter().map(|(_, span)| span.len as usize).sum());
-        let spans: Vec<Span> = fields.iter().map(|(_, span)| *span).collect();
+        spans.clear();
+        spans.extend(fields.iter().map(|(_, span)| *span));
+        text.clear();
         for at in 0..fields.len() {
             // Fields that were copied from each other share their text.
             let start = match spans[..at].iter().position(|span| *span == spans[at]) {
@@ -162,8 +175,8 @@ impl Snapshot {
             marshaled: record.marshaled_time(),
             overflow: record.overflow.take().map(Arc::from),
             address: testudo_event::net::parse_addr(record.text(source_ip)),
-            text: text.into_boxed_str(),
-            fields: Fields::new(&fields),
+            text: text.as_str().into(),
+            fields: Fields::new(fields),
         }
     }
 

@@ -217,7 +217,7 @@ impl Services for NoServices {}
 pub struct NoHost;
 
 impl Host for NoHost {
-    fn text(&self, _: Slot) -> &str {
+    fn text(&self, _: Slot) -> &'static str {
         ""
     }
 

@@ -49,6 +49,10 @@ pub(crate) fn run(text: &str, node: &Arc<Node>, sheet: &Sheet<'_>) {
         Err(_) => None::<String>,
     };
 
+    if !node.effects.mutates {
+        assert_eq!(slow.state(), sheet.state(), "{text:?} writes and does not say so");
+    }
+
     let mut fast = sheet.copy();
     let value = program.value(&mut fast);
     assert_eq!(shown(&fast, &value), shown(&slow, &expected), "value of {text:?}\nin {}", sheet.state());

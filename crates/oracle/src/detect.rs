@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 use testudo_event::{Overflow, Prefix, Timestamp, duration, net};
 use testudo_expr::{EvalError, Services, Value};
 use testudo_rules::{
-    plan::{BucketKind, Context, Expression, Scenario},
+    plan::{BucketKind, Context, Expression, Scenario, Scope},
     set::{Origin, RuleSet},
 };
 
@@ -18,7 +18,7 @@ use crate::{
     eval,
     event::{Event, EventKind, EventLine},
     limiter::Limiter,
-    overflow,
+    overflow::{self, NoAlert},
     scene::{BucketView, Scene},
     world::{World, WorldFiles},
 };
@@ -39,7 +39,7 @@ pub(crate) struct Bucket {
     pub(crate) first: Option<Timestamp>,
     pub(crate) last: Option<Timestamp>,
     pub(crate) overflow: Option<Timestamp>,
-    pub(crate) queue: VecDeque<Event>,
+    pub(crate) queue: VecDeque<Queued>,
     /// Accepted pours by address, and the time of the last.
     pub(crate) contributors: BTreeMap<String, (u64, Timestamp)>,
     /// The source of the last event that it was offered.
@@ -51,8 +51,24 @@ pub(crate) struct Bucket {
     guillotined: Vec<bool>,
 }
 
-/// A scenario that takes an event, and the value of its `groupby`.
-pub(crate) type Selected = (usize, String);
+/// A scenario that takes an event, and what its expressions say of it when all filters have run.
+pub(crate) struct Selected {
+    scenario: usize,
+    group: String,
+    /// The value of `distinct`; `None`: there is none, or it failed.
+    distinct: Option<String>,
+    cancel: bool,
+    /// The value of `scope.expression`, if there is one.
+    scope: Option<Result<String, NoAlert>>,
+}
+
+/// An event in a bucket.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) event: Event,
+    /// What the scope expression of the bucket's scenario said of it.
+    pub(crate) scope: Option<Result<String, NoAlert>>,
+}
 
 /// What became of a bucket after an event.
 enum After {
@@ -163,13 +179,13 @@ impl Bucket {
         }
     }
 
-    fn append(&mut self, event: &Event, plan: &Scenario, time: Timestamp) {
+    fn append(&mut self, event: &Event, hooks: &Selected, plan: &Scenario, time: Timestamp) {
         if let Some(bound) = queue_bound(plan) {
             while self.queue.len() > bound {
                 self.queue.pop_front();
             }
         }
-        self.queue.push_back(event.clone());
+        self.queue.push_back(Queued { event: event.clone(), scope: hooks.scope.clone() });
         // Only lines have an address of their own. The first that come are counted, the others are not.
         let address =
             event.ip_sources().first().filter(|_| event.kind == EventKind::Log).map(IpAddr::to_string);
@@ -211,7 +227,7 @@ impl Bucket {
             overflow: self.overflow.unwrap_or(Timestamp::zero()),
             count: self.count,
             bound: queue_bound(plan).map_or(-1, |bound| bound as i64),
-            queue: self.queue.iter().cloned().collect(),
+            queue: self.queue.iter().map(|queued| queued.event.clone()).collect(),
         }
     }
 }
@@ -245,7 +261,7 @@ impl Detector {
 
     /// The names of scenarios.
     pub(crate) fn names(&self, selected: &[Selected]) -> Vec<String> {
-        selected.iter().map(|(scenario, _)| self.scenarios[*scenario].name.to_string()).collect()
+        selected.iter().map(|selected| self.scenarios[selected.scenario].name.to_string()).collect()
     }
 
     /// Which scenarios take the event, each with the value of its `groupby`. Filters may change the event, and
@@ -262,8 +278,29 @@ impl Detector {
                 Some(group) => eval::evaluate(&group.ast, &mut Scene::of(event, world)),
             };
             if let Ok(Value::Str(group)) = group {
-                selected.push((at, group.to_string()));
+                let group = group_key(&group, self.v6_bits);
+                selected.push(Selected { scenario: at, group, distinct: None, cancel: false, scope: None });
             }
+        }
+        // Nothing changes the event any more.
+        for selected in &mut selected {
+            let plan = &self.scenarios[selected.scenario];
+            selected.distinct = plan.distinct.as_ref().and_then(|distinct| match run(distinct, event, world) {
+                Ok(Value::Str(text)) => Some(text.to_string()),
+                Ok(_) => Some(String::new()),
+                Err(_) => None,
+            });
+            let cancel = plan.cancel_on.as_ref().map(|cancel| run(cancel, event, world));
+            selected.cancel = matches!(cancel, Some(Ok(Value::Bool(true))));
+            let scope = match &plan.scope {
+                Scope::Ip | Scope::Range(None) => None,
+                Scope::Range(Some(expression)) | Scope::Custom(_, expression) => Some(expression),
+            };
+            selected.scope = scope.map(|scope| match run(scope, event, world) {
+                Ok(Value::Str(text)) => Ok(text.to_string()),
+                Ok(_) => Ok(String::new()),
+                Err(_) => Err(NoAlert),
+            });
         }
         selected
     }
@@ -306,25 +343,28 @@ impl Detector {
         overflows
     }
 
-    /// Pours an event of a source into the bucket of a scenario and a group; gives its overflow.
+    /// Pours an event of a source into the bucket of one of the scenarios that take it; gives the overflow.
     pub(crate) fn pour(
         &mut self,
-        (scenario, group): &Selected,
+        one: &Selected,
+        all: &[Selected],
         event: &Event,
         source: &str,
         world: &World,
     ) -> Option<Event> {
-        let plan = &self.scenarios[*scenario];
-        let key = (plan.filter.text.to_string(), group_key(group, self.v6_bits), plan.name.to_string());
+        let plan = &self.scenarios[one.scenario];
+        let key = (plan.filter.text.to_string(), one.group.clone(), plan.name.to_string());
         let found = self.buckets.remove(&key).filter(|bucket| {
             let plan = &self.scenarios[bucket.scenario];
             let end = bucket.last.map(|last| last.add_nanos(lifetime(plan)));
             is_timed(plan) || !event.date().zip(end).is_some_and(|(now, end)| now > end)
         });
-        let mut bucket = found.unwrap_or_else(|| Bucket::new(*scenario, plan, &key));
+        let mut bucket = found.unwrap_or_else(|| Bucket::new(one.scenario, plan, &key));
         source.clone_into(&mut bucket.source);
         let count = bucket.count;
-        match step(&mut bucket, &self.scenarios, event, world) {
+        // The bucket may be another document's of the same name, whose expressions count then.
+        let hooks = all.iter().find(|other| other.scenario == bucket.scenario).unwrap_or(one);
+        match step(&mut bucket, hooks, &self.scenarios, event, world) {
             After::Lives => {
                 let plan = &self.scenarios[bucket.scenario];
                 let accepted = bucket.count > count;
@@ -383,7 +423,13 @@ impl Detector {
 }
 
 /// Lets one event act on a bucket.
-fn step(bucket: &mut Bucket, scenarios: &[Scenario], event: &Event, world: &World) -> After {
+fn step(
+    bucket: &mut Bucket,
+    hooks: &Selected,
+    scenarios: &[Scenario],
+    event: &Event,
+    world: &World,
+) -> After {
     let plan = &scenarios[bucket.scenario];
     let date = event.date();
     // Before the pour: trigger, distinct, cancel_on.
@@ -393,24 +439,15 @@ fn step(bucket: &mut Bucket, scenarios: &[Scenario], event: &Event, world: &Worl
         bucket.first = Some(time);
         bucket.last = Some(time);
         bucket.overflow = Some(time);
-        bucket.append(event, plan, time);
+        bucket.append(event, hooks, plan, time);
         return After::Overflows;
     }
-    if let Some(distinct) = &plan.distinct {
-        let value = match run(distinct, event, world) {
-            Ok(Value::Str(text)) => Some(text.to_string()),
-            Ok(_) => Some(String::new()),
-            Err(_) => None,
-        };
-        if let Some(value) = value
-            && !bucket.seen.insert(value)
-        {
-            return After::Lives;
-        }
-    }
-    if let Some(cancel) = &plan.cancel_on
-        && matches!(run(cancel, event, world), Ok(Value::Bool(true)))
+    if let Some(value) = &hooks.distinct
+        && !bucket.seen.insert(value.clone())
     {
+        return After::Lives;
+    }
+    if hooks.cancel {
         return After::Cancelled;
     }
     // The pour. An event without a date is neither counted nor queued.
@@ -419,7 +456,7 @@ fn step(bucket: &mut Bucket, scenarios: &[Scenario], event: &Event, world: &Worl
         bucket.first.get_or_insert(now);
         bucket.last = Some(now);
         let granted = bucket.limiter.take(now);
-        bucket.append(event, plan, now);
+        bucket.append(event, hooks, plan, now);
         if !granted && plan.kind != BucketKind::Conditional {
             bucket.overflow = Some(now);
             return After::Overflows;

@@ -188,8 +188,8 @@ impl Plain {
     /// Pours an event into the buckets of the scenarios that take it, each with all that follows from it
     /// before the next.
     fn pour(&mut self, selected: &[Selected], event: &Event, depth: usize, run: &mut Run<'_>) {
-        for selected in selected {
-            if let Some(overflow) = self.detector.pour(selected, event, run.source, &self.world) {
+        for one in selected {
+            if let Some(overflow) = self.detector.pour(one, selected, event, run.source, &self.world) {
                 self.tell(overflow, depth, run);
             }
         }

@@ -10,7 +10,7 @@ use testudo_rules::{
 };
 
 use crate::{
-    detect::Bucket,
+    detect::{Bucket, Queued},
     eval,
     event::{Event, EventKind},
     scene::Scene,
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const CONTEXT_LENGTH: usize = 4000;
 
 /// An alert cannot be made of this bucket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NoAlert;
 
 /// The overflow of a bucket; `None` where no alert can be made of it.
@@ -33,8 +33,8 @@ pub(crate) fn build(
     world: &World,
 ) -> Option<Overflow> {
     let mut sources = BTreeMap::new();
-    for event in &bucket.queue {
-        for source in sources_of(event, &plan.scope, world).ok()? {
+    for queued in &bucket.queue {
+        for source in sources_of(queued, &plan.scope).ok()? {
             sources.insert(source.value.clone(), source);
         }
     }
@@ -42,7 +42,7 @@ pub(crate) fn build(
     let last = bucket.last.unwrap_or(Timestamp::zero());
     let over = bucket.overflow.unwrap_or(Timestamp::zero());
     let count = i32::try_from(bucket.count).unwrap_or(i32::MAX);
-    let events = bucket.queue.iter().map(|event| AlertEvent {
+    let events = bucket.queue.iter().map(|Queued { event, .. }| AlertEvent {
         meta: event.meta.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         timestamp: if event.marshaled_time.is_empty() {
             event.time.unwrap_or(Timestamp::zero()).to_rfc3339_nano()
@@ -77,28 +77,24 @@ pub(crate) fn build(
 }
 
 /// Whom an event is about, as the scope of its scenario sees it.
-fn sources_of(event: &Event, scope: &Scope, world: &World) -> Result<Vec<Source>, NoAlert> {
-    match event.kind {
-        EventKind::Log => source_of_line(event, scope, world).map(|source| vec![source]),
+fn sources_of(queued: &Queued, scope: &Scope) -> Result<Vec<Source>, NoAlert> {
+    match queued.event.kind {
+        EventKind::Log => source_of_line(queued, scope).map(|source| vec![source]),
         EventKind::Overflow => {
             let mut sources = Vec::new();
-            for source in event.overflow.sources.values() {
-                sources.extend(source_of_source(event, source, scope, world)?);
+            for source in queued.event.overflow.sources.values() {
+                sources.extend(source_of_source(queued, source, scope)?);
             }
             Ok(sources)
         }
     }
 }
 
-fn source_of_line(event: &Event, scope: &Scope, world: &World) -> Result<Source, NoAlert> {
-    let expression = match scope {
-        Scope::Custom(name, expression) => {
-            let value = scope_value(expression, event, world)?;
-            return Ok(Source { scope: name.to_string(), value, ..Source::default() });
-        }
-        Scope::Ip => None,
-        Scope::Range(expression) => expression.as_ref(),
-    };
+fn source_of_line(Queued { event, scope: said }: &Queued, scope: &Scope) -> Result<Source, NoAlert> {
+    if let Scope::Custom(name, _) = scope {
+        let value = said.clone().unwrap_or(Ok(String::new()))?;
+        return Ok(Source { scope: name.to_string(), value, ..Source::default() });
+    }
     let ip = event.meta.get("source_ip").filter(|ip| testudo_event::net::parse_ip_go(ip).is_some());
     let ip = ip.ok_or(NoAlert)?.clone();
     let enriched = |key: &str| event.enriched.get(key).cloned();
@@ -107,9 +103,9 @@ fn source_of_line(event: &Event, scope: &Scope, world: &World) -> Result<Source,
         "" => String::new(),
         text => Prefix::parse(text).ok_or(NoAlert)?.network().to_string(),
     };
-    let value = match (scope, expression) {
+    let value = match (scope, said) {
         (Scope::Ip, _) => ip.clone(),
-        (_, Some(expression)) => scope_value(expression, event, world)?,
+        (_, Some(said)) => said.clone()?,
         (_, None) => range.clone(),
     };
     Ok(Source {
@@ -126,39 +122,25 @@ fn source_of_line(event: &Event, scope: &Scope, world: &World) -> Result<Source,
 }
 
 /// A source of an overflow that was poured, turned into the scope of this scenario where it can be.
-fn source_of_source(
-    event: &Event,
-    source: &Source,
-    scope: &Scope,
-    world: &World,
-) -> Result<Option<Source>, NoAlert> {
+fn source_of_source(queued: &Queued, source: &Source, scope: &Scope) -> Result<Option<Source>, NoAlert> {
     if source.scope == scope.name() {
         return Ok(Some(source.clone()));
     }
-    let Scope::Range(expression) = scope else { return Ok(None) };
-    if source.scope != alert::SCOPE_IP {
+    if !matches!(scope, Scope::Range(_)) || source.scope != alert::SCOPE_IP {
         return Ok(None);
     }
-    let value = match expression {
-        Some(expression) => scope_value(expression, event, world)?,
+    let value = match &queued.scope {
+        Some(said) => said.clone()?,
         None => source.range.clone(),
     };
     let range = Source { scope: scope.name().to_owned(), ip: String::new(), value, ..source.clone() };
     Ok(Some(range).filter(|range| !range.value.is_empty()))
 }
 
-fn scope_value(expression: &Expression, event: &Event, world: &World) -> Result<String, NoAlert> {
-    match eval::evaluate(&expression.ast, &mut Scene::of(&mut event.clone(), world)) {
-        Ok(Value::Str(text)) => Ok(text.to_string()),
-        Ok(_) => Ok(String::new()),
-        Err(_) => Err(NoAlert),
-    }
-}
-
 /// The context of an alert: for each key the values of all events, each once.
 fn context_of(context: &Context, bucket: &Bucket, world: &World) -> Vec<(String, String)> {
     let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for event in &bucket.queue {
+    for Queued { event, .. } in &bucket.queue {
         for (key, expressions) in &context.fields {
             let values = found.entry(key).or_default();
             for expression in expressions {

@@ -74,9 +74,9 @@ fn assign(target: &Target, value: String, event: &mut Event, enricher: &Enricher
 
 /// The text that a field names; `None` where the way to it leads through nil.
 fn text_field(event: &mut Event, field: TextField) -> Option<&mut String> {
+    // What comes from a line has no overflow that could be written.
     let has_alert = event.has_alert();
-    let overflow = &mut event.overflow;
-    let alert = has_alert.then_some(&mut overflow.alert);
+    let overflow = has_alert.then_some(&mut event.overflow);
     Some(match field {
         TextField::StrTime => &mut event.str_time,
         TextField::StrTimeFormat => &mut event.str_time_format,
@@ -86,17 +86,17 @@ fn text_field(event: &mut Event, field: TextField) -> Option<&mut String> {
         TextField::LineRaw => &mut event.line.raw,
         TextField::LineSrc => &mut event.line.src,
         TextField::LineModule => &mut event.line.module,
-        TextField::OverflowMapkey => &mut overflow.mapkey,
+        TextField::OverflowMapkey => &mut overflow?.mapkey,
         TextField::OverflowBucketId => &mut event.bucket_id,
-        TextField::SourceValue => &mut alert?.source.value,
-        TextField::SourceScope => &mut alert?.source.scope,
-        TextField::SourceIp => &mut alert?.source.ip,
-        TextField::SourceRange => &mut alert?.source.range,
-        TextField::SourceAsName => &mut alert?.source.as_name,
-        TextField::SourceAsNumber => &mut alert?.source.as_number,
-        TextField::SourceCn => &mut alert?.source.cn,
-        TextField::AlertScenario => &mut alert?.scenario,
-        TextField::AlertMessage => &mut alert?.message,
+        TextField::SourceValue => &mut overflow?.alert.source.value,
+        TextField::SourceScope => &mut overflow?.alert.source.scope,
+        TextField::SourceIp => &mut overflow?.alert.source.ip,
+        TextField::SourceRange => &mut overflow?.alert.source.range,
+        TextField::SourceAsName => &mut overflow?.alert.source.as_name,
+        TextField::SourceAsNumber => &mut overflow?.alert.source.as_number,
+        TextField::SourceCn => &mut overflow?.alert.source.cn,
+        TextField::AlertScenario => &mut overflow?.alert.scenario,
+        TextField::AlertMessage => &mut overflow?.alert.message,
     })
 }
 

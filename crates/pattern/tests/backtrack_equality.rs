@@ -1,7 +1,7 @@
 //! The fast matcher says what the `regex` crate says: on generated expressions and texts, whatever their shape.
 
 use proptest::prelude::*;
-use regex::Regex;
+use regex::{Captures, Regex};
 use testudo_pattern::backtrack::{Matcher, Outcome, Scratch, Unsupported};
 
 /// Parts without structure.
@@ -66,6 +66,13 @@ fn expression() -> impl Strategy<Value = String> {
             1 => prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| format!("({})", parts.join("|"))),
             3 => inner.clone().prop_map(|part| format!("({part})")),
             4 => (inner.clone(), quantifier.clone()).prop_map(|(part, quantifier)| format!("(?:{part}){quantifier}")),
+            // Shapes with treatments of their own: common prefixes, and loops over runs.
+            2 => prop::collection::vec(inner.clone(), 4).prop_map(|parts| {
+                format!("(?:{0}{1}|{0}{2}|{0}{3})", parts[0], parts[1], parts[2], parts[3])
+            }),
+            2 => (prop::sample::select(vec!["[ab]+", "([a-c]+)", "[^b]+", ".+"]), inner.clone(), inner.clone()).prop_map(
+                |(run, other, after)| format!("(?:{run}|{other})*{after}")
+            ),
             2 => (inner, quantifier).prop_map(|(part, quantifier)| format!("({part}){quantifier}")),
         ]
     })
@@ -126,26 +133,37 @@ fn compare(
         for text in texts {
             let text = text.as_ref();
             let expected = regex.captures(text);
-            let mut outcomes = vec![matcher.search(text, scratch, &mut spans)];
-            if let Some(found) = expected.as_ref().and_then(|expected| expected.get(0)) {
-                outcomes.push(matcher.search_at(text, found.start(), scratch, &mut spans));
+            let outcome = matcher.search(text, scratch, &mut spans);
+            check(pattern, text, outcome, &wanted, &spans, expected.as_ref())?;
+            if let Some(start) = expected.as_ref().and_then(|expected| Some(expected.get(0)?.start())) {
+                spans.fill(None);
+                let outcome = matcher.search_at(text, start, scratch, &mut spans);
+                check(pattern, text, outcome, &wanted, &spans, expected.as_ref())?;
             }
-            for outcome in outcomes {
-                match (outcome, &expected) {
-                    (Outcome::GaveUp, _) | (Outcome::NoMatch, None) => {}
-                    (Outcome::Match, Some(expected)) => {
-                        for (&group, &span) in wanted.iter().zip(&spans) {
-                            let expected =
-                                expected.get(group).map(|found| (found.start() as u32, found.end() as u32));
-                            prop_assert_eq!(span, expected, "{:?} on {:?}, group {}", pattern, text, group);
-                        }
-                    }
-                    _ => {
-                        let said = format!("{pattern:?} on {text:?}: {outcome:?} instead of {expected:?}");
-                        return Err(TestCaseError::fail(said));
-                    }
-                }
+        }
+    }
+    Ok(())
+}
+
+fn check(
+    pattern: &str,
+    text: &str,
+    outcome: Outcome,
+    wanted: &[usize],
+    spans: &[Option<(u32, u32)>],
+    expected: Option<&Captures<'_>>,
+) -> Result<(), TestCaseError> {
+    match (outcome, expected) {
+        (Outcome::GaveUp, _) | (Outcome::NoMatch, None) => {}
+        (Outcome::Match, Some(expected)) => {
+            for (&group, &span) in wanted.iter().zip(spans) {
+                let expected = expected.get(group).map(|found| (found.start() as u32, found.end() as u32));
+                prop_assert_eq!(span, expected, "{:?} on {:?}, group {}", pattern, text, group);
             }
+        }
+        _ => {
+            let said = format!("{pattern:?} on {text:?}: {outcome:?} instead of {expected:?}");
+            return Err(TestCaseError::fail(said));
         }
     }
     Ok(())
@@ -185,6 +203,11 @@ fn known_shapes() {
         r"(?:a*){3}b",
         r"(a|b)*?c",
         r"(?:ab|cd)+?(c|$)",
+        r"^(?:(a|bb)-?){13,16}(.*)$",
+        r"^(?:(a|bb)-?){13,16}?$",
+        r"^(?:(a|bb)-?){13,26}?$",
+        r"(?:(a|bb)-?){13,}?(a*)",
+        r"-(?:(?-u:\b)(a))+(.*)",
         r"Failed|Fail(ed|ing)? now",
         r"é(?:ä|ö)x|é(?:ä|ö)y|éé",
     ];
@@ -201,6 +224,8 @@ fn known_shapes() {
         "\"abc",
         "'x\\'y'",
         "\"\"",
+        "a-a-bba-abbbba-a-a-abbaabb-aa-a-abb-a-a-a-aaa",
+        "-aaa",
         "/a/b\\ c/é",
         "/index.php?a=b?c=d",
         "one two three",

@@ -13,15 +13,18 @@ use testudo_engine::ReverseDns;
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a name is remembered.
-const LIFE: Duration = Duration::from_secs(3_600);
+const LIFE: Duration = Duration::from_hours(1);
 /// How long it is remembered that there is none.
-const LIFE_OF_NOTHING: Duration = Duration::from_secs(300);
+const LIFE_OF_NOTHING: Duration = Duration::from_mins(5);
 /// Answers that are remembered; beyond that all are forgotten.
 const REMEMBERED: usize = 16_384;
 
+/// A name, or that there is none, and until when this holds.
+type Answer = (Instant, Option<Arc<str>>);
+
 /// Asks the resolver of the machine.
 #[derive(Debug, Default)]
-pub(crate) struct SystemNames(Mutex<HashMap<IpAddr, (Instant, Option<Arc<str>>)>>);
+pub(crate) struct SystemNames(Mutex<HashMap<IpAddr, Answer>>);
 
 impl ReverseDns for SystemNames {
     fn name(&self, address: IpAddr) -> Option<Arc<str>> {

@@ -101,15 +101,16 @@ impl Alerts<'_> {
         sources: &mut BTreeMap<String, Source>,
     ) -> Option<()> {
         let scope = scenario.plan.scope.name();
-        let said = match &queued.scope {
-            Scoped::None => None,
-            Scoped::Text(text) => Some(text.to_string()),
-            Scoped::Failed => return None,
+        // Whether it failed matters only where it is asked for.
+        let said = || match &queued.scope {
+            Scoped::None => Ok(None),
+            Scoped::Text(text) => Ok(Some(text.to_string())),
+            Scoped::Failed => Err(()),
         };
         if queued.event.kind == EventKind::Overflow {
             let Some(overflow) = &queued.event.overflow else { return Some(()) };
             for source in overflow.sources.values() {
-                if let Some(source) = converted(source, scope, said.as_deref()) {
+                if let Some(source) = converted(source, scope, said).ok()? {
                     sources.insert(source.value.clone(), source);
                 }
             }
@@ -117,13 +118,13 @@ impl Alerts<'_> {
         }
         let source = match &scenario.plan.scope {
             Scope::Custom(..) => {
-                Source { scope: scope.to_owned(), value: said.unwrap_or_default(), ..Source::default() }
+                Source { scope: scope.to_owned(), value: said().ok()?.unwrap_or_default(), ..Source::default() }
             }
             kind => {
                 let mut source = self.address_source(&queued.event)?;
                 scope.clone_into(&mut source.scope);
                 source.value = match kind {
-                    Scope::Range(_) => said.unwrap_or_else(|| source.range.clone()),
+                    Scope::Range(_) => said().ok()?.unwrap_or_else(|| source.range.clone()),
                     _ => source.ip.clone(),
                 };
                 source
@@ -224,17 +225,22 @@ fn bounded_json(mut values: Vec<String>) -> String {
     }
 }
 
-/// A source of an overflow for a scenario of another scope: only an address can become its range.
-fn converted(source: &Source, scope: &str, said: Option<&str>) -> Option<Source> {
+/// A source of an overflow for a scenario of another scope: only an address can become its range, for which
+/// the scope expression is asked.
+fn converted(
+    source: &Source,
+    scope: &str,
+    said: impl Fn() -> Result<Option<String>, ()>,
+) -> Result<Option<Source>, ()> {
     if source.scope == scope {
-        return Some(source.clone());
+        return Ok(Some(source.clone()));
     }
     if source.scope != "Ip" || scope != "Range" {
-        return None;
+        return Ok(None);
     }
-    let value = said.unwrap_or(&source.range).to_owned();
+    let value = said()?.unwrap_or_else(|| source.range.clone());
     if value.is_empty() {
-        return None;
+        return Ok(None);
     }
-    Some(Source { scope: scope.to_owned(), value, ip: String::new(), ..source.clone() })
+    Ok(Some(Source { scope: scope.to_owned(), value, ip: String::new(), ..source.clone() }))
 }

@@ -25,7 +25,7 @@ pub(crate) use store::{Buckets, DEFAULT_BUCKET_BYTES, Emission, Pouring};
 use crate::{
     dispatch::Dispatch,
     keys::Keys,
-    reads::{EventResolver, Reads},
+    reads::{EventResolver, NoSlots, Reads},
     snapshot::Kept,
     world::World,
 };
@@ -121,7 +121,10 @@ pub(crate) fn compile(
             compiled(&expression.node, keys, world)
         };
         let condition = plan.condition.as_ref().map(&mut late);
-        let overflow_filter = plan.overflow_filter.as_ref().map(&mut late);
+        let overflow_filter = plan.overflow_filter.as_ref().map(|expression| {
+            late(expression);
+            Program::new(&expression.node, &mut NoSlots, world)
+        });
         let bayesian = plan.bayesian.iter().flat_map(|b| &b.conditions).map(|c| late(&c.condition)).collect();
         let mut tally = tally::Plan::default();
         let quick_condition = plan

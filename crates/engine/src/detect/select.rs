@@ -17,7 +17,7 @@ use crate::{
     keys::Keys,
     parse::{Observer, WellKnown},
     record::Record,
-    snapshot::Snapshot,
+    snapshot::{Desk, Snapshot},
     world::World,
 };
 
@@ -74,6 +74,7 @@ pub(crate) struct Selector {
     guards: Vec<crate::record::Span>,
     pours: Vec<Pour>,
     text: String,
+    desk: Desk,
 }
 
 impl Selector {
@@ -156,7 +157,7 @@ impl Selector {
             };
             self.pours[at] = Pour { distinct, cancel, scope, ..self.pours[at] };
         }
-        let event = Snapshot::take(record, keys, &scenarios.kept, known.source_ip);
+        let event = Snapshot::take(record, keys, &scenarios.kept, known.source_ip, &mut self.desk);
         Some(Frozen { event: Arc::new(event), pours: self.pours.clone(), text: self.text.as_str().to_owned() })
     }
 

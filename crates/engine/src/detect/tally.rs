@@ -46,7 +46,7 @@ pub(crate) struct Tally {
 /// What a bucket knows of its queue.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tallies {
-    tallies: Vec<Tally>,
+    each: Vec<Tally>,
     /// Number of the next event.
     next: u64,
     /// Number of the oldest event in the queue.
@@ -70,9 +70,9 @@ impl Tallies {
 
     /// Takes in what the predicates say of the newest event.
     pub(crate) fn enter(&mut self, plan: &Plan, mut ask: impl FnMut(&Node) -> Option<bool>) -> Marks {
-        self.tallies.resize(plan.predicates.len(), Tally::default());
+        self.each.resize(plan.predicates.len(), Tally::default());
         let mut marks = Marks::default();
-        for (at, (predicate, tally)) in plan.predicates.iter().zip(&mut self.tallies).enumerate() {
+        for (at, (predicate, tally)) in plan.predicates.iter().zip(&mut self.each).enumerate() {
             match ask(predicate) {
                 Some(true) => {
                     marks.held |= 1 << at;
@@ -93,7 +93,7 @@ impl Tallies {
 
     /// Forgets the oldest event.
     pub(crate) fn leave(&mut self, marks: Marks) {
-        for (at, tally) in self.tallies.iter_mut().enumerate() {
+        for (at, tally) in self.each.iter_mut().enumerate() {
             if marks.held >> at & 1 == 1 {
                 tally.count -= 1;
                 if tally.newest.front() == Some(&self.oldest) {
@@ -118,7 +118,7 @@ impl Tallies {
             _ => 0,
         };
         let length = (self.next - self.oldest) as usize;
-        let tally = || self.tallies.get(number(0)).ok_or(EvalError::OutOfRange);
+        let tally = || self.each.get(number(0)).ok_or(EvalError::OutOfRange);
         Ok(match name {
             COUNT => Value::Int(tally()?.count as i64),
             NEWEST => {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use testudo_event::{Overflow, YearClock, net};
-use testudo_expr::{EvalError, Value, program::Answer};
+use testudo_expr::{EvalError, Type, Value, core::Kind, program::Answer};
 use testudo_pattern::GrokCache;
 use testudo_rules::plan::{OnSuccess, TextField};
 
@@ -11,7 +11,7 @@ use super::plan::{Node, NodeGrok, Source, Stages, Static, Target, Value as Stati
 use crate::{
     counters::Counters,
     dispatch::BitSet,
-    host::RecordHost,
+    host::{self, RecordHost},
     keys::{self, Keys},
     record::{Mode, Record, Span},
     world::World,
@@ -464,12 +464,24 @@ impl Parser<'_> {
 /// Whether the reference would have this as a list or map of anything: those are skipped, where those
 /// of a fixed type drop the event.
 pub(crate) fn is_untyped(value: &Value, program: &testudo_expr::Program) -> bool {
-    use testudo_expr::Type;
-    let (Value::List(_) | Value::Map(_) | Value::Object(_)) = value else { return false };
-    match &program.node().ty {
-        Type::Any => true,
-        Type::List(of) | Type::Map(of) => **of == Type::Any,
+    match value {
+        Value::List(_) | Value::Map(_) => !has_fixed_elements(program.node()),
+        Value::Object(object) => host::is_open_map(*object),
         _ => false,
+    }
+}
+
+/// Whether a list or map that an expression gives has elements of one fixed type. What the language itself
+/// puts together may hold anything, whatever it was put together from.
+fn has_fixed_elements(node: &testudo_expr::Node) -> bool {
+    let fixed = |ty: &Type| matches!(ty, Type::List(of) | Type::Map(of) if **of != Type::Any);
+    match &node.kind {
+        Kind::Const(_) | Kind::List(_) | Kind::Map(_) | Kind::Loop { .. } => false,
+        Kind::Call { function, .. } => fixed(&function.returns),
+        Kind::Slice { of, .. } | Kind::Chain(of) | Kind::Let(_, _, of) => has_fixed_elements(of),
+        Kind::Cond(_, a, b) | Kind::Coalesce(a, b) => has_fixed_elements(a) || has_fixed_elements(b),
+        Kind::Sequence(parts) => parts.last().is_some_and(has_fixed_elements),
+        _ => fixed(&node.ty),
     }
 }
 

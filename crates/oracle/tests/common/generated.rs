@@ -186,27 +186,27 @@ impl Maker<'_> {
         let (service, user) = (self.word(SERVICES), self.word(USERS));
         let digit = self.random.below(10);
         let atoms: &[&str] = &[
-            "evt.Parsed.n startsWith 'D'",
-            "evt.Parsed.n contains 'D'",
+            "evt.Parsed.n startsWith '<D>'",
+            "evt.Parsed.n contains '<D>'",
             "evt.Parsed.n matches '^[0-9]+$'",
             "evt.Meta.user == evt.Parsed.user",
-            "evt.Meta.user == 'U'",
-            "evt.GetMeta('user') == 'U'",
+            "evt.Meta.user == '<U>'",
+            "evt.GetMeta('user') == '<U>'",
             "Lower(evt.Parsed.user) == 'ünal'",
             "evt.Line.Src endsWith '1.log'",
             "len(evt.Parsed.user) > 2",
-            "int(evt.Parsed.n) > D0",
+            "int(evt.Parsed.n) > <D>0",
             "evt.Unmarshaled.j.k == 'v'",
             "evt.Unmarshaled?.j?.k == 'v'",
-            "evt.Unmarshaled.j.n > D",
+            "evt.Unmarshaled.j.n > <D>",
             "'user' in evt.Meta",
-            "'S' in evt.Parsed",
+            "'<S>' in evt.Parsed",
             "evt.GetType() == 'log'",
             "evt.GetType() == 'overflow'",
             "evt.Overflow.Reprocess",
             "evt.Overflow.Alert == nil",
             "evt.Overflow.Alert.Remediation",
-            "evt.Overflow.Alert.GetEventsCount() > D",
+            "evt.Overflow.Alert.GetEventsCount() > <D>",
             "evt.Overflow.Alert?.Scenario != 'test/s1'",
             "len(evt.Overflow.GetSources()) > 1",
             "len(evt.Overflow.APIAlerts) == 1",
@@ -220,7 +220,7 @@ impl Maker<'_> {
             "evt.Whitelisted",
             "evt.WhitelistReason == ''",
             "GetFromStash('st', evt.Meta.user) != ''",
-            "GetFromStash('st', 'U') == 'D'",
+            "GetFromStash('st', '<U>') == '<D>'",
             "any(evt.ParseIPSources(), {# contains '.'})",
             "IpInRange(evt.Meta.source_ip, '192.0.2.0/30')",
             "len(evt.Meta) > 4",
@@ -234,7 +234,7 @@ impl Maker<'_> {
             "evt.Parsed.missing == ''",
             "evt.Parsed.path == nil || evt.Parsed.path startsWith '/'",
             "evt.Parsed.opt != ''",
-            "evt.Parsed.dup == 'U'",
+            "evt.Parsed.dup == '<U>'",
             "true",
             "false",
         ];
@@ -243,34 +243,34 @@ impl Maker<'_> {
             let of_queue: &[&str] = &[
                 "len(queue.Queue) >= 3",
                 "len(queue.Queue) == queue.L",
-                "leaky.Total_count > D",
+                "leaky.Total_count > <D>",
                 "leaky.Total_count == len(queue.Queue)",
-                "count(queue.Queue, {#.Meta.user == 'U'}) > 1",
-                "count(queue.Queue, #.Parsed.n contains 'D') >= 2",
-                "len(filter(queue.Queue, {#.Meta.service == 'S'})) > 1",
-                "len(filter(queue.Queue, {int(#.Parsed.n) > D})) > 1",
+                "count(queue.Queue, {#.Meta.user == '<U>'}) > 1",
+                "count(queue.Queue, #.Parsed.n contains '<D>') >= 2",
+                "len(filter(queue.Queue, {#.Meta.service == '<S>'})) > 1",
+                "len(filter(queue.Queue, {int(#.Parsed.n) > <D>})) > 1",
                 "any(queue.Queue, {#.Unmarshaled.j.k == 'v'})",
                 "any(queue.Queue, {#.Meta.user != evt.Meta.user})",
                 "all(queue.Queue, {'user' in #.Meta})",
-                "none(queue.Queue, {#.Meta.user == 'U'})",
-                "queue.Queue[-1].Meta.user == 'U'",
+                "none(queue.Queue, {#.Meta.user == '<U>'})",
+                "queue.Queue[-1].Meta.user == '<U>'",
                 "queue.Queue[-2].Meta.user == queue.Queue[-1].Meta.user",
                 "queue.Queue[0].Time < queue.Queue[-1].Time",
                 "queue.Queue[0].MarshaledTime != ''",
                 "queue.Queue[-1].Line.Time > queue.Queue[0].Line.Time",
-                "queue.Queue[0].GetMeta('user') == 'U'",
+                "queue.Queue[0].GetMeta('user') == '<U>'",
                 "queue.Queue[0].Unmarshaled.j.k == 'v'",
                 "len(queue.Queue[0].Parsed) > 7",
                 "queue.Queue[0].Overflow.Alert?.GetScenario() == 'test/s0'",
                 "count(queue.Queue, {#.Overflow.Alert?.Scenario == 'test/s0'}) > 1",
                 "any(queue.Queue, {len(#.Overflow.GetSources()) > 0})",
                 "leaky.First_ts < leaky.Last_ts",
-                "leaky.Mapkey startsWith 'D'",
+                "leaky.Mapkey startsWith '<D>'",
                 "leaky.Factory.Spec.Name == 'test/s1'",
                 "leaky.Factory.Spec.LeakSpeed == '10s'",
                 "leaky.Duration > duration('11s')",
-                "let l = filter(queue.Queue, {#.Meta.user == 'U'}); len(l) > 1 && l[-1].Meta.service == 'S'",
-                "len(queue.Queue[-2:]) == 2 && queue.Queue[-2:][0].Meta.user == 'U'",
+                "let l = filter(queue.Queue, {#.Meta.user == '<U>'}); len(l) > 1 && l[-1].Meta.service == '<S>'",
+                "len(queue.Queue[-2:]) == 2 && queue.Queue[-2:][0].Meta.user == '<U>'",
                 "MedianInterval(map(queue.Queue[-3:], {#.Time})) < duration('5s')",
                 "leaky.Queue.L == queue.L",
                 "len(uniq(map(queue.Queue, {#.Meta.user}))) > 1",
@@ -281,19 +281,16 @@ impl Maker<'_> {
         }
         if at == At::Overflow && self.chance(40) {
             atom = self.word(&[
-                "signal.Alert.GetEventsCount() > D",
+                "signal.Alert.GetEventsCount() > <D>",
                 "len(signal.Sources) > 1",
                 "'192.0.2.1' in signal.GetSources()",
                 "signal.Alert.Source.Value == '192.0.2.1'",
-                "signal.Alert.Events[0].GetMeta('user') == 'U'",
-                "signal.Mapkey contains 'D'",
-                "evt.Meta.user == 'U'",
+                "signal.Alert.Events[0].GetMeta('user') == '<U>'",
+                "signal.Mapkey contains '<D>'",
+                "evt.Meta.user == '<U>'",
             ]);
         }
-        atom.replace('D', &digit.to_string())
-            .replace('U', user)
-            .replace('S', service)
-            .replace("GetMappedIntoU", "")
+        atom.replace("<D>", &digit.to_string()).replace("<U>", user).replace("<S>", service)
     }
 
     fn test(&mut self, at: At, depth: usize) -> String {
@@ -381,11 +378,11 @@ impl Maker<'_> {
             "map(evt.ParseIPSources(), # + 'x')",
             "evt.Parsed.user == 'root' ? evt.Meta : evt.Parsed.n",
             "evt.Parsed.user == 'root' && evt.Parsed.n == '77' ? true : 'x'",
-            "evt.Parsed.n == '77' ? evt.ParseIPSources() : [1]",
+            "evt.Parsed.n == '77' ? evt.ParseIPSources() : Split(evt.Parsed.user, '')",
             "evt.Parsed.n == '78' ? evt.Time : 'no'",
             "evt.Parsed.n == '78' ? duration('5s') : 3",
             "evt.Parsed.n == '7' ? evt.ParseIPSources() : evt.Parsed.n",
-            "evt.Parsed.n == '7' ? Split(evt.Parsed.user, '') : evt.Unmarshaled.j",
+            "evt.Parsed.n == '7' ? Split(evt.Parsed.user, '')[1:] : evt.Parsed.user",
         ])
         .to_owned()
     }

@@ -6,22 +6,15 @@ use std::collections::HashMap;
 use memchr::memmem;
 
 use super::Unsupported;
-use super::node::{Class, High, Node, Repeat, first, look_first, nullable};
+use super::node::{Class, High, MAX_UNROLLED, Node, Repeat, first, look_first, nullable, size};
 use super::program::{
     ADVANCE, Count, Entry, Inst, LAST, Mode, NO_GROUP, NO_MEMO, Pc, Program, Run, Scan, Seek,
 };
 use super::set::{ByteSet, END};
-use super::token::{Tokens, alphabet};
+use super::token::{Tokens, token_start};
 
 /// Largest program, in instructions. The largest of the rule hub has a tenth of this.
 const MAX_CODE: usize = 1 << 15;
-/// Repetitions are written out if that takes at most this many instructions, else counted.
-const MAX_UNROLLED: usize = 24;
-
-/// Instructions that a token must replace.
-const MIN_TOKEN_STEPS: usize = 3;
-/// Instructions that it may replace. An address in all its forms takes a third of this.
-const MAX_TOKEN_STEPS: usize = 1024;
 /// Parts that turn out to be too complicated for a token take time to compile: after a few no more are tried.
 const MAX_TOKEN_FAILURES: usize = 4;
 /// Memory for the tokens of one program, in table entries.
@@ -475,29 +468,6 @@ impl Compiler<'_> {
     }
 }
 
-/// Where in a sequence the longest token starts that reaches its end, if one is worth it. Literals at its edges are
-/// not part of it: they are quicker to compare, and to search.
-fn token_start(parts: &[Node], follow: &ByteSet) -> Option<usize> {
-    if let Some(Node::Literal(_)) = parts.last() {
-        return None;
-    }
-    let mut inside = ByteSet::EMPTY;
-    let (mut start, mut steps) = (parts.len(), 0);
-    let mut steps_with_literals = 0;
-    for (at, part) in parts.iter().enumerate().rev() {
-        let Some(bytes) = alphabet(part) else { break };
-        inside = inside.union(&bytes);
-        steps_with_literals += size(part);
-        if !inside.is_disjoint(follow) || steps_with_literals > MAX_TOKEN_STEPS {
-            break;
-        }
-        if !matches!(part, Node::Literal(_)) {
-            (start, steps) = (at, steps_with_literals);
-        }
-    }
-    (steps >= MIN_TOKEN_STEPS).then_some(start)
-}
-
 /// The class of which a node is a repetition, if that can be one instruction.
 fn run_class(repeat: &Repeat) -> Option<&Class> {
     match &*repeat.node {
@@ -520,22 +490,5 @@ fn seek(rest: &Rest, mode: Mode) -> Seek {
             rest.first.iter().next().map_or(Seek::Table, Seek::Byte)
         }
         _ => Seek::Table,
-    }
-}
-
-/// About how many instructions a node takes.
-fn size(node: &Node) -> usize {
-    match node {
-        Node::Empty => 0,
-        Node::Literal(_) | Node::Class(_) | Node::Look(_) => 1,
-        Node::Group(_, node) => 2 + size(node),
-        Node::Concat(parts) => parts.iter().map(size).sum(),
-        Node::Alternation(parts) => 1 + parts.iter().map(size).sum::<usize>(),
-        Node::Repeat(repeat) if matches!(*repeat.node, Node::Class(_)) => 1,
-        Node::Repeat(repeat) => {
-            let inner = 1 + size(&repeat.node);
-            let rounds = repeat.max.unwrap_or(repeat.min + 1) as usize;
-            inner.saturating_mul(rounds).min(inner.max(MAX_UNROLLED) + 2)
-        }
     }
 }

@@ -11,6 +11,7 @@ mod node;
 mod program;
 mod run;
 mod set;
+mod simplify;
 mod start;
 mod token;
 mod trace;
@@ -102,7 +103,7 @@ impl Matcher {
         distinct.sort_unstable();
         distinct.dedup();
         let place = |group: u32| distinct.binary_search(&(group as usize)).ok();
-        let node = node::drop_boundaries(node::lower(hir, &place)?);
+        let node = simplify::drop_boundaries(node::lower(hir, &place)?);
         Ok(Self {
             program: compile::compile(&node, distinct.len(), Some(tokens))?,
             start: Start::new(&node, hir.properties().minimum_len()),

@@ -12,9 +12,13 @@ use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_syntax::hir::{self, Hir};
 
-use super::node::{Class, High, Node, Repeat};
+use super::node::{Class, High, Node, Repeat, size};
 use super::set::ByteSet;
 
+/// Instructions that a token must replace.
+const MIN_TOKEN_STEPS: usize = 3;
+/// Instructions that it may replace. An address in all its forms takes a third of this.
+const MAX_TOKEN_STEPS: usize = 1024;
 /// Largest table of an automaton, in entries. An address in all its forms takes a quarter of this.
 const MAX_ENTRIES: usize = 1 << 14;
 /// Memory for building one, in bytes.
@@ -133,9 +137,32 @@ impl Token {
     }
 }
 
+/// Where in a sequence the longest token starts that reaches its end, if one is worth it. Literals at its edges are
+/// not part of it: they are quicker to compare, and to search.
+pub(super) fn token_start(parts: &[Node], follow: &ByteSet) -> Option<usize> {
+    if let Some(Node::Literal(_)) = parts.last() {
+        return None;
+    }
+    let mut inside = ByteSet::EMPTY;
+    let (mut start, mut steps) = (parts.len(), 0);
+    let mut steps_with_literals = 0;
+    for (at, part) in parts.iter().enumerate().rev() {
+        let Some(bytes) = alphabet(part) else { break };
+        inside = inside.union(&bytes);
+        steps_with_literals += size(part);
+        if !inside.is_disjoint(follow) || steps_with_literals > MAX_TOKEN_STEPS {
+            break;
+        }
+        if !matches!(part, Node::Literal(_)) {
+            (start, steps) = (at, steps_with_literals);
+        }
+    }
+    (steps >= MIN_TOKEN_STEPS).then_some(start)
+}
+
 /// All bytes that can occur in a match of the node, or `None` if a token cannot contain it: what it stores or looks
 /// at, and runs of almost anything, which are faster to search than to read.
-pub(super) fn alphabet(node: &Node) -> Option<ByteSet> {
+fn alphabet(node: &Node) -> Option<ByteSet> {
     match node {
         Node::Empty => Some(ByteSet::EMPTY),
         Node::Literal(bytes) => {
