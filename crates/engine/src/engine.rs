@@ -172,6 +172,7 @@ impl Engine {
             layouts: &self.layouts,
             years: self.options.years,
             ordered,
+            may_wait: postoverflow,
             shows_stage: self.shows_stage,
         }
     }

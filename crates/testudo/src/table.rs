@@ -21,7 +21,7 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.iter().map(|cell| printable(cell)).collect());
     }
 
     /// The table as text, each line indented by two spaces.
@@ -62,12 +62,17 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// At most `width` characters, the cut marked.
+/// Text of a log as a terminal may show it: what would move its cursor or change its colours is a dot.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+}
+
+/// At most `width` printable characters, the cut marked.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
-        return text.to_owned();
+        return printable(text);
     }
-    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    let mut short: String = printable(text).chars().take(width.saturating_sub(1)).collect();
     short.push('…');
     short
 }
@@ -91,5 +96,6 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("a\u{1b}[31mb", 20), "a·[31mb");
     }
 }

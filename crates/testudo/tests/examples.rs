@@ -44,7 +44,7 @@ fn the_attackers_and_nobody_else() {
     let sources = report["sources"].as_object().expect("sources");
     let found: BTreeMap<&str, &str> = sources
         .iter()
-        .map(|(source, what)| (source.as_str(), what["decision"][0].as_str().unwrap_or("none")))
+        .map(|(source, what)| (source.as_str(), what["decision"]["type"].as_str().unwrap_or("none")))
         .collect();
     // Visitors and users have addresses in 198.51.100.0/24, also where an attacker's user name names one.
     let expected =

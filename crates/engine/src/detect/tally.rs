@@ -118,13 +118,14 @@ impl Tallies {
             _ => 0,
         };
         let length = (self.next - self.oldest) as usize;
-        let tally = || self.each.get(number(0)).ok_or(EvalError::OutOfRange);
+        // Before the first event enters the queue nothing holds.
+        let tally = self.each.get(number(0));
         Ok(match name {
-            COUNT => Value::Int(tally()?.count as i64),
+            COUNT => Value::Int(tally.map_or(0, |tally| tally.count as i64)),
             NEWEST => {
-                let newest = &tally()?.newest;
-                let skip = newest.len().saturating_sub(number(1));
-                Value::list(newest.iter().skip(skip).map(|n| element((n - self.oldest) as usize)).collect())
+                let newest = || tally.into_iter().flat_map(|tally| &tally.newest);
+                let skip = newest().count().saturating_sub(number(1));
+                Value::list(newest().skip(skip).map(|n| element((n - self.oldest) as usize)).collect())
             }
             LENGTH => Value::Int(length as i64),
             TAIL => Value::list((length.saturating_sub(number(0))..length).map(element).collect()),

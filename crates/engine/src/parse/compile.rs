@@ -54,7 +54,10 @@ pub(crate) fn compile_stages(parsers: &[plan::Parser], context: &mut Context<'_>
     for parser in parsers {
         let library = context.library.clone();
         match node(&parser.node, context) {
-            Ok(pending) => stages.entry(parser.stage.clone()).or_default().push(pending),
+            Ok(pending) => {
+                declare_stashes(&parser.node, context.world);
+                stages.entry(parser.stage.clone()).or_default().push(pending);
+            }
             Err(diagnostic) => {
                 context.diagnostics.push(diagnostic);
                 // What a document that is left out has defined does not stay either.
@@ -63,6 +66,13 @@ pub(crate) fn compile_stages(parsers: &[plan::Parser], context: &mut Context<'_>
         }
     }
     stages.into_iter().collect()
+}
+
+fn declare_stashes(node: &plan::ParserNode, world: &World) {
+    for item in &node.stash {
+        world.lock_stashes().declare(&item.name, item.size, item.strategy);
+    }
+    node.nodes.iter().for_each(|child| declare_stashes(child, world));
 }
 
 fn pattern_diagnostic(error: &PatternError, place: &Place, code: &'static str) -> Diagnostic {
@@ -111,14 +121,11 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
         Some(grok) => pending_grok(grok, context)?,
         None => None,
     };
-    let stash = plan.stash.iter().map(|item| {
-        context.world.lock_stashes().declare(&item.name, item.size, item.strategy);
-        Stash {
-            name: item.name.clone(),
-            key: program(&item.key, context),
-            value: program(&item.value, context),
-            ttl: item.ttl,
-        }
+    let stash = plan.stash.iter().map(|item| Stash {
+        name: item.name.clone(),
+        key: program(&item.key, context),
+        value: program(&item.value, context),
+        ttl: item.ttl,
     });
     let stash = stash.collect();
     let children = plan.nodes.iter().map(|child| node(child, context)).collect::<Result<_, _>>()?;

@@ -46,7 +46,9 @@ impl Parser<'_> {
             Method::UnmarshalJson => unmarshal_line(&mut worker.record),
             Method::ReverseDns => {
                 let record = &mut worker.record;
-                let name = net::parse_ip_go(record.slice(input)).and_then(|a| self.world.reverse_name(a));
+                // A line never waits for a name; an overflow may.
+                let address = net::parse_ip_go(record.slice(input)).filter(|_| self.may_wait);
+                let name = address.and_then(|address| self.world.reverse_name(address));
                 if let Some(name) = name {
                     record.set(self.known.reverse_dns, &name);
                 }

@@ -93,6 +93,8 @@ pub(crate) struct Parser<'p> {
     pub(crate) layouts: &'p HashMap<Box<str>, testudo_event::Layout>,
     pub(crate) years: YearClock,
     pub(crate) ordered: bool,
+    /// Whether name look-ups may be waited for: after an overflow only.
+    pub(crate) may_wait: bool,
     /// Whether `evt.Stage` is read by anything.
     pub(crate) shows_stage: bool,
 }

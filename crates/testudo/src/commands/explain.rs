@@ -20,7 +20,7 @@ use crate::{
     failure::{self, Failure},
     replay::{guess, input},
     rules,
-    table::cut,
+    table::{cut, printable},
 };
 
 /// Lines of a file that are explained.
@@ -207,7 +207,7 @@ fn render(line: &str, kind: &str, trace: &Trace, end: &End, all_nodes: bool) -> 
     }
     let verdict = match end.outcome {
         Some(LineOutcome::Parsed) => "parsed".to_owned(),
-        Some(LineOutcome::Whitelisted) => format!("parsed, and whitelisted: {}", trace.last.whitelist_reason),
+        Some(LineOutcome::Whitelisted) => format!("parsed, and whitelisted: {}", printable(&trace.last.whitelist_reason)),
         Some(LineOutcome::Dropped) => "dropped: an assignment gave something that is no text".to_owned(),
         Some(LineOutcome::Outside) => "outside of the time window".to_owned(),
         Some(LineOutcome::Unparsed) | None => "not parsed: no node took it to the last stage".to_owned(),
@@ -224,7 +224,7 @@ fn render(line: &str, kind: &str, trace: &Trace, end: &End, all_nodes: bool) -> 
         }
     }
     for message in &end.overflows {
-        let _ = writeln!(text, "    overflow: {message}");
+        let _ = writeln!(text, "    overflow: {}", printable(message));
     }
     text.push('\n');
     text
@@ -247,6 +247,7 @@ fn render_visit(text: &mut String, visit: &Visit) {
         let (done, rest) = failed.input.split_at(reached.min(failed.input.len()));
         let tail: String = done.chars().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect();
         let dots = if tail.len() < done.len() { "…" } else { "" };
+        let tail = printable(&tail);
         let _ = writeln!(text, "│   {indent}    pattern came to byte {reached}: {dots}{tail}⟦here⟧{}", cut(rest, 60));
         if let Some(piece) = &failed.piece {
             let _ = writeln!(text, "│   {indent}    and then wanted: {}", cut(piece, VALUE_WIDTH));

@@ -162,7 +162,7 @@ fn sources(text: &mut String, report: &Report<'_>) {
     rows.sort_by(|a, b| b.1.alerts.cmp(&a.1.alerts).then(a.0.cmp(b.0)));
     for (value, source) in rows.iter().take(SHOWN_SOURCES) {
         let (decision, until) = match &source.decision {
-            Some((kind, duration, until)) => (format!("{kind} {duration}"), day(Some(*until))),
+            Some(remedy) => (format!("{} {}", remedy.kind, remedy.duration), day(Some(remedy.until))),
             None => ("none".to_owned(), "-".to_owned()),
         };
         let from = format!("{} {}", source.country, source.autonomous_system);

@@ -57,9 +57,18 @@ pub(crate) struct BySource {
     pub(crate) autonomous_system: String,
     pub(crate) alerts: u64,
     pub(crate) scenarios: BTreeSet<String>,
-    /// The decision that ends last: what, for how long, until when.
+    /// The decision that ends last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) decision: Option<(String, String, Timestamp)>,
+    pub(crate) decision: Option<Remedy>,
+}
+
+/// What is done about a source.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Remedy {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) duration: String,
+    pub(crate) until: Timestamp,
 }
 
 /// A line that no parser understood.
@@ -164,8 +173,12 @@ impl<'r> Report<'r> {
             source.alerts += 1;
             source.scenarios.insert(alert.scenario.clone());
             for decision in enforced {
-                if source.decision.as_ref().is_none_or(|(_, _, until)| decision.until > *until) {
-                    source.decision = Some((decision.kind.clone(), decision.duration.clone(), decision.until));
+                if source.decision.as_ref().is_none_or(|known| decision.until > known.until) {
+                    source.decision = Some(Remedy {
+                        kind: decision.kind.clone(),
+                        duration: decision.duration.clone(),
+                        until: decision.until,
+                    });
                 }
             }
         }
@@ -200,7 +213,7 @@ impl Sink for Report<'_> {
         if outcome == LineOutcome::Unparsed && self.sampled[line.source as usize] < SAMPLES_PER_FILE {
             self.sampled[line.source as usize] += 1;
             let at = self.position(line);
-            let text = line.text.chars().take(SAMPLE_CHARS).map(|c| if c.is_control() { '·' } else { c }).collect();
+            let text = line.text.chars().take(SAMPLE_CHARS).collect();
             self.samples.push(Sample { at, text });
         }
     }
