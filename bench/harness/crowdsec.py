@@ -29,7 +29,6 @@ TEST_SECONDS = 60
 # What error messages say against a rule, and how to know the other rules that it is true of.
 TELLING = (
     (re.compile(r"unknown (?:name|func) (\w+)"), r"\b%s *\("),
-    (re.compile(r"has no field (\w+)"), r"\bevt\.%s\b"),
     (re.compile(r"field (\w+) not found in type"), r"(?m)^[ -]*%s[ ]*:"),
     (re.compile(r"unrecognized character: (U\+003B)"), r"\blet \w+ ?=(?#%s)"),
 )

@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use testudo_event::{Alert, Decision, Overflow, alert::normalise_scope, duration};
-use testudo_expr::{
-    EvalError, Handle, Host, Services, Slot, Value,
-    eval::eval,
-    host::NoServices,
-};
+use testudo_expr::{EvalError, Handle, Host, Services, Slot, Value, eval::eval, host::NoServices};
 use testudo_rules::{
     objects,
     plan::{OnError, OnMatch, Profile},
@@ -143,9 +139,8 @@ fn decisions(profile: &Profile, host: &mut AlertHost<'_>) -> Vec<Decision> {
         .decisions
         .iter()
         .map(|template| {
-            let (nanos, text) = computed
-                .clone()
-                .unwrap_or_else(|| (template.nanoseconds, template.duration.to_string()));
+            let (nanos, text) =
+                computed.clone().unwrap_or_else(|| (template.nanoseconds, template.duration.to_string()));
             Decision {
                 kind: template.kind.to_string(),
                 scope: template.scope.as_deref().map_or_else(|| source.scope.clone(), str::to_owned),
@@ -224,8 +219,12 @@ mod tests {
         let sources: BTreeMap<String, Source> = values
             .iter()
             .map(|value| {
-                let source =
-                    Source { scope: "ip".into(), value: (*value).into(), ip: (*value).into(), ..Source::default() };
+                let source = Source {
+                    scope: "ip".into(),
+                    value: (*value).into(),
+                    ip: (*value).into(),
+                    ..Source::default()
+                };
                 ((*value).to_owned(), source)
             })
             .collect();
@@ -266,7 +265,8 @@ mod tests {
 
     #[test]
     fn two_true_filters_give_the_decisions_twice() {
-        let text = "name: p\nfilters:\n - Alert.Remediation\n - 'true'\ndecisions:\n - type: ban\n   duration: 1h\n";
+        let text =
+            "name: p\nfilters:\n - Alert.Remediation\n - 'true'\ndecisions:\n - type: ban\n   duration: 1h\n";
         assert_eq!(decided(text, &["192.0.2.1"]), ["ban Ip 192.0.2.1 1h crowdsec"; 2]);
     }
 

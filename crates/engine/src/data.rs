@@ -97,10 +97,10 @@ fn patterns<'l>(lines: impl Iterator<Item = (usize, &'l str)>) -> Result<Vec<reg
             Ok(regex) => joined.push(regex),
             Err(_) => {
                 for (at, text) in chunk.iter().enumerate() {
-                    joined.push(regex::Regex::new(text).map_err(|error| DataError::Line {
-                        line: at + 1,
-                        message: error.to_string(),
-                    })?);
+                    joined.push(
+                        regex::Regex::new(text)
+                            .map_err(|error| DataError::Line { line: at + 1, message: error.to_string() })?,
+                    );
                 }
             }
         }
@@ -260,8 +260,15 @@ impl Bot {
     }
 
     /// Whether this is that crawler.
-    pub(crate) fn is(&self, address: &str, user_agent: &str, path: &str, names: Option<&dyn NameCheck>) -> bool {
-        let says = |list: &[regex::Regex], text: &str| list.is_empty() || list.iter().any(|r| r.is_match(text));
+    pub(crate) fn is(
+        &self,
+        address: &str,
+        user_agent: &str,
+        path: &str,
+        names: Option<&dyn NameCheck>,
+    ) -> bool {
+        let says =
+            |list: &[regex::Regex], text: &str| list.is_empty() || list.iter().any(|r| r.is_match(text));
         if !says(&self.user_agents, user_agent) || !says(&self.paths, path) {
             return false;
         }

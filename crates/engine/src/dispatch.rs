@@ -129,7 +129,10 @@ impl Dispatch {
 
     /// The texts that rules compare a slot with.
     pub(crate) fn constants(&self, slot: Slot) -> impl Iterator<Item = &str> {
-        self.groups.iter().filter(move |group| group.slot == slot).flat_map(|group| group.exact.keys().map(AsRef::as_ref))
+        self.groups
+            .iter()
+            .filter(move |group| group.slot == slot)
+            .flat_map(|group| group.exact.keys().map(AsRef::as_ref))
     }
 
     /// The slots that decide.

@@ -61,7 +61,8 @@ impl Engine {
         let mut diagnostics = Vec::new();
         let (world, missing) = World::load(data_files(rules), data);
         for missing in missing {
-            let reason = missing.error.map_or_else(|| "it is not there".to_owned(), |error| error.to_string());
+            let reason =
+                missing.error.map_or_else(|| "it is not there".to_owned(), |error| error.to_string());
             diagnostics.push(Diagnostic {
                 code: codes::DATA_FILE,
                 severity: Severity::Warning,
@@ -114,17 +115,8 @@ impl Engine {
         }
         let shows_stage = options.capture_all || keys.stage_is_read();
         let layouts = layouts.into_iter().map(|text| (text.clone(), Layout::new(&text))).collect();
-        let engine = Engine {
-            keys,
-            world,
-            parsers,
-            postoverflows,
-            scenarios,
-            known,
-            layouts,
-            options,
-            shows_stage,
-        };
+        let engine =
+            Engine { keys, world, parsers, postoverflows, scenarios, known, layouts, options, shows_stage };
         (engine, diagnostics)
     }
 
@@ -148,7 +140,8 @@ impl Engine {
     /// a log is no syslog, `evt.Parsed.program`. Sorted.
     pub fn line_types(&self) -> BTreeSet<String> {
         let slots = [(Space::Labels, "type"), (Space::Parsed, "program")];
-        let slots: Vec<Slot> = slots.iter().filter_map(|(space, key)| self.keys.lookup(*space, key)).collect();
+        let slots: Vec<Slot> =
+            slots.iter().filter_map(|(space, key)| self.keys.lookup(*space, key)).collect();
         self.parsers
             .stages
             .iter()

@@ -82,7 +82,11 @@ enum Fields {
 impl Fields {
     fn new(fields: &[(Slot, Span)]) -> Fields {
         let small = |(slot, span): &(Slot, Span)| {
-            Some([u16::try_from(slot.0).ok()?, u16::try_from(span.start).ok()?, u16::try_from(span.len).ok()?])
+            Some([
+                u16::try_from(slot.0).ok()?,
+                u16::try_from(span.start).ok()?,
+                u16::try_from(span.len).ok()?,
+            ])
         };
         match fields.iter().map(small).collect::<Option<Box<[_]>>>() {
             Some(fields) => Fields::Small(fields),

@@ -89,7 +89,10 @@ impl World {
         let mut world = World::default();
         let mut missing = Vec::new();
         for file in files {
-            let loaded = world.kinds.get(&file.dest_file).is_some_and(|k| k.iter().any(|(kind, _)| *kind == file.kind));
+            let loaded = world
+                .kinds
+                .get(&file.dest_file)
+                .is_some_and(|k| k.iter().any(|(kind, _)| *kind == file.kind));
             if loaded || file.kind == plan::DataKind::Opaque {
                 continue;
             }
@@ -148,7 +151,9 @@ impl World {
             (record.registered_country.iso_code, record.registered_country.is_in_european_union),
             (record.represented_country.iso_code, record.represented_country.is_in_european_union),
         ];
-        if let Some((code, in_eu)) = countries.into_iter().find_map(|(code, eu)| Some((code.filter(|c| !c.is_empty())?, eu))) {
+        if let Some((code, in_eu)) =
+            countries.into_iter().find_map(|(code, eu)| Some((code.filter(|c| !c.is_empty())?, eu)))
+        {
             code.clone_into(&mut city.iso_code);
             city.in_eu = in_eu.unwrap_or(false);
         }
@@ -233,7 +238,8 @@ fn open_database(path: &Path) -> Option<Reader<Vec<u8>>> {
 
 impl Services for World {
     fn hostname(&self) -> Arc<str> {
-        std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| Arc::from(""), |h| Arc::from(h.trim()))
+        std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .map_or_else(|_| Arc::from(""), |h| Arc::from(h.trim()))
     }
 
     fn file(&self, name: &str) -> Option<Arc<Vec<Arc<str>>>> {
@@ -266,7 +272,9 @@ impl Services for World {
 
     fn match_known_bot(&self, ip: &str, user_agent: &str, path: &str, name: &str) -> bool {
         match self.data(name, plan::DataKind::Bots) {
-            Some(DataFile::Bots(bots)) => bots.iter().any(|bot| bot.is(ip, user_agent, path, self.names.as_deref())),
+            Some(DataFile::Bots(bots)) => {
+                bots.iter().any(|bot| bot.is(ip, user_agent, path, self.names.as_deref()))
+            }
             _ => false,
         }
     }

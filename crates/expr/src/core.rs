@@ -222,7 +222,9 @@ impl Node {
                 visit(of);
                 from.iter().chain(to).for_each(|n| visit(n));
             }
-            Kind::Call { arguments, .. } | Kind::HostCall { arguments, .. } => arguments.iter().for_each(visit),
+            Kind::Call { arguments, .. } | Kind::HostCall { arguments, .. } => {
+                arguments.iter().for_each(visit)
+            }
             Kind::Method { of, arguments, .. } => {
                 visit(of);
                 arguments.iter().for_each(visit);
@@ -272,7 +274,9 @@ impl Node {
                 visit(of);
                 from.iter_mut().chain(to).for_each(|n| visit(n));
             }
-            Kind::Call { arguments, .. } | Kind::HostCall { arguments, .. } => arguments.iter_mut().for_each(visit),
+            Kind::Call { arguments, .. } | Kind::HostCall { arguments, .. } => {
+                arguments.iter_mut().for_each(visit)
+            }
             Kind::Method { of, arguments, .. } => {
                 visit(of);
                 arguments.iter_mut().for_each(visit);

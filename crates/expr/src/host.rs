@@ -187,7 +187,13 @@ pub trait Services: Send + Sync {
     }
 
     /// `HTTPGet` and its kin; `None` where the network is off.
-    fn http(&self, method: &str, url: &str, headers: &[(Arc<str>, Arc<str>)], body: &str) -> Option<HttpAnswer> {
+    fn http(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(Arc<str>, Arc<str>)],
+        body: &str,
+    ) -> Option<HttpAnswer> {
         None
     }
 

@@ -285,11 +285,12 @@ impl Detector {
         // Nothing changes the event any more.
         for selected in &mut selected {
             let plan = &self.scenarios[selected.scenario];
-            selected.distinct = plan.distinct.as_ref().and_then(|distinct| match run(distinct, event, world) {
-                Ok(Value::Str(text)) => Some(text.to_string()),
-                Ok(_) => Some(String::new()),
-                Err(_) => None,
-            });
+            selected.distinct =
+                plan.distinct.as_ref().and_then(|distinct| match run(distinct, event, world) {
+                    Ok(Value::Str(text)) => Some(text.to_string()),
+                    Ok(_) => Some(String::new()),
+                    Err(_) => None,
+                });
             let cancel = plan.cancel_on.as_ref().map(|cancel| run(cancel, event, world));
             selected.cancel = matches!(cancel, Some(Ok(Value::Bool(true))));
             let scope = match &plan.scope {

@@ -6,20 +6,17 @@
 mod common;
 
 use std::{
-    collections::BTreeMap,
-    fs,
     sync::{LazyLock, Mutex, PoisonError, mpsc},
     thread,
     time::Instant,
 };
 
-use serde::Deserialize;
-use testudo_engine::{Engine, Source};
+use testudo_engine::Engine;
 use testudo_oracle::{Outcome, Plain};
 
 use common::{
-    Input, WholeHub, differences, mutate::mutated, overflow_differences, random::Random, run_fast, run_plain,
-    run_quick,
+    Input, WholeHub, differences, logs::Log, mutate::mutated, overflow_differences, random::Random, run_fast,
+    run_plain, run_quick,
 };
 
 /// Where the random numbers of mutated lines begin.
@@ -34,51 +31,6 @@ const MUTATED_LINES: usize = 14;
 /// Every so many logs are mutated in the ordinary test.
 const MUTATED_LOGS: usize = 4;
 
-/// The keys of a test's configuration that say what its log is.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Config {
-    log_file: Option<String>,
-    log_type: Option<String>,
-    labels: Option<BTreeMap<String, Option<String>>>,
-}
-
-/// A log to run.
-#[derive(Clone)]
-struct Log {
-    name: String,
-    source: Source,
-    lines: Vec<String>,
-}
-
-/// The logs of all functional tests.
-fn logs(hub: &WholeHub) -> Vec<Log> {
-    let mut logs = Vec::new();
-    for name in hub.hub.tests().unwrap() {
-        let folder = hub.hub.folder().join(".tests").join(&name);
-        let config = fs::read_to_string(folder.join("config.yaml")).unwrap();
-        let config: Option<Config> = serde_saphyr::from_str(&config).unwrap();
-        let config = config.unwrap_or_default();
-        let Ok(bytes) = fs::read(folder.join(config.log_file.unwrap_or_default())) else { continue };
-        let mut labels: BTreeMap<String, String> = config
-            .labels
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| (key, value.unwrap_or_default()))
-            .collect();
-        labels.insert("type".to_owned(), config.log_type.unwrap_or_default());
-        let source = Source { name: format!("{name}.log"), module: "file".to_owned(), labels };
-        let lines = String::from_utf8_lossy(&bytes)
-            .split('\n')
-            .map(|line| line.strip_suffix('\r').unwrap_or(line))
-            .filter(|line| !line.is_empty())
-            .map(str::to_owned)
-            .collect();
-        logs.push(Log { name, source, lines });
-    }
-    logs
-}
-
 /// Everything that takes long to make, once.
 struct Ready {
     logs: Vec<Log>,
@@ -90,7 +42,7 @@ struct Ready {
 static READY: LazyLock<Option<Ready>> = LazyLock::new(|| {
     let start = Instant::now();
     let hub = WholeHub::load()?;
-    let logs = logs(&hub);
+    let logs = common::logs::all(&hub);
     let plains = thread::scope(|scope| {
         let plains = [(); 2].map(|()| scope.spawn(|| common::plain(&hub.rules, &hub.files)));
         plains.map(|plain| plain.join().unwrap()).into()
@@ -113,14 +65,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn compare(ready: &Ready, logs: &[Log]) -> Vec<String> {
     let start = Instant::now();
     // The plain interpreters take long and have no state between logs: each takes the next log.
-    let mut plains = std::mem::take(&mut *lock(&ready.plains));
+    let mut plains = lock(&ready.plains);
     let next = std::sync::atomic::AtomicUsize::new(0);
     let (give, results) = mpsc::channel::<(usize, Vec<Input>, Outcome)>();
     let mut wrong = Vec::new();
     let mut lines = 0;
     let mut overflows = 0;
     thread::scope(|scope| {
-        for plain in &mut plains {
+        for plain in plains.iter_mut() {
             let (give, next) = (give.clone(), &next);
             scope.spawn(move || {
                 while let Some((at, log)) = {
@@ -158,7 +110,8 @@ fn compare(ready: &Ready, logs: &[Log]) -> Vec<String> {
             overflows += plain.overflows.len();
         }
     });
-    *lock(&ready.plains) = plains;
+    drop(plains);
+    assert!(lines > 0);
     println!(
         "{} logs, {lines} lines, {overflows} overflows in {:.1} s",
         logs.len(),

@@ -244,4 +244,3 @@ pub fn method(of: &Overflow, object: Handle, name: &str, arguments: &[Value]) ->
         _ => Err(unknown(name)),
     }
 }
-

@@ -3,10 +3,7 @@
 
 use std::sync::LazyLock;
 
-use testudo_expr::{
-    Schema, Type,
-    schema::Field,
-};
+use testudo_expr::{Schema, Type, schema::Field};
 
 /// All record types of the rule language.
 const RECORDS: &str = "
@@ -235,17 +232,19 @@ pub static CONDITION: LazyLock<Schema> = LazyLock::new(|| {
 /// `evt`, `queue`, `leaky`, `signal`: overflow filters.
 pub static OVERFLOW: LazyLock<Schema> = LazyLock::new(|| {
     with(
-        &[("evt", "Event", true), ("queue", "Queue", false), ("leaky", "Leaky", false), ("signal", "Overflow", false)],
+        &[
+            ("evt", "Event", true),
+            ("queue", "Queue", false),
+            ("leaky", "Leaky", false),
+            ("signal", "Overflow", false),
+        ],
         &[],
     )
 });
 
 /// `evt`, `match`, `req`: alert context.
 pub static CONTEXT: LazyLock<Schema> = LazyLock::new(|| {
-    with(
-        &[("evt", "Event", false), ("req", "Request", true)],
-        &[("match", Type::Map(Box::new(Type::Any)))],
-    )
+    with(&[("evt", "Event", false), ("req", "Request", true)], &[("match", Type::Map(Box::new(Type::Any)))])
 });
 
 /// `Alert`: profiles.

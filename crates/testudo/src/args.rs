@@ -162,9 +162,9 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 
 /// Reads an instant, a day, or an age before `now`.
 pub(crate) fn time_or_age(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    parse_time(text)
-        .or_else(|| Some(now.add_nanos(-duration::parse_with_days(text).ok()?)))
-        .ok_or_else(|| format!("`{text}` is no time; write 2026-11-01, 2026-11-01T08:00:00Z, or an age such as 12h"))
+    parse_time(text).or_else(|| Some(now.add_nanos(-duration::parse_with_days(text).ok()?))).ok_or_else(
+        || format!("`{text}` is no time; write 2026-11-01, 2026-11-01T08:00:00Z, or an age such as 12h"),
+    )
 }
 
 #[cfg(test)]

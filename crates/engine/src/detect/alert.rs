@@ -42,7 +42,9 @@ pub(crate) struct Alerts<'a> {
 /// The key of a bucket as the ecosystem writes it.
 pub(crate) fn mapkey(scenario: &Scenario, group: &str) -> String {
     let mut hash = Sha1::new();
-    for part in [scenario.plan.filter.text.as_bytes(), b"\0", group.as_bytes(), b"\0", scenario.plan.name.as_bytes()] {
+    for part in
+        [scenario.plan.filter.text.as_bytes(), b"\0", group.as_bytes(), b"\0", scenario.plan.name.as_bytes()]
+    {
         hash.update(part);
     }
     hash.finalize().iter().fold(String::with_capacity(40), |mut text, byte| {
@@ -117,9 +119,11 @@ impl Alerts<'_> {
             return Some(());
         }
         let source = match &scenario.plan.scope {
-            Scope::Custom(..) => {
-                Source { scope: scope.to_owned(), value: said().ok()?.unwrap_or_default(), ..Source::default() }
-            }
+            Scope::Custom(..) => Source {
+                scope: scope.to_owned(),
+                value: said().ok()?.unwrap_or_default(),
+                ..Source::default()
+            },
             kind => {
                 let mut source = self.address_source(&queued.event)?;
                 scope.clone_into(&mut source.scope);
@@ -171,7 +175,10 @@ impl Alerts<'_> {
                     variables: CONTEXT_VARIABLES,
                 };
                 for expression in &field.expressions {
-                    for text in expression.value(&mut host).map_or_else(|_| Vec::new(), |value| texts(value, expression)) {
+                    for text in expression
+                        .value(&mut host)
+                        .map_or_else(|_| Vec::new(), |value| texts(value, expression))
+                    {
                         if !text.is_empty() && !values.contains(&text) {
                             values.push(text);
                         }

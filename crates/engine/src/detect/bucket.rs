@@ -117,7 +117,13 @@ impl Bucket {
     }
 
     /// Pours one event that happened at `time`; true if the bucket overflows.
-    pub(crate) fn pour(&mut self, scenario: &Scenario, time: Timestamp, queued: Queued, always: bool) -> bool {
+    pub(crate) fn pour(
+        &mut self,
+        scenario: &Scenario,
+        time: Timestamp,
+        queued: Queued,
+        always: bool,
+    ) -> bool {
         self.count += 1;
         self.first.get_or_insert(time);
         self.last = time;

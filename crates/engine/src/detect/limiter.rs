@@ -25,11 +25,7 @@ pub(crate) struct Rate {
 impl Rate {
     /// `capacity` tokens, one more every `leak_speed` nanoseconds; −1 never runs out.
     pub(crate) fn new(capacity: i64, leak_speed: i64) -> Rate {
-        Rate {
-            per_second: 1.0 / seconds(leak_speed),
-            burst: capacity as f64,
-            unlimited: capacity == -1,
-        }
+        Rate { per_second: 1.0 / seconds(leak_speed), burst: capacity as f64, unlimited: capacity == -1 }
     }
 }
 
@@ -67,9 +63,95 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECOND: i64 = 1_000_000_000;
+    const MICROSECOND: i64 = 1_000;
+
+    /// The same in whole numbers: tokens are counted in nanoseconds, `leak_speed` of them are one token.
+    struct Exact {
+        leak_speed: i128,
+        full: i128,
+        credit: i128,
+        last: Option<i128>,
+    }
+
+    impl Exact {
+        fn new(capacity: i64, leak_speed: i64) -> Exact {
+            let full = i128::from(capacity) * i128::from(leak_speed);
+            Exact { leak_speed: leak_speed.into(), full, credit: full, last: None }
+        }
+
+        fn allow(&mut self, now: i128) -> bool {
+            let elapsed = self.last.map_or(0, |last| (now - last).max(0));
+            let after = (self.credit + elapsed).min(self.full) - self.leak_speed;
+            if after < 0 {
+                return false;
+            }
+            self.credit = after;
+            self.last = Some(now);
+            true
+        }
+    }
+
+    /// Offsets in microseconds: crowded, spread over days, and in steps of the leak speed.
+    fn offsets(leak_speed: i64) -> impl Strategy<Value = Vec<i64>> {
+        let step = leak_speed / MICROSECOND;
+        let offset = prop_oneof![
+            0..20 * step,
+            (0..8_i64, 1..=4_i64).prop_map(move |(steps, part)| steps * step / part),
+            0..86_400_000_000_i64,
+            Just(step),
+        ];
+        prop::collection::vec(offset, 1..80)
+    }
+
+    proptest! {
+        /// Floats decide as whole numbers would, in any order of times, as long as times are further apart
+        /// than what they forgive.
+        #[test]
+        fn decides_as_whole_numbers_do(
+            capacity in 1..60_i64,
+            (leak_speed, offsets) in prop_oneof![
+                Just(SECOND / 2), Just(SECOND), Just(10 * SECOND), Just(900 * SECOND), Just(3_600 * SECOND),
+                (1..10_000_000_i64).prop_map(|micros| micros * MICROSECOND),
+            ].prop_flat_map(|speed| (Just(speed), offsets(speed))),
+        ) {
+            let rate = Rate::new(capacity, leak_speed);
+            let (mut limiter, mut exact) = (Limiter::new(rate), Exact::new(capacity, leak_speed));
+            let start = Timestamp::from_unix(1_770_000_000, 0);
+            for (at, offset) in offsets.iter().enumerate() {
+                let nanos = offset * MICROSECOND;
+                prop_assert_eq!(
+                    limiter.allow(rate, start.add_nanos(nanos)),
+                    exact.allow(nanos.into()),
+                    "request {} of {:?}, capacity {}, leak speed {}", at, offsets, capacity, leak_speed,
+                );
+            }
+        }
+
+        /// In order of time no more is granted than the capacity and what leaked meanwhile.
+        #[test]
+        fn grants_no_more_than_leaks(
+            capacity in 1..20_i64,
+            leak_speed in 1..5_000_i64,
+            mut offsets in prop::collection::vec(0..60_000_i64, 1..200),
+        ) {
+            offsets.sort_unstable();
+            let rate = Rate::new(capacity, leak_speed * MICROSECOND);
+            let mut limiter = Limiter::new(rate);
+            let start = Timestamp::from_unix(1_770_000_000, 0);
+            let granted = offsets
+                .iter()
+                .filter(|offset| limiter.allow(rate, start.add_nanos(**offset * MICROSECOND)))
+                .count() as i64;
+            let span = offsets.last().unwrap() - offsets.first().unwrap();
+            prop_assert!(granted <= capacity + span / leak_speed, "{} granted", granted);
+            prop_assert!(granted >= capacity.min(offsets.len() as i64));
+        }
+    }
 
     /// Asks at these offsets in nanoseconds and gives the position of the first refusal.
     fn first_refusal(capacity: i64, leak_speed: i64, offsets: &[i64]) -> Option<usize> {

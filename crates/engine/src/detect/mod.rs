@@ -111,7 +111,9 @@ pub(crate) fn compile(
         let cancel_on = plan.cancel_on.as_ref().map(&mut early);
         let scope = match &plan.scope {
             plan::Scope::Ip | plan::Scope::Range(None) => None,
-            plan::Scope::Range(Some(expression)) | plan::Scope::Custom(_, expression) => Some(early(expression)),
+            plan::Scope::Range(Some(expression)) | plan::Scope::Custom(_, expression) => {
+                Some(early(expression))
+            }
         };
         let mut late = |expression: &plan::Expression| {
             let mut reads = Reads::new(keys);
@@ -146,7 +148,10 @@ pub(crate) fn compile(
             tally,
             overflow_filter,
             bayesian,
-            rate: Rate::new(if plan.kind == BucketKind::Trigger { 0 } else { plan.capacity }, plan.leak_speed),
+            rate: Rate::new(
+                if plan.kind == BucketKind::Trigger { 0 } else { plan.capacity },
+                plan.leak_speed,
+            ),
             lifetime: lifetime(plan),
             timed: plan.duration > 0,
             bound: bound(plan),

@@ -138,14 +138,15 @@ impl Selector {
         let mut host = RecordHost { record, keys, world, ordered };
         for at in 0..self.pours.len() {
             let scenario = &scenarios.all[self.pours[at].scenario as usize];
-            let distinct = scenario.distinct.as_ref().and_then(|program| match self.keep(program, &mut host) {
-                Kept::Text(piece) => Some(piece),
-                Kept::Other => Some(Piece::default()),
-                Kept::Failed => {
-                    counters.failed_expressions += 1;
-                    None
-                }
-            });
+            let distinct =
+                scenario.distinct.as_ref().and_then(|program| match self.keep(program, &mut host) {
+                    Kept::Text(piece) => Some(piece),
+                    Kept::Other => Some(Piece::default()),
+                    Kept::Failed => {
+                        counters.failed_expressions += 1;
+                        None
+                    }
+                });
             let cancel = scenario.cancel_on.as_ref().is_some_and(|p| p.test(&mut host).unwrap_or(false));
             let scope = match &scenario.scope {
                 None => ScopeText::None,
@@ -158,7 +159,11 @@ impl Selector {
             self.pours[at] = Pour { distinct, cancel, scope, ..self.pours[at] };
         }
         let event = Snapshot::take(record, keys, &scenarios.kept, known.source_ip, &mut self.desk);
-        Some(Frozen { event: Arc::new(event), pours: self.pours.clone(), text: self.text.as_str().to_owned() })
+        Some(Frozen {
+            event: Arc::new(event),
+            pours: self.pours.clone(),
+            text: self.text.as_str().to_owned(),
+        })
     }
 
     fn probe(&mut self, scenarios: &Scenarios, record: &Record) {
@@ -205,4 +210,28 @@ enum Kept {
     Text(Piece),
     Other,
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_as_keys() {
+        let check = |group: &str, bits: u8, expected: &str| {
+            let mut selector = Selector { text: format!("before{group}"), ..Selector::default() };
+            let piece = Piece { start: 6, end: selector.text.len() as u32 };
+            let piece = selector.masked(piece, bits);
+            assert_eq!(&selector.text[piece.start as usize..piece.end as usize], expected, "{group}");
+            assert!(selector.text.starts_with("before"));
+        };
+        check("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::");
+        check("2001:db8:1:2:3:4:5:6", 48, "2001:db8:1::");
+        check("2001:DB8::1", 128, "2001:DB8::1");
+        check("::ffff:192.0.2.1", 64, "192.0.2.1");
+        check("::ffff:192.0.2.1", 128, "192.0.2.1");
+        for other in ["192.0.2.1", "", "2001:db8::1/64", "user 2001:db8::1", "fe80::1%eth0", "a:b"] {
+            check(other, 64, other);
+        }
+    }
 }

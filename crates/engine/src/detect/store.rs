@@ -74,7 +74,8 @@ impl From<&KeyRef<'_>> for Key {
 /// The buckets of a set of scenarios.
 #[derive(Debug)]
 pub(crate) struct Buckets {
-    table: HashMap<Key, Bucket>,
+    /// Boxed: a table grows by doubling, and most of it is air.
+    table: HashMap<Key, Box<Bucket>>,
     bytes: usize,
     budget: usize,
     /// Until when a bucket's key stays silent, by scenario.
@@ -188,7 +189,7 @@ impl Buckets {
         }
     }
 
-    fn remove(&mut self, key: &Key) -> Option<Bucket> {
+    fn remove(&mut self, key: &Key) -> Option<Box<Bucket>> {
         let bucket = self.table.remove(key)?;
         if let Some(deadline) = bucket.deadline {
             self.deadlines.remove(&deadline);
@@ -260,7 +261,7 @@ impl Buckets {
             }
             let bucket = Bucket::new(pour.scenario, scenario, event.mode, pouring.source);
             self.bytes += bucket.bytes + key.group.len();
-            self.table.insert(Key::from(&key), bucket);
+            self.table.insert(Key::from(&key), Box::new(bucket));
         }
         let bucket = self.table.get_mut(&key)?;
         let owner = &pouring.scenarios.all[bucket.owner as usize];

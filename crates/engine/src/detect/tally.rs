@@ -227,18 +227,23 @@ impl Rewriter<'_> {
                 let predicate = self.filter(of)?;
                 Some(call(COUNT, vec![number(predicate, node)], Type::Int, node))
             }
-            Kind::Loop { which: Loop::Count, list, predicate: Some(predicate), extra: None } if is_queue(list) => {
+            Kind::Loop { which: Loop::Count, list, predicate: Some(predicate), extra: None }
+                if is_queue(list) =>
+            {
                 let predicate = self.plan.predicate(predicate)?;
                 Some(call(COUNT, vec![number(predicate, node)], Type::Int, node))
             }
-            Kind::Loop { which: Loop::Any, list, predicate: Some(predicate), extra: None } if is_queue(list) => {
+            Kind::Loop { which: Loop::Any, list, predicate: Some(predicate), extra: None }
+                if is_queue(list) =>
+            {
                 let predicate = self.plan.predicate(predicate)?;
                 let count = call(COUNT, vec![number(predicate, node)], Type::Int, node);
                 let kind = Kind::Binary(Binary::Gt, Box::new(count), Box::new(int(0, node)));
                 Some(like(node, kind, Type::Bool))
             }
             Kind::Slice { of, from: Some(from), to: None } => {
-                let newest = usize::try_from(-constant(from)?).ok().filter(|n| (1..=MAX_NEWEST).contains(n))?;
+                let newest =
+                    usize::try_from(-constant(from)?).ok().filter(|n| (1..=MAX_NEWEST).contains(n))?;
                 if is_queue(of) {
                     return Some(call(TAIL, vec![number(newest, node)], node.ty.clone(), node));
                 }

@@ -101,7 +101,9 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
                     context.diagnostics.push(Diagnostic {
                         code: codes::PATTERN_EXISTS,
                         severity: Severity::Warning,
-                        message: format!("the pattern `{name}` is defined already; this definition is not used"),
+                        message: format!(
+                            "the pattern `{name}` is defined already; this definition is not used"
+                        ),
                         place: place.clone(),
                         hint: Some("give it a name of its own".to_owned()),
                     });
@@ -165,7 +167,9 @@ fn pending_grok(grok: &plan::Grok, context: &mut Context<'_>) -> Result<Option<P
                     severity: Severity::Error,
                     message: format!("there is no pattern `{name}`"),
                     place: grok.place.clone(),
-                    hint: Some("define it under pattern_syntax, or use `pattern:` for a pattern written out".into()),
+                    hint: Some(
+                        "define it under pattern_syntax, or use `pattern:` for a pattern written out".into(),
+                    ),
                 });
             }
         },
@@ -174,7 +178,13 @@ fn pending_grok(grok: &plan::Grok, context: &mut Context<'_>) -> Result<Option<P
         .library
         .expand(&text)
         .map_err(|error| pattern_diagnostic(&error, &grok.place, codes::PATTERN_BAD))?;
-    Ok(Some(PendingGrok { source, expanded, statics: statics(&grok.statics, context), text, place: grok.place.clone() }))
+    Ok(Some(PendingGrok {
+        source,
+        expanded,
+        statics: statics(&grok.statics, context),
+        text,
+        place: grok.place.clone(),
+    }))
 }
 
 fn statics(items: &[plan::Static], context: &mut Context<'_>) -> Vec<Static> {
@@ -276,8 +286,14 @@ impl Finisher<'_> {
                 }
             };
             let slots = grok.fields().iter().map(|name| self.keys.intern(Space::Parsed, name)).collect();
-            node.grok =
-                Some(NodeGrok { source: open.source, grok, id: *self.next_id, slots, statics: open.statics, text: open.text });
+            node.grok = Some(NodeGrok {
+                source: open.source,
+                grok,
+                id: *self.next_id,
+                slots,
+                statics: open.statics,
+                text: open.text,
+            });
             *self.next_id += 1;
         }
         for child in pending.children {

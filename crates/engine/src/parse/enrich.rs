@@ -4,7 +4,6 @@ use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::HashMap;
 
-
 use testudo_event::{Timestamp, dates, net, text};
 use testudo_expr::{Value, functions};
 

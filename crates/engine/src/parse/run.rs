@@ -122,7 +122,11 @@ impl Parser<'_> {
         Ok(through)
     }
 
-    fn stages_of<O: Observer>(&self, walk: &mut Walk<'_, O>, candidates: &mut BitSet) -> Result<bool, Dropped> {
+    fn stages_of<O: Observer>(
+        &self,
+        walk: &mut Walk<'_, O>,
+        candidates: &mut BitSet,
+    ) -> Result<bool, Dropped> {
         self.show_stage(walk);
         for (at, stage) in self.stages.stages.iter().enumerate() {
             if walk.stage < at || walk.stage == NOWHERE {
@@ -180,7 +184,11 @@ impl Parser<'_> {
     /// Whether a value that the index was asked with is another one now.
     fn guards_changed<O>(&self, walk: &Walk<'_, O>, at: usize) -> bool {
         let stage = &self.stages.stages[at];
-        stage.guards.iter().zip(&walk.worker.guards).any(|(&slot, &span)| walk.worker.record.span(slot) != span)
+        stage
+            .guards
+            .iter()
+            .zip(&walk.worker.guards)
+            .any(|(&slot, &span)| walk.worker.record.span(slot) != span)
     }
 
     fn tell_skipped<O: Observer>(&self, walk: &mut Walk<'_, O>, at: usize, nodes: std::ops::Range<usize>) {
@@ -192,7 +200,12 @@ impl Parser<'_> {
         }
     }
 
-    fn top_node<O: Observer>(&self, walk: &mut Walk<'_, O>, stage: &str, node: &Node) -> Result<bool, Dropped> {
+    fn top_node<O: Observer>(
+        &self,
+        walk: &mut Walk<'_, O>,
+        stage: &str,
+        node: &Node,
+    ) -> Result<bool, Dropped> {
         let ok = self.node(walk, stage, node, 0)?;
         walk.observer.leave(stage, node, 0, ok, &walk.worker.record, self.keys);
         Ok(ok)
@@ -264,7 +277,8 @@ impl Parser<'_> {
         if node.whitelist.is_none() || whitelisted {
             self.statics(walk, &node.statics)?;
         }
-        if node.on_success == OnSuccess::NextStage && walk.stage < self.stages.stages.len().saturating_sub(1) {
+        if node.on_success == OnSuccess::NextStage && walk.stage < self.stages.stages.len().saturating_sub(1)
+        {
             walk.stage += 1;
             self.show_stage(walk);
         }

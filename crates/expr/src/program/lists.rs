@@ -121,12 +121,14 @@ impl Compiler<'_> {
                 text,
                 line,
             ) if reads_element(line) && !reads_element(text) => (*operator, text, line),
-            Kind::Call { function, arguments } if function.name == "IpInRange" => match arguments.as_slice() {
-                [text, line] if reads_element(line) && !reads_element(text) => {
-                    return self.any_range(name, text, line);
+            Kind::Call { function, arguments } if function.name == "IpInRange" => {
+                match arguments.as_slice() {
+                    [text, line] if reads_element(line) && !reads_element(text) => {
+                        return self.any_range(name, text, line);
+                    }
+                    _ => return None,
                 }
-                _ => return None,
-            },
+            }
             _ => return None,
         };
         let text = self.text(text)?;

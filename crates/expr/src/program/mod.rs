@@ -397,8 +397,5 @@ impl Test {
 
 /// Operators of [`Binary`] that compare two texts.
 pub(crate) fn compares_text(operator: Binary) -> bool {
-    matches!(
-        operator,
-        Binary::Eq | Binary::Ne | Binary::Contains | Binary::StartsWith | Binary::EndsWith
-    )
+    matches!(operator, Binary::Eq | Binary::Ne | Binary::Contains | Binary::StartsWith | Binary::EndsWith)
 }

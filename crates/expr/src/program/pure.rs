@@ -89,7 +89,9 @@ impl Pure {
             Pure::RegexpInFile(text, name) => {
                 host.services().regexp_in_file(&text.get(host), name).unwrap_or(false)
             }
-            Pure::InRange(text, prefix) => net::parse_ip_go(&text.get(host)).is_some_and(|a| prefix.contains(a)),
+            Pure::InRange(text, prefix) => {
+                net::parse_ip_go(&text.get(host)).is_some_and(|a| prefix.contains(a))
+            }
             Pure::InRanges(text, set) => net::parse_ip_go(&text.get(host)).is_some_and(|a| set.contains(a)),
             Pure::IsIpV4(text) => net::parse_ip_go(&text.get(host)).is_some_and(|a| a.is_ipv4()),
             Pure::IsIpV6(text) => net::parse_ip_go(&text.get(host)).is_some_and(|a| a.is_ipv6()),
@@ -199,10 +201,9 @@ impl Pure {
     /// Whether it can hold only for the texts in [`Pure::constants`].
     pub(super) fn is_closed(&self) -> bool {
         match self {
-            Pure::Equal(a, b) => matches!(
-                (a, b),
-                (Text::Slot(_), Text::Const(_)) | (Text::Const(_), Text::Slot(_))
-            ),
+            Pure::Equal(a, b) => {
+                matches!((a, b), (Text::Slot(_), Text::Const(_)) | (Text::Const(_), Text::Slot(_)))
+            }
             Pure::In(text, _) => matches!(text, Text::Slot(_)),
             Pure::Or(parts) => parts.iter().all(Pure::is_closed),
             Pure::And(parts) => parts.iter().any(Pure::is_closed),
@@ -230,7 +231,8 @@ impl Needle {
         let finder = Finder::new(needle.as_bytes()).into_owned();
         // Changing the case makes no byte that is neither a letter nor part of a longer character.
         let telling = needle.bytes().find(|b| b.is_ascii_graphic() && !b.is_ascii_alphanumeric());
-        let probe = telling.zip(text.origin()).map(|(byte, (slot, escape))| (slot, byte, escape.unwrap_or(byte)));
+        let probe =
+            telling.zip(text.origin()).map(|(byte, (slot, escape))| (slot, byte, escape.unwrap_or(byte)));
         Needle { finder, probe }
     }
 
@@ -318,9 +320,7 @@ impl Compiler<'_> {
         match &node.kind {
             Kind::Const(Value::Bool(b)) => Some(Pure::Const(*b)),
             Kind::And(parts) => Some(Pure::And(parts.iter().map(|p| self.pure(p)).collect::<Option<_>>()?)),
-            Kind::Or(parts) => {
-                Some(merged(parts.iter().map(|p| self.pure(p)).collect::<Option<_>>()?))
-            }
+            Kind::Or(parts) => Some(merged(parts.iter().map(|p| self.pure(p)).collect::<Option<_>>()?)),
             Kind::Not(part) => Some(Pure::Not(Box::new(self.pure(part)?))),
             Kind::Cond(test, yes, no) => {
                 Some(Pure::Cond(Box::new([self.pure(test)?, self.pure(yes)?, self.pure(no)?])))

@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod generated;
+pub(crate) mod logs;
 pub(crate) mod mutate;
 pub(crate) mod random;
 

@@ -6,6 +6,10 @@ use super::run::{char_at, in_ranges, symbol};
 use super::set::{ByteSet, char_width};
 use super::{NO_POSITION, Scratch};
 
+/// Remembering takes a bit per instruction and byte of text. A search that would need more than this, half a megabyte,
+/// does without.
+const MAX_REMEMBERED_BITS: usize = 1 << 22;
+
 /// Something to undo or to try when the current way fails.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Frame {
@@ -73,9 +77,13 @@ impl Budget {
     #[inline]
     fn step_back(&mut self, program: &Program, text: &str, visited: &mut Vec<u64>) -> bool {
         if self.left <= self.remember_at && !self.remembers {
-            self.remembers = true;
-            visited.clear();
-            visited.resize((program.memo_count * (text.len() + 1)).div_ceil(64), 0);
+            let bits = program.memo_count * (text.len() + 1);
+            self.remembers = bits <= MAX_REMEMBERED_BITS;
+            self.remember_at = 0;
+            if self.remembers {
+                visited.clear();
+                visited.resize(bits.div_ceil(64), 0);
+            }
         }
         let more = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -200,7 +208,7 @@ pub(super) fn attempt<const TRACE: bool>(
                 if run.mode == Mode::Lazy {
                     let limit = match run.max {
                         u32::MAX => bytes.len(),
-                        max => bytes.len().min(at + max as usize),
+                        max => bytes.len().min(at.saturating_add(max as usize)),
                     };
                     // The least number of characters first; they are few.
                     let low = match run.min {
@@ -222,7 +230,7 @@ pub(super) fn attempt<const TRACE: bool>(
                 } else {
                     let limit = match run.max {
                         u32::MAX => bytes.len(),
-                        max => bytes.len().min(at + max as usize),
+                        max => bytes.len().min(at.saturating_add(max as usize)),
                     };
                     let end = run.end(program, text, at, limit);
                     budget.spend((end - at) >> 4);

@@ -4,6 +4,11 @@
 //! groups. Deciding with the next byte which ways are open at all, it rarely has to take a step back on a real line;
 //! when it does so too often, it gives up ([`Outcome::GaveUp`]) and the caller asks the `regex` crate, which takes
 //! linear time on anything. Expressions outside of what is supported are refused when compiled.
+//!
+//! The way of an expression: `node` makes a tree of it, `simplify` leaves less to try in it, `compile` turns it into
+//! the instructions of `program`, with parts that can end in one place only as automata (`token`). A search asks
+//! `start` where a match can start, and `machine` tries there, with `run` for repetitions of a class. `trace` does the
+//! same to find out what stops an expression.
 
 mod compile;
 mod machine;

@@ -64,7 +64,8 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         out.write_all(text.as_bytes()).map_err(|error| failure::output(&error))?;
     }
     if lines.len() > MAX_LINES {
-        writeln!(out, "Only the first {MAX_LINES} lines are explained.").map_err(|error| failure::output(&error))?;
+        writeln!(out, "Only the first {MAX_LINES} lines are explained.")
+            .map_err(|error| failure::output(&error))?;
     }
     out.flush().map_err(|error| failure::output(&error))?;
     Ok(if all_parsed { ExitCode::SUCCESS } else { ExitCode::from(failure::FINDINGS) })
@@ -172,7 +173,11 @@ fn changes(before: &Dump, after: &Dump) -> Vec<String> {
             match before.get(key) {
                 None => lines.push(format!("+ {name}.{key} = {}", cut(value, VALUE_WIDTH))),
                 Some(old) if old != value => {
-                    lines.push(format!("~ {name}.{key} = {}  (was {})", cut(value, VALUE_WIDTH), cut(old, 30)));
+                    lines.push(format!(
+                        "~ {name}.{key} = {}  (was {})",
+                        cut(value, VALUE_WIDTH),
+                        cut(old, 30)
+                    ));
                 }
                 Some(_) => {}
             }
@@ -207,7 +212,9 @@ fn render(line: &str, kind: &str, trace: &Trace, end: &End, all_nodes: bool) -> 
     }
     let verdict = match end.outcome {
         Some(LineOutcome::Parsed) => "parsed".to_owned(),
-        Some(LineOutcome::Whitelisted) => format!("parsed, and whitelisted: {}", printable(&trace.last.whitelist_reason)),
+        Some(LineOutcome::Whitelisted) => {
+            format!("parsed, and whitelisted: {}", printable(&trace.last.whitelist_reason))
+        }
         Some(LineOutcome::Dropped) => "dropped: an assignment gave something that is no text".to_owned(),
         Some(LineOutcome::Outside) => "outside of the time window".to_owned(),
         Some(LineOutcome::Unparsed) | None => "not parsed: no node took it to the last stage".to_owned(),
@@ -248,7 +255,11 @@ fn render_visit(text: &mut String, visit: &Visit) {
         let tail: String = done.chars().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect();
         let dots = if tail.len() < done.len() { "…" } else { "" };
         let tail = printable(&tail);
-        let _ = writeln!(text, "│   {indent}    pattern came to byte {reached}: {dots}{tail}⟦here⟧{}", cut(rest, 60));
+        let _ = writeln!(
+            text,
+            "│   {indent}    pattern came to byte {reached}: {dots}{tail}⟦here⟧{}",
+            cut(rest, 60)
+        );
         if let Some(piece) = &failed.piece {
             let _ = writeln!(text, "│   {indent}    and then wanted: {}", cut(piece, VALUE_WIDTH));
         }

@@ -77,13 +77,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     }
     let (parsers, scenarios) = engine.counts();
     let counters = replay.counters();
-    let times = Times {
-        loading,
-        running: began.elapsed(),
-        parsers,
-        scenarios,
-        evicted: counters.evicted,
-    };
+    let times = Times { loading, running: began.elapsed(), parsers, scenarios, evicted: counters.evicted };
     for error in &report.profile_errors {
         eprintln!("warning: {error}");
     }
@@ -206,7 +200,10 @@ fn sources(
                     Some(kind) => kind,
                     None => {
                         if !lines.is_empty() {
-                            tally.problem(path, "no parser understands its first lines; give its type with --type");
+                            tally.problem(
+                                path,
+                                "no parser understands its first lines; give its type with --type",
+                            );
                         }
                         "syslog".to_owned()
                     }

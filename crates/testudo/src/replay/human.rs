@@ -23,7 +23,10 @@ pub(crate) struct Times {
 }
 
 fn day(time: Option<Timestamp>) -> String {
-    time.map_or_else(|| "-".to_owned(), |t| t.utc().to_rfc3339().replace('T', " ").trim_end_matches('Z').to_owned())
+    time.map_or_else(
+        || "-".to_owned(),
+        |t| t.utc().to_rfc3339().replace('T', " ").trim_end_matches('Z').to_owned(),
+    )
 }
 
 fn percent(part: u64, whole: u64) -> String {
