@@ -1,6 +1,6 @@
 //! From overflows to decisions: simulation, then profiles.
 //!
-//! [`Profiles::decide`] gives one [`Alert`] for each source of an overflow, with the decisions of
+//! [`Profiles::decide`] gives one [`Alert`](testudo_event::Alert) for each source of an overflow, with the decisions of
 //! the first profile that matches it. The decisions run from the time of the overflow, not from
 //! the time at which they are made: a backlog bans nobody for hours that have passed.
 

@@ -223,7 +223,7 @@ impl Node {
                 from.iter().chain(to).for_each(|n| visit(n));
             }
             Kind::Call { arguments, .. } | Kind::HostCall { arguments, .. } => {
-                arguments.iter().for_each(visit)
+                arguments.iter().for_each(visit);
             }
             Kind::Method { of, arguments, .. } => {
                 visit(of);
@@ -275,7 +275,7 @@ impl Node {
                 from.iter_mut().chain(to).for_each(|n| visit(n));
             }
             Kind::Call { arguments, .. } | Kind::HostCall { arguments, .. } => {
-                arguments.iter_mut().for_each(visit)
+                arguments.iter_mut().for_each(visit);
             }
             Kind::Method { of, arguments, .. } => {
                 visit(of);

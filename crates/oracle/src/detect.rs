@@ -358,7 +358,7 @@ impl Detector {
         let found = self.buckets.remove(&key).filter(|bucket| {
             let plan = &self.scenarios[bucket.scenario];
             let end = bucket.last.map(|last| last.add_nanos(lifetime(plan)));
-            is_timed(plan) || !event.date().zip(end).is_some_and(|(now, end)| now > end)
+            is_timed(plan) || event.date().zip(end).is_none_or(|(now, end)| now <= end)
         });
         let mut bucket = found.unwrap_or_else(|| Bucket::new(one.scenario, plan, &key));
         source.clone_into(&mut bucket.source);

@@ -1,5 +1,6 @@
 //! The engine against the plain interpreter, with all rules of the public hub: over the logs of the hub's
-//! functional tests as they are, and over such logs with their lines mutated.
+//! functional tests as they are, and over such logs with their lines mutated. `TESTUDO_DIFF_ROUNDS` gives
+//! another number of rounds, each then over all logs.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -28,8 +29,8 @@ const SHOWN: usize = 6_000;
 /// Of each log, in one round: enough lines to overflow most buckets, few enough for every day.
 const MUTATED_LINES: usize = 14;
 
-/// Every so many logs are mutated in the ordinary test.
-const MUTATED_LOGS: usize = 4;
+/// In the ordinary test: rounds, each over every so many logs.
+const ROUNDS: usize = 4;
 
 /// Everything that takes long to make, once.
 struct Ready {
@@ -154,13 +155,9 @@ fn mutated_logs_of_the_hub() {
     let rounds: Option<usize> =
         std::env::var("TESTUDO_DIFF_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
     let mut wrong = Vec::new();
-    match rounds {
-        None => wrong.extend(compare(ready, &mutated_logs(ready, 0, MUTATED_LOGS))),
-        Some(rounds) => {
-            for round in 0..rounds {
-                wrong.extend(compare(ready, &mutated_logs(ready, round, 1)));
-            }
-        }
+    for round in 0..rounds.unwrap_or(ROUNDS) {
+        let every = if rounds.is_some() { 1 } else { ROUNDS };
+        wrong.extend(compare(ready, &mutated_logs(ready, round, every)));
     }
     check(&wrong);
 }

@@ -147,7 +147,7 @@ mod tests {
                 .iter()
                 .filter(|offset| limiter.allow(rate, start.add_nanos(**offset * MICROSECOND)))
                 .count() as i64;
-            let span = offsets.last().unwrap() - offsets.first().unwrap();
+            let span = offsets[offsets.len() - 1] - offsets[0];
             prop_assert!(granted <= capacity + span / leak_speed, "{} granted", granted);
             prop_assert!(granted >= capacity.min(offsets.len() as i64));
         }

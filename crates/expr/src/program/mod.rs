@@ -2,7 +2,7 @@
 //! for the rest.
 //!
 //! A [`Program`] answers three questions without allocating for the common shapes: does this test
-//! hold ([`Program::test`]), what text is this ([`Program::text`]), and which slot alone decides
+//! hold ([`Program::test`]), what text is this ([`Program::answer`]), and which slot alone decides
 //! the first conjunct ([`Program::guard`]), so that the engine can index rules by it. Only pure
 //! parts are taken out of order or fused; a part that writes keeps its place.
 

@@ -75,7 +75,7 @@ impl Rules {
 }
 
 /// Reads lines `DATE svc=… ip=… user=… n=… path=… json=…`; the date may be `-`.
-fn reader() -> Value {
+pub(crate) fn reader() -> Value {
     json!({
         "name": "test/reader", "description": "reads the lines of these tests", "onsuccess": "next_stage",
         "filter": "evt.Line.Labels.type == 'test'",
@@ -94,7 +94,7 @@ fn reader() -> Value {
 }
 
 /// The last stage: dates, and a node that lets everything through.
-fn last_stage() -> [Value; 3] {
+pub(crate) fn last_stage() -> [Value; 3] {
     [
         json!({
             "name": "test/dates", "description": "reads dates", "filter": "evt.StrTime != ''",
@@ -604,7 +604,7 @@ impl Maker<'_> {
             add(File::Parser("s00-raw"), &self.node(&format!("test/raw{at}"), 1));
         }
         add(File::Parser("s00-raw"), &reader());
-        for at in 0..1 + self.random.below(4) {
+        for at in 0..=self.random.below(4) {
             add(File::Parser("s01-parse"), &self.node(&format!("test/parse{at}"), 2));
         }
         add(
@@ -721,7 +721,7 @@ impl Maker<'_> {
             ]);
         }
         if self.chance(3) {
-            line = self.word(&["garbage", "x y z", " ", "- svc=a"]).to_owned();
+            self.word(&["garbage", "x y z", " ", "- svc=a"]).clone_into(&mut line);
         }
         line
     }
