@@ -27,6 +27,10 @@ use crate::{
 /// How often an overflow of an overflow is poured again.
 const MAX_REPROCESS_DEPTH: usize = 8;
 
+/// Overflows that are poured again for one line. Real rules pour a handful; rules that feed each other
+/// would pour the power of their number.
+const MAX_REPROCESSED: usize = 256;
+
 /// Batches that may wait for a worker, per worker.
 const WAITING_BATCHES: usize = 2;
 
@@ -116,6 +120,8 @@ pub struct Replay<'e> {
     selector: Selector,
     buckets: Buckets,
     emissions: Vec<Emission>,
+    /// Overflows that were poured again for the present line.
+    reprocessed: usize,
 }
 
 /// What a worker made of a line.
@@ -145,6 +151,7 @@ impl<'e> Replay<'e> {
             selector: Selector::default(),
             buckets: Buckets::new(engine.options.bucket_bytes),
             emissions: Vec::new(),
+            reprocessed: 0,
         }
     }
 
@@ -214,6 +221,7 @@ impl<'e> Replay<'e> {
             return sink.line(line, outcome);
         }
         sink.line(line, outcome);
+        self.reprocessed = 0;
         // A worker does not know when the line was read: that is the time of the lines before it.
         if let Some(event) = frozen.as_mut().and_then(|frozen| Arc::get_mut(&mut frozen.event)) {
             event.arrival = self.buckets.clock(line.source).unwrap_or(self.now);
@@ -282,9 +290,11 @@ impl<'e> Replay<'e> {
         }
         let Some(overflow) = &self.worker.record.overflow else { return };
         sink.overflow(overflow, line);
-        if overflow.whitelisted || !overflow.reprocess || depth >= MAX_REPROCESS_DEPTH {
+        let too_many = depth >= MAX_REPROCESS_DEPTH || self.reprocessed >= MAX_REPROCESSED;
+        if overflow.whitelisted || !overflow.reprocess || too_many {
             return;
         }
+        self.reprocessed += 1;
         let Worker { record, counters, .. } = &mut self.worker;
         let engine = self.engine;
         let frozen = self.selector.select(

@@ -41,6 +41,9 @@ use world::World;
 /// How often in a row an overflow may lead to another. Rules that feed themselves would never end.
 pub const MAX_DEPTH: usize = 8;
 
+/// How many overflows are poured again for one line. Rules that feed each other would be very many.
+pub const MAX_REPOURED: usize = 256;
+
 /// A line to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
@@ -176,7 +179,7 @@ impl Plain {
         }
         outcome.poured = self.detector.names(&selected);
         self.world.stashes().settle(None);
-        let mut run = Run { source: &line.source, told, names: &mut outcome.repoured };
+        let mut run = Run { source: &line.source, told, names: &mut outcome.repoured, repoured: 0 };
         for overflow in self.detector.advance(&line.source, event.dated, &self.clocks, &self.world) {
             self.tell(overflow, 0, &mut run);
         }
@@ -204,7 +207,9 @@ impl Plain {
         }
         self.world.stashes().settle(None);
         run.told.push(event.overflow.clone());
-        if event.overflow.reprocess && !event.overflow.whitelisted && depth < MAX_DEPTH {
+        let few = depth < MAX_DEPTH && run.repoured < MAX_REPOURED;
+        if event.overflow.reprocess && !event.overflow.whitelisted && few {
+            run.repoured += 1;
             let selected = self.detector.select(&mut event, &self.world);
             run.names.extend(self.detector.names(&selected));
             self.pour(&selected, &event, depth + 1, run);
@@ -218,4 +223,6 @@ struct Run<'r> {
     told: &'r mut Vec<Overflow>,
     /// Scenarios that overflows were offered to.
     names: &'r mut Vec<String>,
+    /// Overflows that were poured again.
+    repoured: usize,
 }

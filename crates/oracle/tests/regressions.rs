@@ -274,6 +274,14 @@ fn buckets_that_are_long_over_are_forgotten_every_so_many_lines() {
 }
 
 #[test]
+fn rules_that_feed_each_other_end() {
+    let fed = |name: &str| scenario(name, json!({"type": "trigger", "filter": "true", "reprocess": true}));
+    let outcome = run(&[fed("a"), fed("b"), fed("c")], &["0 n=1"]);
+    // Three of the line, and three of each that is poured again.
+    assert_eq!(outcome.overflows.len(), 3 + 3 * testudo_oracle::MAX_REPOURED);
+}
+
+#[test]
 fn lists_maps_and_nil_as_statics() {
     let with = |expression: &str| {
         let node = enricher(json!({

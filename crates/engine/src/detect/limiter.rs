@@ -1,7 +1,7 @@
 //! The token bucket behind leaky buckets, to the last bit of its floating point: two engines that
 //! differ in one rounding overflow at different lines.
 //!
-//! The arithmetic is that of `golang.org/x/time/rate` 0.13: the reference time may move backwards,
+//! The arithmetic is that of the `rate` package of Go's `x/time` 0.13: the reference time may move backwards,
 //! and a deficit worth less than a nanosecond is forgiven.
 
 use testudo_event::Timestamp;
