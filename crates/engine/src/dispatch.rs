@@ -1,8 +1,18 @@
-//! Which rules an event can reach at all: rules are grouped by the first test of their filter, and
-//! the event's own values select the groups. A rule that cannot match costs nothing.
+//! Which rules an event can reach at all. Most filters begin with comparisons of a cell with constants: one
+//! look at each cell settles those of all rules. Many go on to look for fixed text in a path or a name: one
+//! pass over that cell finds the texts of all rules. A rule that cannot match costs nothing.
 
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
+};
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use hashbrown::HashMap;
-use testudo_expr::{Slot, program::Program};
+use testudo_expr::{
+    Slot,
+    program::{Guard, Need, Program},
+};
 
 /// A set of small numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,11 +34,33 @@ impl BitSet {
         self.0.clone_from(&other.0);
     }
 
-    /// Adds all of another set.
-    pub(crate) fn add(&mut self, other: &BitSet) {
-        for (word, more) in self.0.iter_mut().zip(&other.0) {
-            *word |= more;
+    /// Takes a number out.
+    fn remove(&mut self, at: usize) {
+        self.0[at / 64] &= !(1 << (at % 64));
+    }
+
+    /// Takes everything out.
+    fn clear(&mut self) {
+        self.0.fill(0);
+    }
+
+    /// Keeps only what is in another set too.
+    fn keep(&mut self, other: &BitSet) {
+        for (word, other) in self.0.iter_mut().zip(&other.0) {
+            *word &= other;
         }
+    }
+
+    /// Takes out all of another set.
+    fn remove_all(&mut self, other: &BitSet) {
+        for (word, other) in self.0.iter_mut().zip(&other.0) {
+            *word &= !other;
+        }
+    }
+
+    /// Whether some number is in both.
+    fn meets(&self, other: &BitSet) -> bool {
+        self.0.iter().zip(&other.0).any(|(word, other)| word & other != 0)
     }
 
     /// The least number in it that is not below `from`.
@@ -45,86 +77,112 @@ impl BitSet {
     }
 }
 
-/// Rules indexed by the first test of their filters.
+/// Bytes of literals up to which their automaton is a full table: the quickest to run, and at this size
+/// still small.
+const DENSE_BYTES: usize = 4_000;
+
+/// Rules indexed by what their filters cannot do without.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatch {
-    always: BitSet,
+    all: BitSet,
     groups: Vec<Group>,
+    scans: Vec<Scan>,
+    /// Rules that need a literal in some slot.
+    needy: BitSet,
 }
 
-/// Rules whose first test reads the same slot.
+/// Rules with conjuncts that compare the same slot with constants.
 #[derive(Debug)]
 struct Group {
     slot: Slot,
-    /// For each text that some rule compares with: the rules whose test holds for it.
+    /// The rules that have such a conjunct.
+    members: BitSet,
+    /// For each text that some rule compares with: the rules that it does not exclude.
     exact: HashMap<Box<str>, BitSet>,
-    /// Rules whose test may hold for other texts too.
-    loose: Vec<(usize, Program)>,
+    /// The same for empty text, which is what absent slots read as.
+    empty: BitSet,
+    /// The same for any other text.
+    other: BitSet,
+}
+
+/// Literals of which rules need one in the same slot.
+#[derive(Debug)]
+struct Scan {
+    slot: Slot,
+    /// The rules that look for something here.
+    members: BitSet,
+    automaton: AhoCorasick,
+    /// For each literal: the rules that it lets pass.
+    found: Vec<BitSet>,
+    /// Rules to which texts beyond ASCII, or with escapes, may mean anything.
+    beyond_ascii: BitSet,
+    escaped: BitSet,
 }
 
 impl Dispatch {
     /// Indexes rules by their filters, in order. A rule without a filter always runs.
     pub(crate) fn new(filters: &[Option<&Program>]) -> Dispatch {
-        let mut always = BitSet::new(filters.len());
-        let mut by_slot: Vec<(Slot, Vec<(usize, &Program)>)> = Vec::new();
-        for (at, filter) in filters.iter().enumerate() {
-            let guarded = filter.and_then(|program| Some((program.guard()?.slot, program)));
-            let Some((slot, program)) = guarded else {
-                always.insert(at);
-                continue;
-            };
-            match by_slot.iter_mut().find(|(s, _)| *s == slot) {
-                Some((_, rules)) => rules.push((at, program)),
-                None => by_slot.push((slot, vec![(at, program)])),
+        let mut all = BitSet::new(filters.len());
+        (0..filters.len()).for_each(|at| all.insert(at));
+        let mut by_slot: Vec<(Slot, Vec<(usize, Guard<'_>)>)> = Vec::new();
+        for (at, guard) in filters
+            .iter()
+            .enumerate()
+            .flat_map(|(at, f)| f.iter().flat_map(move |f| f.guards().map(move |g| (at, g))))
+        {
+            match by_slot.iter_mut().find(|(slot, _)| *slot == guard.slot) {
+                Some((_, guards)) => guards.push((at, guard)),
+                None => by_slot.push((guard.slot, vec![(at, guard)])),
             }
         }
-        let groups = by_slot
-            .into_iter()
-            .map(|(slot, rules)| {
-                let holds = |program: &Program, text: &str| program.guard().is_none_or(|g| g.holds(text));
-                let mut texts: Vec<Box<str>> = vec!["".into()];
-                for (_, program) in &rules {
-                    texts.extend(program.guard().into_iter().flat_map(|g| g.constants()));
+        // Those that tell most rules apart first: after them most others need not be asked.
+        by_slot.sort_by_key(|(_, guards)| Reverse(guards.len()));
+        let groups = by_slot.iter().map(|(slot, guards)| Group::new(*slot, guards, &all)).collect();
+        let mut needy = BitSet::new(filters.len());
+        let mut scans: Vec<(Slot, Vec<(usize, Need)>)> = Vec::new();
+        for (at, needs) in filters.iter().enumerate().filter_map(|(at, f)| Some((at, f.as_ref()?.needs()?))) {
+            needy.insert(at);
+            for need in needs {
+                match scans.iter_mut().find(|(slot, _)| *slot == need.slot) {
+                    Some((_, needs)) => needs.push((at, need)),
+                    None => scans.push((need.slot, vec![(at, need)])),
                 }
-                let exact = texts
-                    .into_iter()
-                    .map(|text| {
-                        let mut set = BitSet::new(filters.len());
-                        for (at, program) in &rules {
-                            if holds(program, &text) {
-                                set.insert(*at);
-                            }
-                        }
-                        (text, set)
-                    })
-                    .collect();
-                let loose = rules
-                    .iter()
-                    .filter(|(_, program)| program.guard().is_some_and(|g| !g.is_closed()))
-                    .map(|(at, program)| (*at, (*program).clone()))
-                    .collect();
-                Group { slot, exact, loose }
-            })
-            .collect();
-        Dispatch { always, groups }
+            }
+        }
+        let mut dispatch = Dispatch { all, groups, scans: Vec::new(), needy };
+        for (slot, needs) in scans {
+            match Scan::new(slot, &needs, filters.len()) {
+                Some(scan) => dispatch.scans.push(scan),
+                // Without an automaton its rules are asked themselves.
+                None => needs.iter().for_each(|(at, _)| dispatch.needy.remove(*at)),
+            }
+        }
+        dispatch
     }
 
-    /// Collects the rules whose first test holds for these texts.
-    pub(crate) fn candidates<'t>(&self, text: impl Fn(Slot) -> &'t str, into: &mut BitSet) {
-        into.copy_from(&self.always);
+    /// Collects the rules whose filters may hold for these texts. Guards of those that are left do hold.
+    pub(crate) fn candidates<'t>(
+        &self,
+        text: impl Fn(Slot) -> &'t str,
+        into: &mut BitSet,
+        spare: &mut BitSet,
+    ) {
+        into.copy_from(&self.all);
         for group in &self.groups {
-            let text = text(group.slot);
-            match group.exact.get(text) {
-                Some(set) => into.add(set),
-                None => {
-                    for (at, program) in &group.loose {
-                        if program.guard().is_some_and(|guard| guard.holds(text)) {
-                            into.insert(*at);
-                        }
-                    }
-                }
+            if into.meets(&group.members) {
+                into.keep(group.allowed(text(group.slot)));
             }
         }
+        if !into.meets(&self.needy) {
+            return;
+        }
+        spare.copy_from(&self.needy);
+        for scan in &self.scans {
+            if into.meets(&scan.members) {
+                scan.find(text(scan.slot), spare);
+            }
+        }
+        into.remove_all(spare);
     }
 
     /// The texts that rules compare a slot with.
@@ -135,9 +193,87 @@ impl Dispatch {
             .flat_map(|group| group.exact.keys().map(AsRef::as_ref))
     }
 
-    /// The slots that decide.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.groups.iter().map(|group| group.slot)
+    /// The slots that decide, each once.
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        let groups = self.groups.iter().map(|group| group.slot);
+        let mut slots: Vec<Slot> = groups.chain(self.scans.iter().map(|scan| scan.slot)).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+}
+
+impl Group {
+    fn new(slot: Slot, guards: &[(usize, Guard<'_>)], all: &BitSet) -> Group {
+        let allowed = |text: &str| {
+            let mut set = all.clone();
+            guards.iter().filter(|(_, guard)| !guard.holds(text)).for_each(|(at, _)| set.remove(*at));
+            set
+        };
+        let mut members = all.clone();
+        members.clear();
+        guards.iter().for_each(|(at, _)| members.insert(*at));
+        let constants: HashSet<Box<str>> = guards.iter().flat_map(|(_, guard)| guard.constants()).collect();
+        // A text that is none of the constants.
+        let longest = constants.iter().map(|text| text.len()).max().unwrap_or(0);
+        let other = allowed(&"?".repeat(longest + 1));
+        let exact = constants
+            .into_iter()
+            .map(|text| {
+                let set = allowed(&text);
+                (text, set)
+            })
+            .collect();
+        Group { slot, members, exact, empty: allowed(""), other }
+    }
+
+    fn allowed(&self, text: &str) -> &BitSet {
+        if text.is_empty() { &self.empty } else { self.exact.get(text).unwrap_or(&self.other) }
+    }
+}
+
+impl Scan {
+    fn new(slot: Slot, needs: &[(usize, Need)], rules: usize) -> Option<Scan> {
+        let empty = BitSet::new(rules);
+        let (mut members, mut beyond_ascii, mut escaped) = (empty.clone(), empty.clone(), empty.clone());
+        let mut by_literal: BTreeMap<&[u8], BitSet> = BTreeMap::new();
+        for (at, need) in needs {
+            members.insert(*at);
+            if need.ascii_only {
+                beyond_ascii.insert(*at);
+            }
+            if need.plain_only {
+                escaped.insert(*at);
+            }
+            for literal in &need.literals {
+                by_literal.entry(literal).or_insert_with(|| empty.clone()).insert(*at);
+            }
+        }
+        let bytes: usize = by_literal.keys().map(|literal| literal.len()).sum();
+        let automaton = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .kind((bytes <= DENSE_BYTES).then_some(AhoCorasickKind::DFA))
+            .build(by_literal.keys())
+            .ok()?;
+        let found = by_literal.into_values().collect();
+        Some(Scan { slot, members, automaton, found, beyond_ascii, escaped })
+    }
+
+    /// Takes out of `missing` the rules that find here what they need.
+    fn find(&self, text: &str, missing: &mut BitSet) {
+        if text.is_empty() {
+            return;
+        }
+        for hit in self.automaton.find_overlapping_iter(text) {
+            missing.remove_all(&self.found[hit.pattern().as_usize()]);
+        }
+        if !text.is_ascii() {
+            missing.remove_all(&self.beyond_ascii);
+        }
+        if memchr::memchr2(b'%', b'+', text.as_bytes()).is_some() {
+            missing.remove_all(&self.escaped);
+        }
     }
 }
 

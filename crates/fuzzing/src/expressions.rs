@@ -68,14 +68,20 @@ pub(crate) fn run(text: &str, node: &Arc<Node>, sheet: &Sheet<'_>) {
     if expected_test.is_some() {
         assert_eq!(fast.state(), slow.state(), "effects of test {text:?}\nin {}", sheet.state());
     }
-    if expected_test == Some(true)
-        && let Some(guard) = program.guard()
-    {
-        let text_there = sheet.text(guard.slot);
-        assert!(guard.holds(text_there), "guard of {text:?} on {text_there:?}");
-        if guard.is_closed() {
-            let known = guard.constants().iter().any(|constant| **constant == *text_there);
-            assert!(known, "constants of {text:?} on {text_there:?}");
-        }
+    let told = |slot| sheet.text(slot);
+    let guarded = program.guards().all(|guard| {
+        // What is no constant decides as any other text that is none.
+        let there = told(guard.slot);
+        let known = guard.constants().iter().any(|constant| **constant == *there);
+        assert!(known || guard.holds(there) == guard.holds(&format!("{there}\u{1}")), "guard of {text:?}");
+        guard.holds(there)
+    });
+    let needed = program.needs().is_none_or(|needs| needs.iter().any(|need| need.may_hold(told(need.slot))));
+    if !guarded || !needed {
+        assert_eq!(expected_test, Some(false), "index of {text:?}\nin {}", sheet.state());
+        assert_eq!(fast.state(), sheet.state(), "{text:?} writes though the index leaves it out");
+    } else {
+        let mut after = sheet.copy();
+        assert_eq!(program.test_after_guards(&mut after).ok(), expected_test, "{text:?} after its guards");
     }
 }

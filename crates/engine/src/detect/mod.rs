@@ -10,7 +10,7 @@ pub(crate) mod tally;
 
 use std::{collections::HashMap, sync::Arc};
 
-use testudo_expr::{Node, program::Program};
+use testudo_expr::{Node, Slot, program::Program};
 use testudo_rules::{
     plan::{self, BucketKind},
     set::Origin,
@@ -39,8 +39,6 @@ pub(crate) struct Scenario {
     /// Same filter, same name: such scenarios share their buckets.
     pub(crate) class: u32,
     pub(crate) filter: Program,
-    /// Whether the index decides its first conjunct.
-    pub(crate) indexed: bool,
     pub(crate) group_by: Option<Program>,
     pub(crate) distinct: Option<Program>,
     pub(crate) cancel_on: Option<Program>,
@@ -81,6 +79,8 @@ impl Scenario {
 pub(crate) struct Scenarios {
     pub(crate) all: Vec<Scenario>,
     pub(crate) dispatch: Dispatch,
+    /// Slots that decide which scenarios are asked.
+    pub(crate) guards: Vec<Slot>,
     pub(crate) context: Vec<ContextField>,
     pub(crate) kept: Kept,
     /// See [`Options::v6_key_bits`](crate::Options::v6_key_bits).
@@ -137,7 +137,6 @@ pub(crate) fn compile(
         all.push(Scenario {
             origin: origins.get(&plan.place.file.path).cloned().unwrap_or_default(),
             class,
-            indexed: filter.guard().is_some(),
             filter,
             group_by,
             distinct,
@@ -181,7 +180,8 @@ pub(crate) fn compile(
         .collect();
     let filters: Vec<Option<&Program>> = all.iter().map(|scenario| Some(&scenario.filter)).collect();
     let dispatch = Dispatch::new(&filters);
-    Scenarios { all, dispatch, context, kept, v6_key_bits: DEFAULT_V6_KEY_BITS }
+    let guards = dispatch.slots();
+    Scenarios { all, dispatch, guards, context, kept, v6_key_bits: DEFAULT_V6_KEY_BITS }
 }
 
 fn compiled(node: &Arc<Node>, keys: &mut Keys, world: &World) -> Program {

@@ -71,6 +71,7 @@ impl Frozen {
 #[derive(Debug, Default)]
 pub(crate) struct Selector {
     candidates: BitSet,
+    spare: BitSet,
     guards: Vec<crate::record::Span>,
     pours: Vec<Pour>,
     text: String,
@@ -100,12 +101,7 @@ impl Selector {
             next = at + 1;
             let scenario = &scenarios.all[at];
             let mut host = RecordHost { record, keys, world, ordered };
-            let holds = if scenario.indexed {
-                scenario.filter.test_after_guard(&mut host)
-            } else {
-                scenario.filter.test(&mut host)
-            };
-            let wanted = holds.unwrap_or_else(|_| {
+            let wanted = scenario.filter.test_after_guards(&mut host).unwrap_or_else(|_| {
                 counters.failed_expressions += 1;
                 false
             });
@@ -167,13 +163,13 @@ impl Selector {
     }
 
     fn probe(&mut self, scenarios: &Scenarios, record: &Record) {
-        scenarios.dispatch.candidates(|slot| record.text(slot), &mut self.candidates);
+        scenarios.dispatch.candidates(|slot| record.text(slot), &mut self.candidates, &mut self.spare);
         self.guards.clear();
-        self.guards.extend(scenarios.dispatch.slots().map(|slot| record.span(slot)));
+        self.guards.extend(scenarios.guards.iter().map(|&slot| record.span(slot)));
     }
 
     fn guards_changed(&self, scenarios: &Scenarios, record: &Record) -> bool {
-        scenarios.dispatch.slots().zip(&self.guards).any(|(slot, &span)| record.span(slot) != span)
+        scenarios.guards.iter().zip(&self.guards).any(|(&slot, &span)| record.span(slot) != span)
     }
 
     /// The key of a bucket for this group: of an IPv6 address its network, of a mapped one the IPv4

@@ -136,7 +136,6 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
         plan: Node {
             name: plan.name.clone(),
             on_success: plan.on_success,
-            indexed: filter.as_ref().is_some_and(|program| program.guard().is_some()),
             filter,
             whitelist: whitelist
                 .filter(|w| !w.ips.is_empty() || !w.cidrs.is_empty() || !w.expressions.is_empty()),
@@ -252,7 +251,7 @@ pub(crate) fn finish_groks(
         }
         let filters: Vec<Option<&Program>> = nodes.iter().map(|node| node.filter.as_ref()).collect();
         let dispatch = Dispatch::new(&filters);
-        let guards = dispatch.slots().collect();
+        let guards = dispatch.slots();
         stages.push(Stage { name, nodes, dispatch, guards });
     }
     Stages { stages }

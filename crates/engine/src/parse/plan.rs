@@ -37,8 +37,6 @@ pub struct Node {
     pub name: Arc<str>,
     pub(crate) on_success: OnSuccess,
     pub(crate) filter: Option<Program>,
-    /// Whether the stage's index decides the first conjunct of the filter.
-    pub(crate) indexed: bool,
     pub(crate) whitelist: Option<Whitelist>,
     pub(crate) grok: Option<NodeGrok>,
     pub(crate) stash: Vec<Stash>,

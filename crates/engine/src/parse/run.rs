@@ -68,6 +68,7 @@ pub(crate) struct Worker {
     caches: Vec<Option<GrokCache>>,
     spans: Vec<Option<(u32, u32)>>,
     candidates: BitSet,
+    spare: BitSet,
     guards: Vec<Span>,
     text: String,
     pub(crate) enricher: super::enrich::Memory,
@@ -175,8 +176,8 @@ impl Parser<'_> {
     /// Asks the index which nodes of a stage the event can reach.
     fn select<O>(&self, walk: &mut Walk<'_, O>, at: usize, candidates: &mut BitSet) {
         let stage = &self.stages.stages[at];
-        let Worker { record, guards, .. } = &mut *walk.worker;
-        stage.dispatch.candidates(|slot| record.text(slot), candidates);
+        let Worker { record, guards, spare, .. } = &mut *walk.worker;
+        stage.dispatch.candidates(|slot| record.text(slot), candidates, spare);
         guards.clear();
         guards.extend(stage.guards.iter().map(|&slot| record.span(slot)));
     }
@@ -226,12 +227,8 @@ impl Parser<'_> {
         walk.observer.enter(stage, node, depth);
         if let Some(filter) = &node.filter {
             let mut host = self.host(&mut walk.worker.record);
-            // The index has asked the first conjunct of a top-level node's filter.
-            let holds = if depth == 0 && node.indexed {
-                filter.test_after_guard(&mut host)
-            } else {
-                filter.test(&mut host)
-            };
+            // The index has asked the guards of a top-level node's filter.
+            let holds = if depth == 0 { filter.test_after_guards(&mut host) } else { filter.test(&mut host) };
             match holds {
                 Ok(true) => {}
                 Ok(false) => {

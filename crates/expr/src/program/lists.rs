@@ -1,8 +1,7 @@
 //! `any(File("f"), { x contains # })` and its kin, asked of all lines of a data file at once.
 
-use std::collections::HashSet;
-
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use hashbrown::HashSet;
 use testudo_event::net::{self, Prefix, PrefixSet};
 
 use super::{Compiler, Pure};
@@ -22,7 +21,7 @@ const DENSE_BYTES: usize = 2_000;
 #[derive(Debug)]
 pub enum ListTest {
     /// The text contains a line.
-    Contains(AhoCorasick),
+    Contains(Box<Anywhere>),
     /// The text is a line.
     Equal(HashSet<Box<str>>),
     /// The text begins with a line; the lines by their first byte.
@@ -35,6 +34,19 @@ pub enum ListTest {
     Always,
     /// There are no lines.
     Never,
+}
+
+/// Lines that may stand anywhere.
+#[derive(Debug)]
+pub struct Anywhere {
+    lines: Box<[Box<str>]>,
+    automaton: AhoCorasick,
+}
+
+impl Anywhere {
+    pub(super) fn texts(&self) -> &[Box<str>] {
+        &self.lines
+    }
 }
 
 /// Lines by the byte at their edge.
@@ -50,6 +62,10 @@ impl ByEdge {
             }
         }
         ByEdge(by_edge)
+    }
+
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flatten().map(AsRef::as_ref)
     }
 }
 
@@ -81,7 +97,7 @@ impl ListTest {
                     .kind(kind)
                     .build(lines.iter().map(|line| line.as_bytes()))
                     .ok()?;
-                ListTest::Contains(automaton)
+                ListTest::Contains(Box::new(Anywhere { lines: lines.into(), automaton }))
             }
             Binary::StartsWith => ListTest::StartsWith(Box::new(ByEdge::new(lines, first_byte))),
             Binary::EndsWith => ListTest::EndsWith(Box::new(ByEdge::new(lines, last_byte))),
@@ -92,7 +108,7 @@ impl ListTest {
     /// Whether some line says yes to this text.
     pub fn holds(&self, text: &str) -> bool {
         match self {
-            ListTest::Contains(automaton) => automaton.is_match(text),
+            ListTest::Contains(lines) => lines.automaton.is_match(text),
             ListTest::Equal(lines) => lines.contains(text),
             ListTest::StartsWith(by_edge) => first_byte(text)
                 .is_some_and(|byte| by_edge.0[byte as usize].iter().any(|line| text.starts_with(&**line))),

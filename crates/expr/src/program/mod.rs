@@ -1,18 +1,20 @@
 //! Compiled expressions: typed forms of what rules are mostly made of, and the dynamic evaluator
 //! for the rest.
 //!
-//! A [`Program`] answers three questions without allocating for the common shapes: does this test
-//! hold ([`Program::test`]), what text is this ([`Program::answer`]), and which slot alone decides
-//! the first conjunct ([`Program::guard`]), so that the engine can index rules by it. Only pure
+//! A [`Program`] answers without allocating for the common shapes: does this test hold
+//! ([`Program::test`]), what text is this ([`Program::answer`]), and what can it not do without
+//! ([`Program::guards`], [`Program::needs`]), so that the engine can index rules by it. Only pure
 //! parts are taken out of order or fused; a part that writes keeps its place.
 
 mod lists;
+mod needs;
 mod pure;
 mod text;
 
 use std::{borrow::Cow, sync::Arc};
 
 pub use lists::ListTest;
+pub use needs::{Guard, Need};
 pub use pure::Pure;
 pub use text::Text;
 
@@ -40,7 +42,7 @@ pub struct Program {
 
 #[derive(Clone, Debug)]
 enum Form {
-    Test(Arc<Test>),
+    Test(Arc<Filter>),
     Text(Arc<Text>),
     /// `len(text)`
     Length(Arc<Text>),
@@ -60,31 +62,15 @@ enum Test {
     Dynamic(Arc<Node>),
 }
 
-/// The first conjunct of a test, where one slot alone decides it.
-#[derive(Clone, Copy, Debug)]
-pub struct Guard<'p> {
-    /// The slot.
-    pub slot: Slot,
-    test: &'p Pure,
-}
-
-impl Guard<'_> {
-    /// Whether the conjunct holds for this text in the slot.
-    pub fn holds(&self, text: &str) -> bool {
-        self.test.holds_for(text)
-    }
-
-    /// Whether it can hold only for the texts in [`Guard::constants`].
-    pub fn is_closed(&self) -> bool {
-        self.test.is_closed()
-    }
-
-    /// The texts that the conjunct compares with.
-    pub fn constants(&self) -> Vec<Box<str>> {
-        let mut constants = Vec::new();
-        self.test.constants(&mut constants);
-        constants
-    }
+/// A test as a conjunction. What comes first in the text and is pure may be asked in any order; the rest
+/// is asked after it, in its own.
+#[derive(Debug)]
+struct Filter {
+    /// Those of the pure conjuncts that compare one slot with constants.
+    guards: Vec<Pure>,
+    /// The other pure ones, the cheap ones first.
+    pure: Vec<Pure>,
+    rest: Option<Test>,
 }
 
 /// What a [`Program`] gives where text is wanted.
@@ -101,7 +87,7 @@ impl Program {
     pub fn new(node: &Arc<Node>, resolver: &mut dyn Resolver, services: &dyn Services) -> Program {
         let mut compiler = Compiler { resolver, services, locals: Vec::new() };
         let form = match compiler.test(node) {
-            Some(test) => Form::Test(Arc::new(test)),
+            Some(test) => Form::Test(Arc::new(Filter::new(test))),
             None => match compiler.text(node) {
                 Some(text) => Form::Text(Arc::new(text)),
                 None => match &node.kind {
@@ -133,13 +119,13 @@ impl Program {
         }
     }
 
-    /// Runs the expression as a test whose [`Program::guard`] is known to hold.
+    /// Runs the expression as a test whose [`Program::guards`] are known to hold.
     ///
     /// # Errors
     /// Those of [`Program::test`].
-    pub fn test_after_guard<H: Host>(&self, host: &mut H) -> Result<bool, EvalError> {
+    pub fn test_after_guards<H: Host>(&self, host: &mut H) -> Result<bool, EvalError> {
         match &self.form {
-            Form::Test(test) => test.run_after_guard(host),
+            Form::Test(filter) => filter.run_after_guards(host),
             _ => self.test(host),
         }
     }
@@ -191,17 +177,34 @@ impl Program {
             }
         }
         match &self.form {
-            Form::Test(test) => compiled(test),
+            Form::Test(filter) => filter.rest.as_ref().is_none_or(compiled),
             Form::Text(_) | Form::Length(_) => true,
             Form::Dynamic => false,
         }
     }
 
-    /// The first conjunct, where one slot alone decides it.
-    pub fn guard(&self) -> Option<Guard<'_>> {
-        let Form::Test(test) = &self.form else { return None };
-        let first = test.first_conjunct()?;
-        Some(Guard { slot: first.only_slot()?, test: first })
+    /// Conjuncts that one slot alone decides. Where one does not hold the test does not, and does nothing.
+    pub fn guards(&self) -> impl Iterator<Item = Guard<'_>> {
+        let guards = match &self.form {
+            Form::Test(filter) => filter.guards.as_slice(),
+            _ => &[],
+        };
+        guards.iter().filter_map(|test| Some(Guard { slot: test.guarded_slot()?, test }))
+    }
+
+    /// Alternatives of which one is met wherever the test holds or does anything; `None` where nothing of the
+    /// kind is known.
+    pub fn needs(&self) -> Option<Vec<Need>> {
+        let Form::Test(filter) = &self.form else { return None };
+        let hit = match &filter.rest {
+            Some(Test::OnHit(pure, _)) => Some(pure),
+            Some(Test::And(parts)) => match parts.first() {
+                Some(Test::OnHit(pure, _)) => Some(pure),
+                _ => None,
+            },
+            _ => None,
+        };
+        needs::best(filter.pure.iter().chain(hit))
     }
 }
 
@@ -212,47 +215,62 @@ fn boolean(value: Value) -> Result<bool, EvalError> {
     }
 }
 
-impl Test {
-    /// The first conjunct, where it is pure.
-    fn first_conjunct(&self) -> Option<&Pure> {
-        match self {
-            Test::Pure(pure) => Some(pure.first_conjunct()),
-            Test::And(parts) => parts.first()?.first_conjunct(),
-            // `if a { … } else { false }` holds only where `a` does.
-            Test::Cond(parts) => match &parts[2] {
-                Test::Pure(Pure::Const(false)) => parts[0].first_conjunct(),
-                _ => None,
-            },
-            _ => None,
+impl Filter {
+    fn new(test: Test) -> Filter {
+        let mut conjuncts = Vec::new();
+        test.split(&mut conjuncts);
+        let mut filter = Filter { guards: Vec::new(), pure: Vec::new(), rest: None };
+        let mut rest = Vec::new();
+        for conjunct in conjuncts {
+            match conjunct {
+                Test::Pure(pure) if rest.is_empty() => {
+                    let is_guard = pure.guarded_slot().is_some();
+                    if is_guard { &mut filter.guards } else { &mut filter.pure }.push(pure);
+                }
+                other => rest.push(other),
+            }
+        }
+        filter.pure.sort_by_key(Pure::cost);
+        filter.rest = if rest.len() > 1 { Some(Test::And(rest)) } else { rest.pop() };
+        filter
+    }
+
+    fn run<H: Host>(&self, host: &mut H) -> Result<bool, EvalError> {
+        if self.guards.iter().all(|guard| guard.holds(host)) {
+            self.run_after_guards(host)
+        } else {
+            Ok(false)
         }
     }
 
-    /// Runs the test without its first conjunct.
-    fn run_after_guard<H: Host>(&self, host: &mut H) -> Result<bool, EvalError> {
+    fn run_after_guards<H: Host>(&self, host: &mut H) -> Result<bool, EvalError> {
+        if !self.pure.iter().all(|pure| pure.holds(host)) {
+            return Ok(false);
+        }
+        self.rest.as_ref().map_or(Ok(true), |rest| rest.run(host))
+    }
+}
+
+impl Test {
+    /// The parts that must all hold, in order.
+    fn split(self, into: &mut Vec<Test>) {
         match self {
-            Test::Pure(pure) => Ok(pure.holds_after_first(host)),
-            Test::And(parts) => match parts.split_first() {
-                None => Ok(true),
-                Some((first, rest)) => {
-                    if !first.run_after_guard(host)? {
-                        return Ok(false);
-                    }
-                    for part in rest {
-                        if !part.run(host)? {
-                            return Ok(false);
-                        }
-                    }
-                    Ok(true)
-                }
-            },
-            Test::Cond(parts) => {
-                if parts[0].run_after_guard(host)? {
-                    parts[1].run(host)
-                } else {
-                    parts[2].run(host)
-                }
+            Test::And(parts) => parts.into_iter().for_each(|part| part.split(into)),
+            Test::Pure(Pure::And(parts)) => {
+                parts.into_iter().for_each(|part| Test::Pure(part).split(into));
             }
-            _ => self.run(host),
+            Test::Pure(Pure::Cond(parts)) if matches!(parts[2], Pure::Const(false)) => {
+                let [test, yes, _] = *parts;
+                Test::Pure(test).split(into);
+                Test::Pure(yes).split(into);
+            }
+            // `if a { b } else { false }` holds where both do.
+            Test::Cond(parts) if matches!(parts[2], Test::Pure(Pure::Const(false))) => {
+                let [test, yes, _] = *parts;
+                test.split(into);
+                yes.split(into);
+            }
+            other => into.push(other),
         }
     }
 

@@ -109,29 +109,8 @@ impl Pure {
         }
     }
 
-    /// The first test of a conjunction; the test itself where it is none.
-    pub(super) fn first_conjunct(&self) -> &Pure {
-        match self {
-            Pure::And(parts) => parts.first().map_or(self, Pure::first_conjunct),
-            _ => self,
-        }
-    }
-
-    /// Whether it holds where its first conjunct is known to.
-    pub(super) fn holds_after_first<H: Host + ?Sized>(&self, host: &H) -> bool {
-        match self {
-            Pure::And(parts) => match parts.split_first() {
-                None => true,
-                Some((first, rest)) => {
-                    first.holds_after_first(host) && rest.iter().all(|part| part.holds(host))
-                }
-            },
-            _ => true,
-        }
-    }
-
     /// The slot it reads, if it reads exactly one and nothing else of the world.
-    pub(super) fn only_slot(&self) -> Option<Slot> {
+    fn only_slot(&self) -> Option<Slot> {
         if self.asks_presence() {
             return None;
         }
@@ -184,7 +163,7 @@ impl Pure {
     /// Collects the fixed texts that slots are compared with.
     pub(super) fn constants(&self, into: &mut Vec<Box<str>>) {
         match self {
-            Pure::Equal(a, b) | Pure::StartsWith(a, b) | Pure::EndsWith(a, b) => {
+            Pure::Equal(a, b) => {
                 for side in [a, b] {
                     if let Text::Const(text) = side {
                         into.push(text.clone());
@@ -198,16 +177,36 @@ impl Pure {
         }
     }
 
-    /// Whether it can hold only for the texts in [`Pure::constants`].
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether it compares one slot, as it is, with constants alone.
+    fn by_constants(&self) -> bool {
         match self {
+            Pure::Const(_) => true,
             Pure::Equal(a, b) => {
                 matches!((a, b), (Text::Slot(_), Text::Const(_)) | (Text::Const(_), Text::Slot(_)))
             }
             Pure::In(text, _) => matches!(text, Text::Slot(_)),
-            Pure::Or(parts) => parts.iter().all(Pure::is_closed),
-            Pure::And(parts) => parts.iter().any(Pure::is_closed),
+            Pure::And(parts) | Pure::Or(parts) => parts.iter().all(Pure::by_constants),
+            Pure::Not(part) => part.by_constants(),
             _ => false,
+        }
+    }
+
+    /// The slot whose text decides it, by which constant it is.
+    pub(super) fn guarded_slot(&self) -> Option<Slot> {
+        self.only_slot().filter(|_| self.by_constants())
+    }
+
+    /// What asking it costs, roughly: those that cost least are asked first.
+    pub(super) fn cost(&self) -> u8 {
+        match self {
+            Pure::Const(_) | Pure::Has(_) | Pure::Equal(..) | Pure::In(..) | Pure::StartsWith(..) => 0,
+            Pure::EndsWith(..) | Pure::ContainsFixed(..) | Pure::Contains(..) => 1,
+            Pure::InRange(..) | Pure::InRanges(..) | Pure::IsIpV4(_) | Pure::IsIpV6(_) | Pure::IsIp(_) => 2,
+            Pure::List(..) | Pure::Matches(..) => 3,
+            Pure::RegexpInFile(..) => 4,
+            Pure::And(parts) | Pure::Or(parts) => parts.iter().map(Pure::cost).max().unwrap_or(0),
+            Pure::Not(part) => part.cost(),
+            Pure::Cond(parts) => parts.iter().map(Pure::cost).max().unwrap_or(0),
         }
     }
 
@@ -231,9 +230,15 @@ impl Needle {
         let finder = Finder::new(needle.as_bytes()).into_owned();
         // Changing the case makes no byte that is neither a letter nor part of a longer character.
         let telling = needle.bytes().find(|b| b.is_ascii_graphic() && !b.is_ascii_alphanumeric());
-        let probe =
-            telling.zip(text.origin()).map(|(byte, (slot, escape))| (slot, byte, escape.unwrap_or(byte)));
+        let origin = text.origin().filter(|_| !matches!(text, Text::Slot(_)));
+        let probe = telling
+            .zip(origin)
+            .map(|(byte, origin)| (origin.slot, byte, if origin.unescapes { b'%' } else { byte }));
         Needle { finder, probe }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.finder.needle()
     }
 
     fn is_in<H: Host + ?Sized>(&self, text: &Text, host: &H) -> bool {

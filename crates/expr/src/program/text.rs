@@ -34,6 +34,16 @@ pub enum Text {
     Cond(Box<(Pure, Text, Text)>),
 }
 
+/// What a text is made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) slot: Slot,
+    /// Upper or lower case, at some step.
+    pub(super) changes_case: bool,
+    /// `%xx` or `+` may stand for other bytes.
+    pub(super) unescapes: bool,
+}
+
 impl Text {
     /// The text, borrowed where it exists already.
     pub fn get<'h, H: Host + ?Sized>(&'h self, host: &'h H) -> Cow<'h, str> {
@@ -59,17 +69,16 @@ impl Text {
         }
     }
 
-    /// The slot that it changes the case of or unescapes, and the byte by which escapes begin. `None`
-    /// where it is anything else, a plain slot too.
-    pub(super) fn origin(&self) -> Option<(Slot, Option<u8>)> {
-        let (of, escape) = match self {
-            Text::Upper(of) | Text::Lower(of) | Text::TrimSpace(of) => (of, None),
-            Text::QueryUnescape(of) | Text::PathUnescape(of) => (of, Some(b'%')),
-            _ => return None,
-        };
-        match &**of {
-            Text::Slot(slot) => Some((*slot, escape)),
-            of => of.origin().map(|(slot, inner)| (slot, escape.or(inner))),
+    /// The slot that it is made from, if it is that slot, or trims, unescapes or changes the case of it.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        match self {
+            Text::Slot(slot) => Some(Origin { slot: *slot, changes_case: false, unescapes: false }),
+            Text::Upper(of) | Text::Lower(of) => Some(Origin { changes_case: true, ..of.origin()? }),
+            Text::QueryUnescape(of) | Text::PathUnescape(of) => {
+                Some(Origin { unescapes: true, ..of.origin()? })
+            }
+            Text::TrimSpace(of) => of.origin(),
+            Text::Const(_) | Text::Concat(_) | Text::Cond(_) => None,
         }
     }
 

@@ -5,18 +5,39 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 /// Most literals that are worth looking for at once.
 const MAX_LITERALS: usize = 24;
 
+/// Characters of a class that are tried one by one.
+const MAX_CLASS: usize = 4;
+
 /// Longest literal in bytes: beyond that a longer one does not select better.
 const MAX_LITERAL_BYTES: usize = 32;
 
 /// Literals of which at least one occurs in every match; `None` if there is no such set (or a poor one only).
 pub(super) fn required(hir: &Hir) -> Option<Vec<String>> {
-    let facts = Facts::of(hir);
+    sorted(Facts::of(hir, Case::Exact))
+}
+
+/// Literals in lower case of which every **ASCII** text that the regex (in the syntax of the `regex` crate)
+/// matches contains at least one, whatever the case of its letters. `None` if there is no such set.
+pub fn folded_literals(regex: &str) -> Option<Vec<String>> {
+    sorted(Facts::of(&regex_syntax::parse(regex).ok()?, Case::Folded))
+}
+
+fn sorted(facts: Facts) -> Option<Vec<String>> {
     let whole = facts.exact.as_deref().and_then(usable);
     let best = better(whole, facts.required)?;
     let mut literals = best;
     literals.sort_unstable();
     literals.dedup();
     Some(literals)
+}
+
+/// How the literals are going to be looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Case {
+    /// As they are.
+    Exact,
+    /// In lower case, in ASCII texts only.
+    Folded,
 }
 
 /// What is known about the texts that a part of a regex matches.
@@ -34,17 +55,18 @@ impl Facts {
         Self { exact: Some(texts), required: None }
     }
 
-    fn of(hir: &Hir) -> Self {
+    fn of(hir: &Hir, case: Case) -> Self {
         match hir.kind() {
             HirKind::Empty | HirKind::Look(_) => Self::exactly(vec![String::new()]),
             HirKind::Literal(literal) => match str::from_utf8(&literal.0) {
+                Ok(text) if case == Case::Folded => Self::exactly(vec![text.to_ascii_lowercase()]),
                 Ok(text) => Self::exactly(vec![text.to_owned()]),
                 Err(_) => Self::UNKNOWN,
             },
-            HirKind::Class(class) => Self::of_class(class),
-            HirKind::Capture(capture) => Self::of(&capture.sub),
+            HirKind::Class(class) => Self::of_class(class, case),
+            HirKind::Capture(capture) => Self::of(&capture.sub, case),
             HirKind::Repetition(repetition) => {
-                let inner = Self::of(&repetition.sub);
+                let inner = Self::of(&repetition.sub, case);
                 match (repetition.min, repetition.max) {
                     (1, Some(1)) => inner,
                     (0, Some(1)) => Self {
@@ -58,29 +80,37 @@ impl Facts {
                     },
                 }
             }
-            HirKind::Concat(parts) => Self::of_concat(parts),
-            HirKind::Alternation(branches) => Self::of_alternation(branches),
+            HirKind::Concat(parts) => Self::of_concat(parts, case),
+            HirKind::Alternation(branches) => Self::of_alternation(branches, case),
         }
     }
 
-    fn of_class(class: &Class) -> Self {
+    fn of_class(class: &Class, case: Case) -> Self {
         let Class::Unicode(class) = class else { return Self::UNKNOWN };
         let size: usize = class.ranges().iter().map(regex_syntax::hir::ClassUnicodeRange::len).sum();
-        if size > 4 {
+        if size > 2 * MAX_CLASS {
             return Self::UNKNOWN;
         }
-        Self::exactly(
-            class.ranges().iter().flat_map(|range| range.start()..=range.end()).map(String::from).collect(),
-        )
+        let chars = class.ranges().iter().flat_map(|range| range.start()..=range.end());
+        let mut chars: Vec<char> = match case {
+            Case::Exact => chars.collect(),
+            Case::Folded => chars.filter(char::is_ascii).map(|c| c.to_ascii_lowercase()).collect(),
+        };
+        chars.sort_unstable();
+        chars.dedup();
+        if chars.is_empty() || chars.len() > MAX_CLASS {
+            return Self::UNKNOWN;
+        }
+        Self::exactly(chars.into_iter().map(String::from).collect())
     }
 
     /// Neighbours whose texts are all known join to a run; each run, and each part of its own, is a candidate.
-    fn of_concat(parts: &[Hir]) -> Self {
+    fn of_concat(parts: &[Hir], case: Case) -> Self {
         let mut best = None;
         let mut run = vec![String::new()];
         let mut whole = true;
         for part in parts {
-            let facts = Self::of(part);
+            let facts = Self::of(part, case);
             best = better(best, facts.required);
             match facts.exact.map(|texts| (product(&run, &texts), texts)) {
                 Some((Some(longer), _)) => run = longer,
@@ -102,11 +132,11 @@ impl Facts {
         Self { exact: None, required: better(best, usable(&run)) }
     }
 
-    fn of_alternation(branches: &[Hir]) -> Self {
+    fn of_alternation(branches: &[Hir], case: Case) -> Self {
         let mut exact = Some(Vec::new());
         let mut required = Some(Vec::new());
         for branch in branches {
-            let facts = Self::of(branch);
+            let facts = Self::of(branch, case);
             let of_branch = better(facts.exact.as_deref().and_then(usable), facts.required);
             required = required.zip(of_branch).and_then(|(all, more)| union(all, more));
             exact = exact.zip(facts.exact).and_then(|(all, more)| union(all, more));
@@ -173,5 +203,26 @@ mod tests {
         check("(?:abc)?", None);
         check(r"\d+", None);
         check("", None);
+    }
+
+    #[test]
+    fn folded() {
+        let check = |regex: &str, expected: Option<&[&str]>| {
+            let literals = folded_literals(regex);
+            let literals: Option<Vec<&str>> =
+                literals.as_ref().map(|set| set.iter().map(String::as_str).collect());
+            assert_eq!(literals.as_deref(), expected, "{regex}");
+        };
+        check("(?i)kiss", Some(&["kiss"]));
+        check(
+            "(?i)(/wp-.*\\.php|/wp-content/plugins/.*\\.(txt|md))$",
+            Some(&["/wp-", "/wp-content/plugins/"]),
+        );
+        check("/PUBLIC/[^/]+/../[./]+/", Some(&["/public/"]));
+        check("[Aa]B", Some(&["ab"]));
+        // A class of no ASCII letter promises nothing.
+        check("[\u{e9}\u{c9}]", None);
+        check("(", None);
+        check(".*", None);
     }
 }
