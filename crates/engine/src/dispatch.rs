@@ -117,6 +117,9 @@ struct Scan {
     /// Rules to which texts beyond ASCII, or with escapes, may mean anything.
     beyond_ascii: BitSet,
     escaped: BitSet,
+    /// Whether there are any of them.
+    folds: bool,
+    unescapes: bool,
 }
 
 impl Dispatch {
@@ -257,7 +260,9 @@ impl Scan {
             .build(by_literal.keys())
             .ok()?;
         let found = by_literal.into_values().collect();
-        Some(Scan { slot, members, automaton, found, beyond_ascii, escaped })
+        let (folds, unescapes) =
+            (needs.iter().any(|(_, need)| need.ascii_only), needs.iter().any(|(_, need)| need.plain_only));
+        Some(Scan { slot, members, automaton, found, beyond_ascii, escaped, folds, unescapes })
     }
 
     /// Takes out of `missing` the rules that find here what they need.
@@ -265,13 +270,15 @@ impl Scan {
         if text.is_empty() {
             return;
         }
-        for hit in self.automaton.find_overlapping_iter(text) {
+        // Nearly always there is nothing, which a plain search tells quicker.
+        let hits = self.automaton.is_match(text).then(|| self.automaton.find_overlapping_iter(text));
+        for hit in hits.into_iter().flatten() {
             missing.remove_all(&self.found[hit.pattern().as_usize()]);
         }
-        if !text.is_ascii() {
+        if self.folds && !text.is_ascii() {
             missing.remove_all(&self.beyond_ascii);
         }
-        if memchr::memchr2(b'%', b'+', text.as_bytes()).is_some() {
+        if self.unescapes && memchr::memchr2(b'%', b'+', text.as_bytes()).is_some() {
             missing.remove_all(&self.escaped);
         }
     }

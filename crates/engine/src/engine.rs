@@ -1,6 +1,8 @@
 //! A compiled set of rules.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
 
 use testudo_event::{Layout, YearClock};
 use testudo_expr::Slot;
@@ -85,18 +87,19 @@ impl Engine {
             }
         }
         // Parsers share one pattern library, postoverflows another.
-        let mut compile = |parsers: &[plan::Parser], keys: &mut Keys| {
+        let mut compile = |parsers: &[plan::Parser], overflow: bool, keys: &mut Keys| {
             let mut context = Context {
                 keys,
                 world: &world,
                 library: library.clone(),
+                overflow,
                 diagnostics: &mut diagnostics,
                 layouts: &mut layouts,
             };
             parse::compile_stages(parsers, &mut context)
         };
-        let parsers = compile(&rules.parsers, &mut keys);
-        let postoverflows = compile(&rules.postoverflows, &mut keys);
+        let parsers = compile(&rules.parsers, false, &mut keys);
+        let postoverflows = compile(&rules.postoverflows, true, &mut keys);
         let mut scenarios =
             detect::compile(&rules.scenarios, &rules.context, &rules.origins, &mut keys, &world);
         scenarios.v6_key_bits = options.v6_key_bits;

@@ -414,8 +414,8 @@ macro_rules! world_services {
             self.world.file(name)
         }
 
-        fn regexp_in_file(&self, text: &str, name: &str) -> Option<bool> {
-            self.world.regexp_in_file(text, name)
+        fn patterns(&self, name: &str) -> Option<Arc<Vec<regex::Regex>>> {
+            self.world.patterns(name)
         }
 
         fn lookup_file(&self, text: &str, name: &str) -> Option<Arc<str>> {

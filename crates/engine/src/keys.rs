@@ -4,8 +4,7 @@
 //! the order in which rules first named them. Keys that only appear at run time (a computed key)
 //! have no slot; they live in the record's side map.
 
-use std::collections::HashMap;
-
+use hashbrown::{Equivalent, HashMap};
 use testudo_expr::Slot;
 
 /// The text maps of an event.
@@ -52,6 +51,8 @@ fixed_slots! {
     WHITELIST_REASON = 6;
     /// `evt.Stage`
     STAGE = 7;
+    /// `evt.Overflow.Alert.Source.IP`, in postoverflow stages
+    OVERFLOW_SOURCE_IP = 8;
 }
 
 /// All the names of a rule set.
@@ -112,8 +113,7 @@ impl Keys {
 
     /// The slot of a key that rules name.
     pub fn lookup(&self, space: Space, key: &str) -> Option<Slot> {
-        // The key type owns its text; a borrowed probe would need an unsized tuple.
-        self.slots.get(&(space, key) as &dyn Probe).copied()
+        self.slots.get(&Probe(space, key)).copied()
     }
 
     /// How many slots there are.
@@ -148,41 +148,12 @@ impl Keys {
     }
 }
 
-/// Lets the table be asked with a borrowed key.
-trait Probe {
-    fn parts(&self) -> (Space, &str);
-}
+/// Asks the table with a borrowed key. Hashes as the owned one does.
+#[derive(Hash)]
+struct Probe<'k>(Space, &'k str);
 
-impl Probe for (Space, &str) {
-    fn parts(&self) -> (Space, &str) {
-        *self
+impl Equivalent<(Space, Box<str>)> for Probe<'_> {
+    fn equivalent(&self, key: &(Space, Box<str>)) -> bool {
+        self.0 == key.0 && *self.1 == *key.1
     }
 }
-
-impl Probe for (Space, Box<str>) {
-    fn parts(&self) -> (Space, &str) {
-        (self.0, &self.1)
-    }
-}
-
-impl<'a> std::borrow::Borrow<dyn Probe + 'a> for (Space, Box<str>) {
-    fn borrow(&self) -> &(dyn Probe + 'a) {
-        self
-    }
-}
-
-impl std::hash::Hash for dyn Probe + '_ {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        let (space, key) = self.parts();
-        space.hash(state);
-        key.hash(state);
-    }
-}
-
-impl PartialEq for dyn Probe + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
-    }
-}
-
-impl Eq for dyn Probe + '_ {}

@@ -174,7 +174,11 @@ pub(crate) fn fixed(name: &str) -> Option<Slot> {
 }
 
 /// Gives slots to text cells of `evt`, which every rule schema has as its first variable.
-pub(crate) struct EventResolver<'k>(pub &'k mut Keys);
+pub(crate) struct EventResolver<'k> {
+    pub(crate) keys: &'k mut Keys,
+    /// Whether `evt.Overflow` is there in every event: after an overflow, before it is poured again.
+    pub(crate) overflow: bool,
+}
 
 impl testudo_expr::program::Resolver for EventResolver<'_> {
     fn slot(&mut self, variable: u16, path: &[&str]) -> Option<Slot> {
@@ -185,9 +189,10 @@ impl testudo_expr::program::Resolver for EventResolver<'_> {
             ["Line", "Raw"] => Some(keys::LINE_RAW),
             ["Line", "Src"] => Some(keys::LINE_SRC),
             ["Line", "Module"] => Some(keys::LINE_MODULE),
-            ["Line", "Labels", key] => Some(self.0.intern(Space::Labels, key)),
+            ["Line", "Labels", key] => Some(self.keys.intern(Space::Labels, key)),
+            ["Overflow", "Alert", "Source", "IP"] if self.overflow => Some(keys::OVERFLOW_SOURCE_IP),
             [name] => fixed(name),
-            [map, key] => Some(self.0.intern(space_of(map)?, key)),
+            [map, key] => Some(self.keys.intern(space_of(map)?, key)),
             _ => None,
         }
     }

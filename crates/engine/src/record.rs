@@ -61,6 +61,8 @@ pub struct Record {
     buffer: String,
     slots: Vec<Span>,
     touched: Vec<Slot>,
+    /// What every line of a source begins with: bytes of the buffer, and slots.
+    base: (usize, Vec<(Slot, Span)>),
     /// Entries under keys that no rule names.
     pub(crate) side: BTreeMap<(Space, Box<str>), Box<str>>,
     /// `evt.Unmarshaled`.
@@ -95,9 +97,32 @@ impl Record {
 
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
-        self.buffer.clear();
+        self.base.0 = 0;
+        self.base.1.clear();
+        self.rewind();
+    }
+
+    /// Makes what is in the record now the state to which [`Record::rewind`] returns. False if that cannot
+    /// be done: there is something beyond slots.
+    pub(crate) fn set_base(&mut self) -> bool {
+        if !self.side.is_empty() || !self.unmarshaled.is_empty() {
+            return false;
+        }
+        self.base.0 = self.buffer.len();
+        self.base.1.clear();
+        self.base.1.extend(self.touched.iter().map(|&slot| (slot, self.slots[slot.0 as usize])));
+        true
+    }
+
+    /// Forgets everything but the base.
+    pub(crate) fn rewind(&mut self) {
+        self.buffer.truncate(self.base.0);
         for slot in self.touched.drain(..) {
             self.slots[slot.0 as usize] = Span::ABSENT;
+        }
+        for &(slot, span) in &self.base.1 {
+            self.slots[slot.0 as usize] = span;
+            self.touched.push(slot);
         }
         self.side.clear();
         self.unmarshaled.clear();

@@ -270,6 +270,7 @@ impl<'e> Replay<'e> {
     ) {
         let Emission { overflow, mode, time } = emission;
         let now = self.buckets.clock(line.source).unwrap_or(self.now);
+        self.worker.source = None;
         let record = &mut self.worker.record;
         record.clear();
         record.kind = EventKind::Overflow;
@@ -280,6 +281,7 @@ impl<'e> Replay<'e> {
         let span = record.write(|buffer| time.write_rfc3339_nano(buffer));
         record.marshaled = Some((span, time));
         record.assign(keys::MARSHALED_TIME, span);
+        record.set(keys::OVERFLOW_SOURCE_IP, &overflow.alert.source.ip);
         record.overflow = Some(Box::new(overflow));
         // A node that drops the event leaves the overflow as it was before it.
         if self.engine.parser(true, true).run(&mut self.worker, observer).is_err() {
@@ -515,17 +517,22 @@ impl Task<'_> {
     /// Puts a line into a worker's record.
     fn fill(self, worker: &mut Worker, source: u32, text: &str) {
         let record = &mut worker.record;
-        record.clear();
+        if worker.source == Some(source) {
+            record.rewind();
+        } else {
+            record.clear();
+            if let Some(source) = self.sources.get(source as usize) {
+                record.set(keys::LINE_SRC, &source.name);
+                record.set(keys::LINE_MODULE, &source.module);
+                for (key, text) in &source.labels {
+                    record.set_key(&self.engine.keys, Space::Labels, key, text);
+                }
+            }
+            worker.source = record.set_base().then_some(source);
+        }
         record.mode = Mode::Replay;
         record.now = self.now;
         record.arrival = self.now;
         record.set(keys::LINE_RAW, text);
-        if let Some(source) = self.sources.get(source as usize) {
-            record.set(keys::LINE_SRC, &source.name);
-            record.set(keys::LINE_MODULE, &source.module);
-            for (key, text) in &source.labels {
-                record.set_key(&self.engine.keys, Space::Labels, key, text);
-            }
-        }
     }
 }

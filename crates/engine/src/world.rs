@@ -1,12 +1,12 @@
 //! The world behind the helpers of expressions: data files, databases, stashes, names.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use hashbrown::HashMap;
 use maxminddb::Reader;
 use serde::{Deserialize, Deserializer, de::Visitor};
 use testudo_event::net;
@@ -249,9 +249,9 @@ impl Services for World {
         }
     }
 
-    fn regexp_in_file(&self, text: &str, name: &str) -> Option<bool> {
+    fn patterns(&self, name: &str) -> Option<Arc<Vec<regex::Regex>>> {
         match self.data(name, plan::DataKind::Regexp)? {
-            DataFile::Patterns(patterns) => Some(patterns.iter().any(|regex| regex.is_match(text))),
+            DataFile::Patterns(patterns) => Some(patterns.clone()),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use regex::Regex;
 use testudo_event::time::Timestamp;
 
 use crate::{error::EvalError, value::Value};
@@ -113,9 +114,14 @@ pub trait Services: Send + Sync {
         None
     }
 
+    /// The patterns of a data file, any of which may match; `None` where the file is not loaded.
+    fn patterns(&self, name: &str) -> Option<Arc<Vec<Regex>>> {
+        None
+    }
+
     /// `RegexpInFile(text, name)`; `None` where the file is not loaded.
     fn regexp_in_file(&self, text: &str, name: &str) -> Option<bool> {
-        None
+        Some(self.patterns(name)?.iter().any(|regex| regex.is_match(text)))
     }
 
     /// `LookupFile(text, name)`: the tag of the row that hits, `""` where none does.

@@ -185,7 +185,7 @@ pub(crate) fn compile(
 }
 
 fn compiled(node: &Arc<Node>, keys: &mut Keys, world: &World) -> Program {
-    Program::new(node, &mut EventResolver(keys), world)
+    Program::new(node, &mut EventResolver { keys, overflow: false }, world)
 }
 
 fn merge(kept: &mut Kept, more: &Kept) {

@@ -40,6 +40,8 @@ pub(crate) struct Context<'c> {
     pub(crate) keys: &'c mut Keys,
     pub(crate) world: &'c World,
     pub(crate) library: Library,
+    /// Whether the stages are those after an overflow.
+    pub(crate) overflow: bool,
     pub(crate) diagnostics: &'c mut Vec<Diagnostic>,
     /// Layouts that rules name, to be compiled once.
     pub(crate) layouts: &'c mut Vec<Box<str>>,
@@ -87,7 +89,11 @@ fn pattern_diagnostic(error: &PatternError, place: &Place, code: &'static str) -
 
 fn program(expression: &plan::Expression, context: &mut Context<'_>) -> Program {
     Reads::new(context.keys).add(&expression.node);
-    Program::new(&expression.node, &mut EventResolver(context.keys), context.world)
+    Program::new(
+        &expression.node,
+        &mut EventResolver { keys: context.keys, overflow: context.overflow },
+        context.world,
+    )
 }
 
 fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, Diagnostic> {

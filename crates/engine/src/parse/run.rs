@@ -1,7 +1,6 @@
 //! Runs the stages over one event, in the exact order that rules rely on.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use testudo_event::{Overflow, YearClock, net};
 use testudo_expr::{EvalError, Type, Value, core::Kind, program::Answer};
 use testudo_pattern::GrokCache;
@@ -13,7 +12,7 @@ use crate::{
     dispatch::BitSet,
     host::{self, RecordHost},
     keys::{self, Keys},
-    record::{Mode, Record, Span},
+    record::{EventKind, Mode, Record, Span},
     world::World,
 };
 
@@ -65,6 +64,8 @@ impl Observer for NoObserver {}
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
     pub(crate) record: Record,
+    /// The source whose name and labels the record's base holds.
+    pub(crate) source: Option<u32>,
     caches: Vec<Option<GrokCache>>,
     spans: Vec<Option<(u32, u32)>>,
     candidates: BitSet,
@@ -285,15 +286,20 @@ impl Parser<'_> {
     fn whitelist<O: Observer>(&self, walk: &mut Walk<'_, O>, node: &Node) -> bool {
         let Some(list) = &node.whitelist else { return false };
         let Worker { record, counters, .. } = &mut *walk.worker;
-        let mut host = self.host(record);
         let mut hit = false;
         if !list.ips.is_empty() || !list.cidrs.is_empty() {
             // Mapped addresses are IPv4 here; those of the list are so since it was compiled.
-            hit = host.ip_sources().into_iter().map(net::canonical).any(|address| {
+            let listed = |address| {
+                let address = net::canonical(address);
                 list.ips.contains(&address) || list.cidrs.iter().any(|cidr| cidr.contains(address))
-            });
+            };
+            hit = match record.kind {
+                EventKind::Log => net::parse_addr(record.text(self.known.source_ip)).is_some_and(listed),
+                _ => self.host(record).ip_sources().into_iter().any(listed),
+            };
         }
         if !hit {
+            let mut host = self.host(record);
             for expression in &list.expressions {
                 match expression.test(&mut host) {
                     Ok(true) => {
@@ -461,6 +467,9 @@ impl Parser<'_> {
             }
             Target::Overflow(field) => {
                 let text = walk.worker.record.slice(span).to_owned();
+                if *field == TextField::SourceIp {
+                    walk.worker.record.assign(keys::OVERFLOW_SOURCE_IP, span);
+                }
                 if let Some(overflow) = &mut walk.worker.record.overflow {
                     set_overflow_text(overflow, *field, text);
                 }

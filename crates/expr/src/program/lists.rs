@@ -130,6 +130,17 @@ impl Compiler<'_> {
         }
         let [argument] = arguments.as_slice() else { return None };
         let Kind::Const(Value::Str(name)) = &argument.kind else { return None };
+        // `len(#) > 0 && …` leaves out lines before anything is compared with them.
+        let (conditions, predicate) = match &predicate.kind {
+            Kind::And(parts) => {
+                let (last, conditions) = parts.split_last()?;
+                (conditions, last)
+            }
+            _ => (&[][..], predicate),
+        };
+        if !conditions.iter().all(|condition| condition.ty == Type::Bool && only_element(condition)) {
+            return None;
+        }
         let (operator, text, line) = match &predicate.kind {
             Kind::Binary(Binary::Eq, a, b) if reads_element(a) && !reads_element(b) => (Binary::Eq, b, a),
             Kind::Binary(
@@ -140,7 +151,7 @@ impl Compiler<'_> {
             Kind::Call { function, arguments } if function.name == "IpInRange" => {
                 match arguments.as_slice() {
                     [text, line] if reads_element(line) && !reads_element(text) => {
-                        return self.any_range(name, text, line);
+                        return self.any_range(name, conditions, text, line);
                     }
                     _ => return None,
                 }
@@ -148,7 +159,7 @@ impl Compiler<'_> {
             _ => return None,
         };
         let text = self.text(text)?;
-        let lines = self.lines(name, line)?;
+        let lines = self.lines(name, conditions, line)?;
         Some(match ListTest::new(operator, lines)? {
             ListTest::Always => Pure::Const(true),
             ListTest::Never => Pure::Const(false),
@@ -156,30 +167,32 @@ impl Compiler<'_> {
         })
     }
 
-    fn any_range(&mut self, name: &str, text: &Node, line: &Node) -> Option<Pure> {
+    fn any_range(&mut self, name: &str, conditions: &[Node], text: &Node, line: &Node) -> Option<Pure> {
         let text = self.text(text)?;
-        let lines = self.lines(name, line)?;
+        let lines = self.lines(name, conditions, line)?;
         let set: PrefixSet = lines.iter().filter_map(|line| Prefix::parse(line)).collect();
         Some(Pure::List(text, ListTest::InRange(set).into()))
     }
 
-    /// What `line`, an expression over the element alone, gives for each line of the file.
-    fn lines(&mut self, name: &str, line: &Node) -> Option<Vec<Box<str>>> {
-        if line.effects.mutates || line.effects.impure || !only_element(line) {
+    /// What `line`, an expression over the element alone, gives for each line of the file for which the
+    /// conditions hold.
+    fn lines(&mut self, name: &str, conditions: &[Node], line: &Node) -> Option<Vec<Box<str>>> {
+        if !only_element(line) {
             return None;
         }
         // A file that is not loaded reads as empty.
         let Some(file) = self.services.file(name) else { return Some(Vec::new()) };
-        let all = Value::list(file.iter().cloned().map(Value::Str).collect());
-        let node = |kind, ty| Node { kind, ty, span: line.span, effects: line.effects };
         let texts = Type::List(Box::new(Type::String));
-        let each = Kind::Loop {
-            which: Loop::Map,
-            list: Box::new(node(Kind::Const(all), texts.clone())),
-            predicate: Some(Box::new(line.clone())),
-            extra: None,
+        let all = Value::list(file.iter().cloned().map(Value::Str).collect());
+        let node = |kind| Node { kind, ty: texts.clone(), span: line.span, effects: line.effects };
+        let each = |which, list, predicate: &Node| {
+            let (list, predicate) = (Box::new(list), Some(Box::new(predicate.clone())));
+            node(Kind::Loop { which, list, predicate, extra: None })
         };
-        let Ok(Value::List(lines)) = eval(&node(each, texts), &mut NoHost) else { return None };
+        let kept = conditions
+            .iter()
+            .fold(node(Kind::Const(all)), |list, condition| each(Loop::Filter, list, condition));
+        let Ok(Value::List(lines)) = eval(&each(Loop::Map, kept, line), &mut NoHost) else { return None };
         lines.iter().map(|text| Some(Box::from(text.as_str()?))).collect()
     }
 }
@@ -194,11 +207,15 @@ fn reads_element(node: &Node) -> bool {
     }
 }
 
-/// Whether it is made of the element, constants and pure calls alone.
+/// Whether it is made of the element, constants, comparisons and pure calls alone.
 fn only_element(node: &Node) -> bool {
+    if node.effects.mutates || node.effects.impure {
+        return false;
+    }
     match &node.kind {
         Kind::Element(0) | Kind::Const(_) => true,
         Kind::Call { arguments, .. } => arguments.iter().all(only_element),
+        Kind::Binary(_, a, b) => only_element(a) && only_element(b),
         _ => false,
     }
 }

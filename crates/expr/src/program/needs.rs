@@ -2,6 +2,7 @@
 //! stand in a slot. Both are read off the filter when rules load, so that one look at an event settles them for
 //! all rules at once.
 
+use regex::Regex;
 use testudo_pattern::folded_literals;
 
 use super::{ListTest, Pure, Text};
@@ -79,13 +80,8 @@ fn needs(test: &Pure) -> Option<Vec<Need>> {
         | Pure::EndsWith(a, Text::Const(fixed)) => of_texts(a, [&**fixed]),
         Pure::In(text, set) => of_texts(text, set.iter().map(AsRef::as_ref)),
         Pure::ContainsFixed(text, needle) => of_bytes(text, [needle.bytes()]),
-        Pure::Matches(text, regex) => {
-            let literals = folded_literals(regex.as_str())?;
-            let mut needs = of_texts(text, literals.iter().map(String::as_str))?;
-            // Letters without regard to case have cases beyond ASCII.
-            needs.iter_mut().for_each(|need| need.ascii_only = true);
-            Some(needs)
-        }
+        Pure::Matches(text, regex) => of_regexes(text, [regex]),
+        Pure::RegexpInFile(text, regexes) => of_regexes(text, regexes.iter()),
         Pure::List(text, list) => match &**list {
             ListTest::Contains(lines) => of_texts(text, lines.texts().iter().map(AsRef::as_ref)),
             ListTest::StartsWith(lines) | ListTest::EndsWith(lines) => of_texts(text, lines.texts()),
@@ -114,6 +110,15 @@ fn needs(test: &Pure) -> Option<Vec<Need>> {
         },
         _ => None,
     }
+}
+
+fn of_regexes<'r>(text: &Text, regexes: impl IntoIterator<Item = &'r Regex>) -> Option<Vec<Need>> {
+    let literals: Option<Vec<Vec<String>>> =
+        regexes.into_iter().map(|regex| folded_literals(regex.as_str())).collect();
+    let mut needs = of_texts(text, literals?.iter().flatten().map(String::as_str))?;
+    // Letters without regard to case have cases beyond ASCII.
+    needs.iter_mut().for_each(|need| need.ascii_only = true);
+    Some(needs)
 }
 
 fn of_texts<'t>(text: &Text, literals: impl IntoIterator<Item = &'t str>) -> Option<Vec<Need>> {

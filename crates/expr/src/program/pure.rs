@@ -37,10 +37,10 @@ pub enum Pure {
     EndsWith(Text, Text),
     /// `x matches 'fixed'`
     Matches(Text, Regex),
-    /// `any(File('f'), { x … # })`, and `RegexpInFile(x, 'f')`
+    /// `any(File('f'), { x … # })`
     List(Text, Arc<ListTest>),
     /// `RegexpInFile(x, 'f')`
-    RegexpInFile(Text, Box<str>),
+    RegexpInFile(Text, Arc<Vec<Regex>>),
     /// `IpInRange(x, 'fixed')`
     InRange(Text, Prefix),
     /// `IpInRange(x, 'fixed') || …` over the same slot
@@ -86,8 +86,9 @@ impl Pure {
             Pure::EndsWith(a, b) => a.get(host).ends_with(b.get(host).as_ref()),
             Pure::Matches(text, regex) => regex.is_match(&text.get(host)),
             Pure::List(text, list) => list.holds(&text.get(host)),
-            Pure::RegexpInFile(text, name) => {
-                host.services().regexp_in_file(&text.get(host), name).unwrap_or(false)
+            Pure::RegexpInFile(text, patterns) => {
+                let text = text.get(host);
+                patterns.iter().any(|regex| regex.is_match(&text))
             }
             Pure::InRange(text, prefix) => {
                 net::parse_ip_go(&text.get(host)).is_some_and(|a| prefix.contains(a))
@@ -127,7 +128,7 @@ impl Pure {
     /// Whether presence, not text, decides: an index by text would not see it.
     fn asks_presence(&self) -> bool {
         match self {
-            Pure::Has(_) | Pure::RegexpInFile(..) => true,
+            Pure::Has(_) => true,
             Pure::And(parts) | Pure::Or(parts) => parts.iter().any(Pure::asks_presence),
             Pure::Not(part) => part.asks_presence(),
             Pure::Cond(parts) => parts.iter().any(Pure::asks_presence),
@@ -405,7 +406,12 @@ impl Compiler<'_> {
             ("IsIP", [text]) => Some(Pure::IsIp(self.text(text)?)),
             ("RegexpInFile", [text, file]) => {
                 let Kind::Const(Value::Str(file)) = &file.kind else { return None };
-                Some(Pure::RegexpInFile(self.text(text)?, file.as_ref().into()))
+                let text = self.text(text)?;
+                match self.services.patterns(file) {
+                    Some(patterns) => Some(Pure::RegexpInFile(text, patterns)),
+                    // A file that is not loaded matches nothing.
+                    None => self.services.regexp_in_file("", file).is_none().then_some(Pure::Const(false)),
+                }
             }
             _ => None,
         }
