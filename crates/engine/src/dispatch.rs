@@ -2,17 +2,17 @@
 //! look at each cell settles those of all rules. Many go on to look for fixed text in a path or a name: one
 //! pass over that cell finds the texts of all rules. A rule that cannot match costs nothing.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashSet},
-};
+mod scan;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use std::{cmp::Reverse, collections::HashSet};
+
 use hashbrown::HashMap;
 use testudo_expr::{
     Slot,
     program::{Guard, Need, Program},
 };
+
+use scan::Scan;
 
 /// A set of small numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,14 @@ impl BitSet {
     /// Becomes a copy of another set, keeping its memory.
     pub(crate) fn copy_from(&mut self, other: &BitSet) {
         self.0.clone_from(&other.0);
+    }
+
+    /// Adds all of another set.
+    fn add(&mut self, other: &BitSet) {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
+            *word |= more;
+        }
     }
 
     /// Takes a number out.
@@ -77,10 +85,6 @@ impl BitSet {
     }
 }
 
-/// Bytes of literals up to which their automaton is a full table: the quickest to run, and at this size
-/// still small.
-const DENSE_BYTES: usize = 4_000;
-
 /// Rules indexed by what their filters cannot do without.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatch {
@@ -103,23 +107,6 @@ struct Group {
     empty: BitSet,
     /// The same for any other text.
     other: BitSet,
-}
-
-/// Literals of which rules need one in the same slot.
-#[derive(Debug)]
-struct Scan {
-    slot: Slot,
-    /// The rules that look for something here.
-    members: BitSet,
-    automaton: AhoCorasick,
-    /// For each literal: the rules that it lets pass.
-    found: Vec<BitSet>,
-    /// Rules to which texts beyond ASCII, or with escapes, may mean anything.
-    beyond_ascii: BitSet,
-    escaped: BitSet,
-    /// Whether there are any of them.
-    folds: bool,
-    unescapes: bool,
 }
 
 impl Dispatch {
@@ -181,8 +168,8 @@ impl Dispatch {
         }
         spare.copy_from(&self.needy);
         for scan in &self.scans {
-            if into.meets(&scan.members) {
-                scan.find(text(scan.slot), spare);
+            if into.meets(scan.members()) {
+                scan.find(text(scan.slot()), spare);
             }
         }
         into.remove_all(spare);
@@ -199,7 +186,7 @@ impl Dispatch {
     /// The slots that decide, each once.
     pub(crate) fn slots(&self) -> Vec<Slot> {
         let groups = self.groups.iter().map(|group| group.slot);
-        let mut slots: Vec<Slot> = groups.chain(self.scans.iter().map(|scan| scan.slot)).collect();
+        let mut slots: Vec<Slot> = groups.chain(self.scans.iter().map(Scan::slot)).collect();
         slots.sort_unstable();
         slots.dedup();
         slots
@@ -232,55 +219,6 @@ impl Group {
 
     fn allowed(&self, text: &str) -> &BitSet {
         if text.is_empty() { &self.empty } else { self.exact.get(text).unwrap_or(&self.other) }
-    }
-}
-
-impl Scan {
-    fn new(slot: Slot, needs: &[(usize, Need)], rules: usize) -> Option<Scan> {
-        let empty = BitSet::new(rules);
-        let (mut members, mut beyond_ascii, mut escaped) = (empty.clone(), empty.clone(), empty.clone());
-        let mut by_literal: BTreeMap<&[u8], BitSet> = BTreeMap::new();
-        for (at, need) in needs {
-            members.insert(*at);
-            if need.ascii_only {
-                beyond_ascii.insert(*at);
-            }
-            if need.plain_only {
-                escaped.insert(*at);
-            }
-            for literal in &need.literals {
-                by_literal.entry(literal).or_insert_with(|| empty.clone()).insert(*at);
-            }
-        }
-        let bytes: usize = by_literal.keys().map(|literal| literal.len()).sum();
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .kind((bytes <= DENSE_BYTES).then_some(AhoCorasickKind::DFA))
-            .build(by_literal.keys())
-            .ok()?;
-        let found = by_literal.into_values().collect();
-        let (folds, unescapes) =
-            (needs.iter().any(|(_, need)| need.ascii_only), needs.iter().any(|(_, need)| need.plain_only));
-        Some(Scan { slot, members, automaton, found, beyond_ascii, escaped, folds, unescapes })
-    }
-
-    /// Takes out of `missing` the rules that find here what they need.
-    fn find(&self, text: &str, missing: &mut BitSet) {
-        if text.is_empty() {
-            return;
-        }
-        // Nearly always there is nothing, which a plain search tells quicker.
-        let hits = self.automaton.is_match(text).then(|| self.automaton.find_overlapping_iter(text));
-        for hit in hits.into_iter().flatten() {
-            missing.remove_all(&self.found[hit.pattern().as_usize()]);
-        }
-        if self.folds && !text.is_ascii() {
-            missing.remove_all(&self.beyond_ascii);
-        }
-        if self.unescapes && memchr::memchr2(b'%', b'+', text.as_bytes()).is_some() {
-            missing.remove_all(&self.escaped);
-        }
     }
 }
 

@@ -7,6 +7,8 @@
 use hashbrown::{Equivalent, HashMap};
 use testudo_expr::Slot;
 
+use crate::record::Span;
+
 /// The text maps of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -66,6 +68,9 @@ pub struct Keys {
     read_all: [bool; 4],
     /// Whether `evt.Stage` is read.
     stage_read: bool,
+    /// Texts that rules assign, one after the other: every record begins with them.
+    constants: String,
+    constant_spans: HashMap<Box<str>, Span>,
     /// Position of each slot in bytewise order of (space, key); made by [`Keys::seal`].
     rank: Vec<u32>,
 }
@@ -81,6 +86,22 @@ impl Keys {
         self.read.push(false);
         self.slots.insert((space, key.into()), slot);
         slot
+    }
+
+    /// Where a text that rules assign stands in every record.
+    pub(crate) fn constant(&mut self, text: &str) -> Span {
+        if let Some(span) = self.constant_spans.get(text) {
+            return *span;
+        }
+        let span = Span { start: self.constants.len() as u32, len: text.len() as u32 };
+        self.constants.push_str(text);
+        self.constant_spans.insert(text.into(), span);
+        span
+    }
+
+    /// The texts that rules assign.
+    pub(crate) fn constants(&self) -> &str {
+        &self.constants
     }
 
     /// The slot of a key, marked as read by a rule.

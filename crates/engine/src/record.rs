@@ -61,6 +61,8 @@ pub struct Record {
     buffer: String,
     slots: Vec<Span>,
     touched: Vec<Slot>,
+    /// Bytes of the buffer that stay: the texts that rules assign.
+    constants: usize,
     /// What every line of a source begins with: bytes of the buffer, and slots.
     base: (usize, Vec<(Slot, Span)>),
     /// Entries under keys that no rule names.
@@ -92,12 +94,14 @@ pub struct Record {
 impl Record {
     /// An empty record for rules with these keys.
     pub fn new(keys: &Keys) -> Self {
-        Record { slots: vec![Span::ABSENT; keys.len()], ..Record::default() }
+        let buffer = keys.constants().to_owned();
+        let (constants, base) = (buffer.len(), (buffer.len(), Vec::new()));
+        Record { buffer, constants, base, slots: vec![Span::ABSENT; keys.len()], ..Record::default() }
     }
 
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
-        self.base.0 = 0;
+        self.base.0 = self.constants;
         self.base.1.clear();
         self.rewind();
     }

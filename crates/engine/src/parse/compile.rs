@@ -202,7 +202,7 @@ fn statics(items: &[plan::Static], context: &mut Context<'_>) -> Vec<Static> {
                     if matches!(target, Target::Slot(keys::STR_TIME_FORMAT)) {
                         context.layouts.push(text.as_ref().into());
                     }
-                    Value::Text(text.clone())
+                    Value::Constant(context.keys.constant(text))
                 }
                 StaticValue::Expression(expression) => {
                     let program = program(expression, context);

@@ -8,7 +8,7 @@ use testudo_expr::{Slot, program::Program};
 use testudo_pattern::Grok;
 use testudo_rules::plan::{OnSuccess, TextField};
 
-use crate::dispatch::Dispatch;
+use crate::{dispatch::Dispatch, record::Span};
 
 /// The stages of parsers or postoverflows.
 #[derive(Debug, Default)]
@@ -101,7 +101,8 @@ pub(crate) enum Target {
 
 #[derive(Debug)]
 pub(crate) enum Value {
-    Text(Arc<str>),
+    /// A text that every record begins with.
+    Constant(Span),
     /// A plain copy of another cell.
     Slot(Slot),
     Program(Program),

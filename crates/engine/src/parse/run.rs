@@ -420,7 +420,7 @@ impl Parser<'_> {
     fn value<O>(&self, walk: &mut Walk<'_, O>, value: &StaticValue) -> Result<Option<Span>, Dropped> {
         let Worker { record, text, counters, .. } = &mut *walk.worker;
         let program = match value {
-            StaticValue::Text(text) => return Ok(Some(record.push(text))),
+            StaticValue::Constant(span) => return Ok(Some(*span)),
             StaticValue::Slot(slot) => {
                 let span = record.span(*slot);
                 return Ok(Some(if span.is_present() { span } else { Span::EMPTY }));
