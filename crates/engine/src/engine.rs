@@ -103,9 +103,9 @@ impl Engine {
         let mut scenarios =
             detect::compile(&rules.scenarios, &rules.context, &rules.origins, &mut keys, &world);
         scenarios.v6_key_bits = options.v6_key_bits;
-        let mut next_id = 0;
+        let mut open = parse::Open::default();
         let mut finish = |pending, keys: &mut Keys| {
-            parse::finish_groks(pending, keys, options.capture_all, &mut next_id, &mut diagnostics)
+            parse::finish_groks(pending, keys, options.capture_all, &mut open, &mut diagnostics)
         };
         let parsers = finish(parsers, &mut keys);
         let postoverflows = finish(postoverflows, &mut keys);

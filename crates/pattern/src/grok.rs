@@ -10,7 +10,7 @@ use regex_automata::meta;
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_syntax::hir::Hir;
 
-use crate::backtrack::{Matcher, Outcome, Scratch};
+use crate::backtrack::{Matcher, Outcome, Scratch, Tokens};
 use crate::library::Steps;
 use crate::translate::{self, DFA_CACHE_LIMIT, REGEX_SIZE_LIMIT};
 use crate::{Expanded, PatternError};
@@ -50,11 +50,23 @@ impl Grok {
     /// # Errors
     /// [`PatternError::TooBig`].
     pub fn new(expanded: &Expanded, wanted: &dyn Fn(&str) -> bool) -> Result<Self, PatternError> {
+        Self::with_tokens(expanded, wanted, &mut Tokens::default())
+    }
+
+    /// The same, sharing what can be shared with other groks: most of the time and memory of a set of rules.
+    ///
+    /// # Errors
+    /// [`PatternError::TooBig`].
+    pub fn with_tokens(
+        expanded: &Expanded,
+        wanted: &dyn Fn(&str) -> bool,
+        tokens: &mut Tokens,
+    ) -> Result<Self, PatternError> {
         let (source, captures) = expanded.with_wanted(wanted);
         let hir = translate::parse_translated(&source)?;
         // The wanted groups only: nobody asks for the whole match.
         let groups: Vec<usize> = captures.iter().map(|(_, group)| *group).collect();
-        let matcher = Matcher::from_hir(&hir, &groups).ok();
+        let matcher = Matcher::with_tokens(&hir, &groups, tokens).ok();
         let regex = OnceLock::new();
         if matcher.is_none() {
             let compiled = build(&hir).map_err(|error| PatternError::TooBig { reason: error.to_string() })?;

@@ -1,8 +1,9 @@
 //! One pass over a cell that finds the texts of all rules that look for one in it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use aho_corasick::{AhoCorasick, Anchored, MatchKind, automaton::Automaton, dfa::DFA};
+use aho_corasick::{AhoCorasick, Anchored, MatchKind, automaton::Automaton, nfa::noncontiguous::NFA};
+use hashbrown::HashMap;
 use testudo_expr::{Slot, program::Need};
 
 use super::BitSet;
@@ -110,7 +111,8 @@ struct Table {
 
 impl Table {
     fn new(literals: &BTreeMap<&[u8], BitSet>) -> Option<Table> {
-        let dfa = DFA::builder()
+        // Followed once, while rules load, for which a table of its own would not pay.
+        let nfa = NFA::builder()
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::Standard)
             .build(literals.keys())
@@ -127,12 +129,13 @@ impl Table {
             classes[byte.to_ascii_uppercase() as usize] = class;
             representatives.push(byte);
         }
-        let mut states = vec![dfa.start_state(Anchored::No).ok()?];
-        let mut known = HashMap::from([(states[0], 0)]);
+        let mut states = vec![nfa.start_state(Anchored::No).ok()?];
+        let mut known: HashMap<_, usize> = HashMap::new();
+        known.insert(states[0], 0);
         let mut rows: Vec<Vec<usize>> = Vec::new();
         while let Some(&state) = states.get(rows.len()) {
             let row = representatives.iter().map(|&byte| {
-                let next = dfa.next_state(Anchored::No, state, byte);
+                let next = nfa.next_state(Anchored::No, state, byte);
                 *known.entry(next).or_insert_with(|| {
                     states.push(next);
                     states.len() - 1
@@ -142,7 +145,7 @@ impl Table {
         }
         // Rows that end a literal go last.
         let mut order: Vec<usize> = (0..states.len()).collect();
-        order.sort_by_key(|&at| dfa.is_match(states[at]));
+        order.sort_by_key(|&at| nfa.is_match(states[at]));
         let mut place = vec![0; order.len()];
         order.iter().enumerate().for_each(|(new, &old)| place[old] = new);
         let shift = representatives.len().next_power_of_two().trailing_zeros();
@@ -152,12 +155,12 @@ impl Table {
                 next[(new << shift) + class] = u32::try_from(place[to] << shift).ok()?;
             }
         }
-        let ends: Vec<usize> = order.iter().copied().filter(|&at| dfa.is_match(states[at])).collect();
+        let ends: Vec<usize> = order.iter().copied().filter(|&at| nfa.is_match(states[at])).collect();
         let rules: Vec<&BitSet> = literals.values().collect();
         let found = ends.iter().map(|&at| {
             let mut set = BitSet::default();
-            for number in 0..dfa.match_len(states[at]) {
-                set.add(rules[dfa.match_pattern(states[at], number).as_usize()]);
+            for number in 0..nfa.match_len(states[at]) {
+                set.add(rules[nfa.match_pattern(states[at], number).as_usize()]);
             }
             set
         });

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use testudo_event::net;
 use testudo_expr::program::Program;
-use testudo_pattern::{Defined, Expanded, Grok, Library, PatternError};
+use testudo_pattern::{Defined, Expanded, Grok, Library, PatternError, backtrack::Tokens};
 use testudo_rules::{
     Diagnostic, Place, Severity,
     plan::{self, GrokPattern, GrokSource, StaticValue, TextField},
@@ -240,17 +240,25 @@ fn target(target: &plan::Target, keys: &mut Keys) -> Target {
     }
 }
 
+/// What the patterns of a set share while they are compiled.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    next_id: usize,
+    tokens: Tokens,
+}
+
 /// Compiles the open patterns. `capture_all`: also of fields that no rule reads (traces, tests).
 pub(crate) fn finish_groks(
     pending: PendingStages,
     keys: &mut Keys,
     capture_all: bool,
-    next_id: &mut usize,
+    open: &mut Open,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Stages {
     let mut stages = Vec::new();
     for (name, nodes) in pending {
-        let mut finisher = Finisher { keys, capture_all, next_id, diagnostics };
+        let Open { next_id, tokens } = &mut *open;
+        let mut finisher = Finisher { keys, capture_all, next_id, tokens, diagnostics };
         let nodes: Vec<Node> = nodes.into_iter().filter_map(|node| finisher.node(node)).collect();
         if nodes.is_empty() {
             continue;
@@ -267,6 +275,7 @@ struct Finisher<'f> {
     keys: &'f mut Keys,
     capture_all: bool,
     next_id: &'f mut usize,
+    tokens: &'f mut Tokens,
     diagnostics: &'f mut Vec<Diagnostic>,
 }
 
@@ -277,7 +286,7 @@ impl Finisher<'_> {
         if let Some(open) = pending.grok {
             let keys = &*self.keys;
             let wanted = |name: &str| self.capture_all || keys.is_read(Space::Parsed, name);
-            let grok = match Grok::new(&open.expanded, &wanted) {
+            let grok = match Grok::with_tokens(&open.expanded, &wanted, self.tokens) {
                 Ok(grok) => grok,
                 Err(error) => {
                     self.diagnostics.push(Diagnostic {

@@ -5,7 +5,7 @@ mod enrich;
 mod plan;
 mod run;
 
-pub(crate) use compile::{Context, compile_stages, finish_groks};
+pub(crate) use compile::{Context, Open, compile_stages, finish_groks};
 pub use plan::Node;
 pub(crate) use plan::{Stages, WellKnown};
 pub use run::{NoObserver, Observer, Step};

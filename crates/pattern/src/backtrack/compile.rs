@@ -1,8 +1,7 @@
 //! From tree to program, back to front: whoever compiles a part knows already what follows it, hence with which
 //! bytes that can begin.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use memchr::memmem;
 
 use super::Unsupported;

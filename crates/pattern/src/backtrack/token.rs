@@ -2,9 +2,9 @@
 //! begins with no byte that occurs inside of it, the part can end at one place only; then there is nothing to try
 //! twice, and a small automaton that reads each byte once decides.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use regex_automata::Anchored;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
@@ -108,7 +108,7 @@ impl Token {
         let start = dfa.start_state(&start::Config::new().anchored(Anchored::Yes)).ok()?;
         let width = representatives.len();
         let mut states = vec![start];
-        let mut rows: HashMap<StateID, u16> = HashMap::from([(start, 0)]);
+        let mut rows: HashMap<StateID, u16> = [(start, 0)].into_iter().collect();
         let mut table = Vec::new();
         let mut done = 0;
         while let Some(&state) = states.get(done) {
