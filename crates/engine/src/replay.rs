@@ -17,7 +17,7 @@ use testudo_event::{Overflow, Timestamp};
 
 use crate::{
     counters::Counters,
-    detect::{Alerts, Buckets, Emission, Frozen, Pouring, Selector},
+    detect::{Alerts, Buckets, Emission, Frozen, Held, Pouring, Pours, Selector},
     engine::Engine,
     keys::{self, Space},
     parse::{NoObserver, Observer, Worker},
@@ -118,6 +118,8 @@ pub struct Replay<'e> {
     until: Option<Timestamp>,
     worker: Worker,
     selector: Selector,
+    /// For lines that are parsed here.
+    pours: Pours,
     buckets: Buckets,
     emissions: Vec<Emission>,
     /// Overflows that were poured again for the present line.
@@ -129,11 +131,17 @@ enum Parsed {
     /// Not through the stages, or harmless; at this time.
     Ended(LineOutcome, Option<Timestamp>),
     /// Through, at this time, wanted by these scenarios.
-    Through(Option<Timestamp>, Option<Frozen>),
+    Through(Option<Timestamp>, Option<Held>),
     /// It depends on the lines before it.
     NeedsOrder,
     /// Nothing at all: not even counted.
     Empty,
+}
+
+/// What a worker made of a batch: one for each line.
+struct Done {
+    parsed: Vec<Parsed>,
+    pours: Pours,
 }
 
 impl<'e> Replay<'e> {
@@ -149,6 +157,7 @@ impl<'e> Replay<'e> {
             until: None,
             worker: Worker::new(&engine.keys),
             selector: Selector::default(),
+            pours: Pours::default(),
             buckets: Buckets::new(engine.options.bucket_bytes),
             emissions: Vec::new(),
             reprocessed: 0,
@@ -182,21 +191,17 @@ impl<'e> Replay<'e> {
         observer: &mut O,
         sink: &mut S,
     ) {
-        let line = Line { source, number, text, time: None };
-        let parsed = self.parse_here(source, text, observer);
-        self.merge(line, parsed, observer, sink);
-    }
-
-    /// Parses a line on the merge lane, where everything may be asked.
-    fn parse_here<O: Observer>(&mut self, source: u32, text: &str, observer: &mut O) -> Parsed {
         let now = self.buckets.clock(source).unwrap_or(self.now);
         let task = Task { engine: self.engine, sources: self.sources, now, ordered: true };
-        let parsed = task.parse(&mut self.worker, &mut self.selector, source, text, observer);
+        let mut pours = std::mem::take(&mut self.pours);
+        pours.clear();
+        let parsed = task.parse(&mut self.worker, &mut self.selector, source, text, observer, &mut pours);
         let record = &mut self.worker.record;
         if *record.needs_order.get_mut() {
             self.engine.world.lock_stashes().settle(record.time);
         }
-        parsed
+        self.merge(Line { source, number, text, time: None }, parsed, &pours, observer, sink);
+        self.pours = pours;
     }
 
     /// Pours what a line gave, after all lines before it.
@@ -204,13 +209,14 @@ impl<'e> Replay<'e> {
         &mut self,
         mut line: Line<'_>,
         parsed: Parsed,
+        pours: &Pours,
         observer: &mut O,
         sink: &mut S,
     ) {
-        let (outcome, time, mut frozen) = match parsed {
+        let (outcome, time, mut held) = match parsed {
             Parsed::NeedsOrder | Parsed::Empty => return,
             Parsed::Ended(outcome, time) => (outcome, time, None),
-            Parsed::Through(time, frozen) => (LineOutcome::Parsed, time, frozen),
+            Parsed::Through(time, held) => (LineOutcome::Parsed, time, held),
         };
         line.time = time;
         let outside = time.is_some_and(|time| {
@@ -223,7 +229,7 @@ impl<'e> Replay<'e> {
         sink.line(line, outcome);
         self.reprocessed = 0;
         // A worker does not know when the line was read: that is the time of the lines before it.
-        if let Some(event) = frozen.as_mut().and_then(|frozen| Arc::get_mut(&mut frozen.event)) {
+        if let Some(event) = held.as_mut().and_then(|held| Arc::get_mut(&mut held.event)) {
             event.arrival = self.buckets.clock(line.source).unwrap_or(self.now);
         }
         let mut emissions = std::mem::take(&mut self.emissions);
@@ -236,20 +242,20 @@ impl<'e> Replay<'e> {
             self.emit(emission, line, 0, observer, sink);
         }
         self.emissions = emissions;
-        if let Some(frozen) = frozen {
-            self.pour(&frozen, line, 0, observer, sink);
+        if let Some(held) = held {
+            self.pour(&pours.of(&held), line, 0, observer, sink);
         }
     }
 
     fn pour<O: Observer, S: Sink>(
         &mut self,
-        frozen: &Frozen,
+        frozen: &Frozen<'_>,
         line: Line<'_>,
         depth: usize,
         observer: &mut O,
         sink: &mut S,
     ) {
-        for pour in &frozen.pours {
+        for pour in frozen.pours {
             let now = self.buckets.clock(line.source).unwrap_or(self.now);
             let pouring = pouring(self.engine, line.source, now);
             let emission = self.buckets.pour(frozen, pour, &pouring, &mut self.worker.counters);
@@ -299,7 +305,8 @@ impl<'e> Replay<'e> {
         self.reprocessed += 1;
         let Worker { record, counters, .. } = &mut self.worker;
         let engine = self.engine;
-        let frozen = self.selector.select(
+        let mut pours = Pours::default();
+        let held = self.selector.select(
             &engine.scenarios,
             record,
             &engine.keys,
@@ -308,9 +315,10 @@ impl<'e> Replay<'e> {
             true,
             counters,
             observer,
+            &mut pours,
         );
-        if let Some(frozen) = frozen {
-            self.pour(&frozen, line, depth + 1, observer, sink);
+        if let Some(held) = held {
+            self.pour(&pours.of(&held), line, depth + 1, observer, sink);
         }
     }
 
@@ -355,7 +363,7 @@ impl<'e> Replay<'e> {
     ) {
         let task = Task { engine: self.engine, sources: self.sources, now: self.now, ordered: false };
         let (to_workers, work) = bounded::<(u64, Batch)>(workers * WAITING_BATCHES);
-        let (to_merge, done) = bounded::<(u64, Batch, Vec<Parsed>)>(workers * WAITING_BATCHES);
+        let (to_merge, done) = bounded::<(u64, Batch, Done)>(workers * WAITING_BATCHES);
         // Batches in flight are bounded, so that one slow batch does not let the others pile up.
         let (give_permit, permits) = bounded::<()>(workers * WAITING_BATCHES * 2);
         let counters = thread::scope(|scope| {
@@ -373,13 +381,13 @@ impl<'e> Replay<'e> {
                 })
                 .collect();
             drop((work, to_merge));
-            let mut waiting: BTreeMap<u64, (Batch, Vec<Parsed>)> = BTreeMap::new();
+            let mut waiting: BTreeMap<u64, (Batch, Done)> = BTreeMap::new();
             let mut next = 0;
-            for (number, batch, parsed) in done {
-                waiting.insert(number, (batch, parsed));
-                while let Some((batch, parsed)) = waiting.remove(&next) {
+            for (number, batch, done) in done {
+                waiting.insert(number, (batch, done));
+                while let Some((batch, done)) = waiting.remove(&next) {
                     next += 1;
-                    self.merge_batch(&batch, parsed, sink);
+                    self.merge_batch(&batch, done, sink);
                     progress(&batch);
                     let _ = permits.recv();
                 }
@@ -396,17 +404,15 @@ impl<'e> Replay<'e> {
         self.worker.counters.add(&counters);
     }
 
-    fn merge_batch<S: Sink>(&mut self, batch: &Batch, parsed: Vec<Parsed>, sink: &mut S) {
-        for ((number, text), parsed) in batch.lines().zip(parsed) {
-            let parsed = match parsed {
-                Parsed::NeedsOrder => {
-                    self.worker.counters.ordered += 1;
-                    self.parse_here(batch.source, text, &mut NoObserver)
-                }
-                parsed => parsed,
-            };
-            let line = Line { source: batch.source, number, text, time: None };
-            self.merge(line, parsed, &mut NoObserver, sink);
+    fn merge_batch<S: Sink>(&mut self, batch: &Batch, done: Done, sink: &mut S) {
+        for ((number, text), parsed) in batch.lines().zip(done.parsed) {
+            if matches!(parsed, Parsed::NeedsOrder) {
+                self.worker.counters.ordered += 1;
+                self.line(batch.source, number, text, &mut NoObserver, sink);
+            } else {
+                let line = Line { source: batch.source, number, text, time: None };
+                self.merge(line, parsed, &done.pours, &mut NoObserver, sink);
+            }
         }
     }
 }
@@ -434,18 +440,20 @@ struct Task<'e> {
     ordered: bool,
 }
 
-type Results = crossbeam_channel::Sender<(u64, Batch, Vec<Parsed>)>;
+type Results = crossbeam_channel::Sender<(u64, Batch, Done)>;
 
 impl Task<'_> {
     fn run(self, work: &crossbeam_channel::Receiver<(u64, Batch)>, results: &Results) -> Counters {
         let mut worker = Worker::new(&self.engine.keys);
         let mut selector = Selector::default();
         for (number, batch) in work {
+            let mut pours = Pours::default();
             let parsed = batch
                 .lines()
                 .map(|(_, text)| {
                     let before = worker.counters;
-                    let parsed = self.parse(&mut worker, &mut selector, batch.source, text, &mut NoObserver);
+                    let (source, observer) = (batch.source, &mut NoObserver);
+                    let parsed = self.parse(&mut worker, &mut selector, source, text, observer, &mut pours);
                     if matches!(parsed, Parsed::NeedsOrder) {
                         // It is parsed, and counted, again.
                         worker.counters = before;
@@ -453,7 +461,7 @@ impl Task<'_> {
                     parsed
                 })
                 .collect();
-            if results.send((number, batch, parsed)).is_err() {
+            if results.send((number, batch, Done { parsed, pours })).is_err() {
                 break;
             }
         }
@@ -467,6 +475,7 @@ impl Task<'_> {
         source: u32,
         text: &str,
         observer: &mut O,
+        pours: &mut Pours,
     ) -> Parsed {
         if text.is_empty() {
             return Parsed::Empty;
@@ -494,7 +503,7 @@ impl Task<'_> {
                 if self.ordered && *record.needs_order.get_mut() {
                     engine.world.lock_stashes().settle(record.time);
                 }
-                let frozen = selector.select(
+                let held = selector.select(
                     &engine.scenarios,
                     record,
                     &engine.keys,
@@ -503,11 +512,12 @@ impl Task<'_> {
                     self.ordered,
                     counters,
                     observer,
+                    pours,
                 );
-                if frozen.is_some() && record.time.is_none() {
+                if held.is_some() && record.time.is_none() {
                     *record.needs_order.get_mut() = true;
                 }
-                Parsed::Through(record.time, frozen)
+                Parsed::Through(record.time, held)
             }
         };
         observer.done(record, &engine.keys);

@@ -19,7 +19,7 @@ use testudo_rules::{
 pub(crate) use alert::{Alerts, ContextField, mapkey};
 pub(crate) use bucket::Queued;
 pub(crate) use limiter::Rate;
-pub(crate) use select::{DEFAULT_V6_KEY_BITS, Frozen, Selector};
+pub(crate) use select::{DEFAULT_V6_KEY_BITS, Frozen, Held, Pours, Selector};
 pub(crate) use store::{Buckets, DEFAULT_BUCKET_BYTES, Emission, Pouring};
 
 use crate::{

@@ -1,7 +1,7 @@
 //! Which scenarios an event reaches, and with which key: the last thing that runs in the order of
 //! the files, and the last that may write the event. After it the event is frozen.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, ops::Range, sync::Arc};
 
 use testudo_event::{Prefix, net};
 use testudo_expr::{
@@ -35,7 +35,7 @@ pub(crate) enum ScopeText {
     Text(Piece),
 }
 
-/// A piece of [`Frozen::text`].
+/// A piece of the text of [`Pours`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Piece {
     start: u32,
@@ -53,16 +53,42 @@ pub(crate) struct Pour {
     pub(crate) scope: ScopeText,
 }
 
-/// An event after the freeze, with everything that its buckets need.
-#[derive(Clone, Debug)]
-pub(crate) struct Frozen {
-    pub(crate) event: Arc<Snapshot>,
-    pub(crate) pours: Vec<Pour>,
+/// What the events of a batch are poured into, one after the other: memory that is taken once for all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Pours {
+    list: Vec<Pour>,
     text: String,
 }
 
-impl Frozen {
-    pub(crate) fn piece(&self, piece: Piece) -> &str {
+/// An event after the freeze, and which of the [`Pours`] are its.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) event: Arc<Snapshot>,
+    pours: Range<usize>,
+}
+
+/// An event after the freeze, with everything that its buckets need.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frozen<'f> {
+    pub(crate) event: &'f Arc<Snapshot>,
+    pub(crate) pours: &'f [Pour],
+    text: &'f str,
+}
+
+impl Pours {
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.text.clear();
+    }
+
+    pub(crate) fn of<'f>(&'f self, held: &'f Held) -> Frozen<'f> {
+        let pours = self.list.get(held.pours.clone()).unwrap_or_default();
+        Frozen { event: &held.event, pours, text: &self.text }
+    }
+}
+
+impl<'f> Frozen<'f> {
+    pub(crate) fn piece(&self, piece: Piece) -> &'f str {
         self.text.get(piece.start as usize..piece.end as usize).unwrap_or("")
     }
 }
@@ -73,14 +99,12 @@ pub(crate) struct Selector {
     candidates: BitSet,
     spare: BitSet,
     guards: Vec<crate::record::Span>,
-    pours: Vec<Pour>,
-    text: String,
     desk: Desk,
 }
 
 impl Selector {
-    /// Runs the filters and keys of all scenarios that the event can reach, and freezes it. `None`:
-    /// no scenario wants it.
+    /// Runs the filters and keys of all scenarios that the event can reach, and freezes it; what it is to be
+    /// poured into is added to `pours`. `None`: no scenario wants it.
     #[expect(clippy::too_many_arguments, reason = "the parts of an engine, borrowed apart")]
     pub(crate) fn select<O: Observer>(
         &mut self,
@@ -92,9 +116,9 @@ impl Selector {
         ordered: bool,
         counters: &mut Counters,
         observer: &mut O,
-    ) -> Option<Frozen> {
-        self.pours.clear();
-        self.text.clear();
+        pours: &mut Pours,
+    ) -> Option<Held> {
+        let (first, start) = (pours.list.len(), pours.text.len());
         self.probe(scenarios, record);
         let mut next = 0;
         while let Some(at) = self.candidates.next(next) {
@@ -108,8 +132,8 @@ impl Selector {
             let group = match &scenario.group_by {
                 _ if !wanted => None,
                 None => Some(Piece::default()),
-                Some(program) => match self.keep(program, &mut host) {
-                    Kept::Text(piece) => Some(self.masked(piece, scenarios.v6_key_bits)),
+                Some(program) => match pours.keep(program, &mut host) {
+                    Kept::Text(piece) => Some(pours.masked(piece, scenarios.v6_key_bits)),
                     Kept::Other | Kept::Failed => {
                         counters.failed_expressions += 1;
                         None
@@ -120,22 +144,23 @@ impl Selector {
                 counters.poured += 1;
                 observer.poured(&scenario.plan.name);
                 let scope = ScopeText::None;
-                self.pours.push(Pour { scenario: at as u32, group, distinct: None, cancel: false, scope });
+                pours.list.push(Pour { scenario: at as u32, group, distinct: None, cancel: false, scope });
             }
             // An expression that writes, whatever came of it, may have changed what the index was asked with.
             if scenario.writes && self.guards_changed(scenarios, record) {
                 self.probe(scenarios, record);
             }
         }
-        if self.pours.is_empty() {
+        if pours.list.len() == first {
+            pours.text.truncate(start);
             return None;
         }
         // No filter is left that could write: from here on all look at the same event.
         let mut host = RecordHost { record, keys, world, ordered };
-        for at in 0..self.pours.len() {
-            let scenario = &scenarios.all[self.pours[at].scenario as usize];
+        for at in first..pours.list.len() {
+            let scenario = &scenarios.all[pours.list[at].scenario as usize];
             let distinct =
-                scenario.distinct.as_ref().and_then(|program| match self.keep(program, &mut host) {
+                scenario.distinct.as_ref().and_then(|program| match pours.keep(program, &mut host) {
                     Kept::Text(piece) => Some(piece),
                     Kept::Other => Some(Piece::default()),
                     Kept::Failed => {
@@ -146,20 +171,16 @@ impl Selector {
             let cancel = scenario.cancel_on.as_ref().is_some_and(|p| p.test(&mut host).unwrap_or(false));
             let scope = match &scenario.scope {
                 None => ScopeText::None,
-                Some(program) => match self.keep(program, &mut host) {
+                Some(program) => match pours.keep(program, &mut host) {
                     Kept::Text(piece) => ScopeText::Text(piece),
                     Kept::Other => ScopeText::Text(Piece::default()),
                     Kept::Failed => ScopeText::Failed,
                 },
             };
-            self.pours[at] = Pour { distinct, cancel, scope, ..self.pours[at] };
+            pours.list[at] = Pour { distinct, cancel, scope, ..pours.list[at] };
         }
         let event = Snapshot::take(record, keys, &scenarios.kept, known.source_ip, &mut self.desk);
-        Some(Frozen {
-            event: Arc::new(event),
-            pours: self.pours.clone(),
-            text: self.text.as_str().to_owned(),
-        })
+        Some(Held { event: Arc::new(event), pours: first..pours.list.len() })
     }
 
     fn probe(&mut self, scenarios: &Scenarios, record: &Record) {
@@ -171,7 +192,9 @@ impl Selector {
     fn guards_changed(&self, scenarios: &Scenarios, record: &Record) -> bool {
         scenarios.guards.iter().zip(&self.guards).any(|(&slot, &span)| record.span(slot) != span)
     }
+}
 
+impl Pours {
     /// The key of a bucket for this group: of an IPv6 address its network, of a mapped one the IPv4
     /// address, so that nobody has as many keys as addresses.
     fn masked(&mut self, group: Piece, bits: u8) -> Piece {
@@ -215,11 +238,11 @@ mod tests {
     #[test]
     fn addresses_as_keys() {
         let check = |group: &str, bits: u8, expected: &str| {
-            let mut selector = Selector { text: format!("before{group}"), ..Selector::default() };
-            let piece = Piece { start: 6, end: selector.text.len() as u32 };
-            let piece = selector.masked(piece, bits);
-            assert_eq!(&selector.text[piece.start as usize..piece.end as usize], expected, "{group}");
-            assert!(selector.text.starts_with("before"));
+            let mut pours = Pours { text: format!("before{group}"), ..Pours::default() };
+            let piece = Piece { start: 6, end: pours.text.len() as u32 };
+            let piece = pours.masked(piece, bits);
+            assert_eq!(&pours.text[piece.start as usize..piece.end as usize], expected, "{group}");
+            assert!(pours.text.starts_with("before"));
         };
         check("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::");
         check("2001:db8:1:2:3:4:5:6", 48, "2001:db8:1::");

@@ -231,13 +231,13 @@ impl Buckets {
     /// Pours a frozen event into the bucket of one of its scenarios.
     pub(crate) fn pour(
         &mut self,
-        frozen: &Frozen,
+        frozen: &Frozen<'_>,
         pour: &Pour,
         pouring: &Pouring<'_>,
         counters: &mut Counters,
     ) -> Option<Emission> {
         let scenario = &pouring.scenarios.all[pour.scenario as usize];
-        let event = &frozen.event;
+        let event = frozen.event;
         let key = KeyRef { class: scenario.class, group: frozen.piece(pour.group) };
         let time = match event.mode {
             Mode::Live => Some(event.arrival),
@@ -302,7 +302,7 @@ impl Buckets {
     /// A trigger overflows at its only event: no bucket is ever stored.
     fn trigger(
         &mut self,
-        frozen: &Frozen,
+        frozen: &Frozen<'_>,
         pour: &Pour,
         time: Option<Timestamp>,
         pouring: &Pouring<'_>,
@@ -361,9 +361,9 @@ enum Outcome {
     Overflows,
 }
 
-fn queued(frozen: &Frozen, pour: &Pour) -> Queued {
+fn queued(frozen: &Frozen<'_>, pour: &Pour) -> Queued {
     Queued {
-        event: Arc::clone(&frozen.event),
+        event: Arc::clone(frozen.event),
         scope: match pour.scope {
             ScopeText::None => Scoped::None,
             ScopeText::Failed => Scoped::Failed,
@@ -378,7 +378,7 @@ fn queued(frozen: &Frozen, pour: &Pour) -> Queued {
 fn step(
     bucket: &mut Bucket,
     scenario: &Scenario,
-    frozen: &Frozen,
+    frozen: &Frozen<'_>,
     pour: &Pour,
     time: Option<Timestamp>,
     pouring: &Pouring<'_>,
@@ -409,7 +409,7 @@ fn step(
     if scenario.condition.is_none() && scenario.bayesian.is_empty() {
         return Outcome::Stays;
     }
-    let event = Some(&*frozen.event);
+    let event = Some(&**frozen.event);
     if let Some(condition) = condition(bucket, scenario, event, pouring, group, time.is_some()) {
         match condition.test(&mut host(pouring, event, scenario, bucket, group)) {
             Ok(true) => {
