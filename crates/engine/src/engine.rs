@@ -116,6 +116,7 @@ impl Engine {
         for slot in known.of_sources() {
             scenarios.kept.slots[slot.0 as usize] = true;
         }
+        scenarios.kept.seal(&keys);
         let shows_stage = options.capture_all || keys.stage_is_read();
         let layouts = layouts.into_iter().map(|text| (text.clone(), Layout::new(&text))).collect();
         let engine =
@@ -210,7 +211,7 @@ impl WellKnown {
     }
 
     /// What an alert's source is made of.
-    fn of_sources(&self) -> [Slot; 8] {
+    pub(crate) fn of_sources(&self) -> [Slot; 8] {
         [
             self.source_ip,
             self.source_range,

@@ -2,7 +2,6 @@
 //! bucket.
 
 use std::{
-    collections::VecDeque,
     net::IpAddr,
     sync::{Arc, LazyLock, atomic::Ordering},
 };
@@ -269,31 +268,31 @@ impl View for Snapshot {
     }
 
     fn unmarshaled(&self) -> Option<&Map> {
-        self.unmarshaled.as_deref()
+        Snapshot::unmarshaled(self)
     }
 
     fn kind(&self) -> EventKind {
-        self.kind
+        Snapshot::kind(self)
     }
 
     fn mode(&self) -> Mode {
-        self.mode
+        Snapshot::mode(self)
     }
 
     fn time(&self) -> Timestamp {
-        self.time
+        Snapshot::time(self)
     }
 
     fn arrival(&self) -> Timestamp {
-        self.arrival
+        Snapshot::arrival(self)
     }
 
     fn flags(&self) -> (bool, bool) {
-        (false, self.process)
+        (false, self.process())
     }
 
     fn overflow(&self) -> Option<&Overflow> {
-        self.overflow.as_deref()
+        Snapshot::overflow(self)
     }
 }
 
@@ -508,7 +507,7 @@ impl Services for RecordHost<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BucketView<'b> {
     pub(crate) scenario: &'b crate::detect::Scenario,
-    pub(crate) queue: &'b VecDeque<crate::detect::Queued>,
+    pub(crate) queue: &'b crate::detect::Queue,
     pub(crate) bound: i64,
     pub(crate) group: &'b str,
     pub(crate) tallies: &'b crate::detect::tally::Tallies,
@@ -542,7 +541,7 @@ impl<'e> BucketHost<'e> {
             None => self.event.ok_or(EvalError::NilAccess),
             Some(at) => {
                 let bucket = self.bucket.ok_or(EvalError::NilAccess)?;
-                Ok(&bucket.queue.get(at as usize).ok_or(EvalError::OutOfRange)?.event)
+                bucket.queue.get(at as usize).ok_or(EvalError::OutOfRange)
             }
         }
     }
@@ -551,8 +550,8 @@ impl<'e> BucketHost<'e> {
     /// from 1.
     fn overflow(&self, number: u16) -> Result<Option<&'e Overflow>, EvalError> {
         match number {
-            0 => Ok(self.signal.or_else(|| self.event?.overflow.as_deref())),
-            number => Ok(self.view(number.into())?.overflow.as_deref()),
+            0 => Ok(self.signal.or_else(|| self.event?.overflow())),
+            number => Ok(self.view(number.into())?.overflow()),
         }
     }
 
@@ -675,7 +674,8 @@ impl Host for BucketHost<'_> {
             (EVENT, _) => self.view(object.a)?.call(self.keys, name, arguments),
             _ if crate::detect::tally::is_function(object) => {
                 let bucket = self.bucket.as_ref().ok_or(EvalError::NilAccess)?;
-                bucket.tallies.answer(name, arguments, |at| handle(EVENT, at as u32 + 1, 0))
+                let plan = &bucket.scenario.tally;
+                bucket.tallies.answer(plan, name, arguments, |at| handle(EVENT, at as u32 + 1, 0))
             }
             (QUEUE, "GetQueue") => self.field(object, "Queue"),
             (REQUEST, "UserAgent" | "Referer") | (HEADER, "Get") => Ok(Value::str("")),

@@ -230,7 +230,7 @@ impl<'e> Replay<'e> {
         self.reprocessed = 0;
         // A worker does not know when the line was read: that is the time of the lines before it.
         if let Some(event) = held.as_mut().and_then(|held| Arc::get_mut(&mut held.event)) {
-            event.arrival = self.buckets.clock(line.source).unwrap_or(self.now);
+            event.set_arrival(self.buckets.clock(line.source).unwrap_or(self.now));
         }
         let mut emissions = std::mem::take(&mut self.emissions);
         {
@@ -263,6 +263,7 @@ impl<'e> Replay<'e> {
                 self.emit(emission, line, depth, observer, sink);
             }
         }
+        self.buckets.settle(frozen);
     }
 
     /// Sends an overflow through the postoverflow stages, tells it, and pours it again if it wants that.

@@ -1,14 +1,22 @@
 //! What buckets keep of an event: its meta, its times and the fields that later expressions read,
-//! copied out of the line in one piece. Nothing else of the line survives.
+//! copied out of the line. Nothing else of the line survives.
+//!
+//! Long queues hold hundreds of thousands of events that say nearly the same: an event has only
+//! those texts for itself that differ from what its sort has in common.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+mod common;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use testudo_event::{alert::Overflow, time::Timestamp};
-use testudo_expr::{Slot, value::Map};
+use testudo_expr::{Slot, Value, value::Map};
 
+use self::common::{Cell, Common, Form, Sorts};
 use crate::{
     keys::{self, Keys, Space},
-    record::{EventKind, Mode, Record, Span},
+    record::{EventKind, Mode, Record},
 };
 
 /// Which parts of an event are read after it was frozen.
@@ -23,12 +31,14 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    fn keeps(&self, keys: &Keys, slot: Slot) -> bool {
-        match keys.name(slot) {
-            Some((space, _)) => {
-                self.spaces[space as usize] || self.slots.get(slot.0 as usize).copied().unwrap_or(false)
-            }
-            None => slot == keys::MARSHALED_TIME || self.slots.get(slot.0 as usize).copied().unwrap_or(false),
+    /// Spells out by slot what is kept, once all names are known.
+    pub(crate) fn seal(&mut self, keys: &Keys) {
+        self.slots.resize(keys.len(), false);
+        for (slot, kept) in (0..).map(Slot).zip(&mut self.slots) {
+            *kept |= match keys.name(slot) {
+                Some((space, _)) => self.spaces[space as usize],
+                None => slot == keys::MARSHALED_TIME,
+            };
         }
     }
 }
@@ -36,158 +46,172 @@ impl Kept {
 /// A frozen event.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    text: Box<str>,
-    /// Ordered by slot.
-    fields: Fields,
-    side: Option<Box<Side>>,
-    /// `evt.Unmarshaled`, if some later expression reads it.
-    pub(crate) unmarshaled: Option<Box<Map>>,
-    /// `evt.Type`.
-    pub(crate) kind: EventKind,
-    /// `evt.ExpectMode`.
-    pub(crate) mode: Mode,
-    /// `evt.Process`: false for an overflow that not all postoverflow stages wanted.
-    pub(crate) process: bool,
-    /// `evt.Time`.
-    pub(crate) time: Timestamp,
-    /// When it arrived.
-    pub(crate) arrival: Timestamp,
-    /// The instant in `evt.MarshaledTime`.
-    pub(crate) marshaled: Option<Timestamp>,
-    /// `evt.Overflow`.
-    pub(crate) overflow: Option<Arc<Overflow>>,
-    /// The address in `Meta.source_ip`.
-    pub(crate) address: Option<IpAddr>,
+    common: Arc<Common>,
+    own: Own,
+    rare: Option<Box<Rare>>,
+    /// Nanoseconds since 1970, at the offset of its form; superseded by [`Rare::times`].
+    time: i64,
+    arrival: i64,
 }
 
-/// Entries under keys that no rule names.
-type Side = BTreeMap<(Space, Box<str>), Box<str>>;
+/// What few events have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Entries under keys that no rule names.
+    side: BTreeMap<(Space, Box<str>), Box<str>>,
+    unmarshaled: Option<Map>,
+    overflow: Option<Arc<Overflow>>,
+    times: Option<Times>,
+    /// Bytes of all this.
+    bytes: usize,
+}
+
+/// Times that do not fit into the usual form.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    time: Timestamp,
+    arrival: Timestamp,
+    marshaled: Option<Timestamp>,
+}
 
 /// Working memory of freezing.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
-    fields: Vec<(Slot, Span)>,
-    spans: Vec<Span>,
+    sorts: Sorts,
+    table: String,
     text: String,
 }
 
-/// Where the text of each slot lies, ordered by slot. Nearly all events are small: long queues hold
-/// hundreds of thousands of them, so their numbers are too.
+/// Texts that an event has for itself, in one piece of memory: the length of the table, the total
+/// length of all texts of the event, the table (positions among the slots of its sort, and lengths),
+/// the texts. Numbers are written in characters of six bits, the seventh saying that more follow.
 #[derive(Debug)]
-enum Fields {
-    Small(Box<[[u16; 3]]>),
-    Large(Box<[(Slot, Span)]>),
+struct Own(Box<str>);
+
+impl Own {
+    fn new(table: &str, text: &str, total: usize) -> Own {
+        // Exactly what it takes: boxing it then copies nothing.
+        let head = digits(table.len()) + digits(total);
+        let mut own = String::with_capacity(head + table.len() + text.len());
+        write_number(&mut own, table.len());
+        write_number(&mut own, total);
+        own.push_str(table);
+        own.push_str(text);
+        Own(own.into())
+    }
+
+    /// The text at a position; `None`: it is that of its sort.
+    fn find(&self, position: usize) -> Option<&str> {
+        let bytes = self.0.as_bytes();
+        let mut at = 0;
+        let table = read_number(bytes, &mut at);
+        read_number(bytes, &mut at);
+        let end = at + table;
+        let mut start = end;
+        while at < end {
+            let found = read_number(bytes, &mut at);
+            let len = read_number(bytes, &mut at);
+            // They are in order.
+            if found >= position {
+                return if found == position { self.0.get(start..start + len) } else { None };
+            }
+            start += len;
+        }
+        None
+    }
+
+    /// Total length of the texts of the event.
+    fn total(&self) -> usize {
+        let bytes = self.0.as_bytes();
+        let mut at = 0;
+        read_number(bytes, &mut at);
+        read_number(bytes, &mut at)
+    }
 }
 
-impl Fields {
-    fn new(fields: &[(Slot, Span)]) -> Fields {
-        let small = |(slot, span): &(Slot, Span)| {
-            Some([
-                u16::try_from(slot.0).ok()?,
-                u16::try_from(span.start).ok()?,
-                u16::try_from(span.len).ok()?,
-            ])
-        };
-        match fields.iter().map(small).collect::<Option<Box<[_]>>>() {
-            Some(fields) => Fields::Small(fields),
-            None => Fields::Large(fields.into()),
+fn write_number(to: &mut String, mut number: usize) {
+    while number > 0x3F {
+        to.push(char::from((number & 0x3F) as u8 | 0x40));
+        number >>= 6;
+    }
+    to.push(char::from(number as u8));
+}
+
+/// How many characters [`write_number`] writes.
+fn digits(number: usize) -> usize {
+    number.checked_ilog2().map_or(1, |bits| bits as usize / 6 + 1)
+}
+
+/// Reads what [`write_number`] wrote.
+fn read_number(bytes: &[u8], at: &mut usize) -> usize {
+    let (mut number, mut shift) = (0, 0);
+    while let Some(&byte) = bytes.get(*at) {
+        *at += 1;
+        number |= usize::from(byte & 0x3F) << shift;
+        shift += 6;
+        if byte & 0x40 == 0 {
+            break;
         }
     }
+    number
+}
 
-    fn len(&self) -> usize {
-        match self {
-            Fields::Small(fields) => fields.len(),
-            Fields::Large(fields) => fields.len(),
-        }
-    }
+/// Nanoseconds since 1970 of an instant that they can express.
+fn nanos(time: Timestamp, offset: i32) -> Option<i64> {
+    let nanos = time.unix_nanos();
+    (time.offset() == offset && instant(nanos, offset) == time).then_some(nanos)
+}
 
-    fn at(&self, at: usize) -> (Slot, Span) {
-        match self {
-            Fields::Small(fields) => {
-                let [slot, start, len] = fields[at];
-                (Slot(slot.into()), Span { start: start.into(), len: len.into() })
-            }
-            Fields::Large(fields) => fields[at],
-        }
-    }
-
-    fn find(&self, slot: Slot) -> Option<Span> {
-        let at = match self {
-            Fields::Small(fields) => {
-                let slot = u16::try_from(slot.0).ok()?;
-                fields.binary_search_by_key(&slot, |field| field[0]).ok()?
-            }
-            Fields::Large(fields) => fields.binary_search_by_key(&slot, |field| field.0).ok()?,
-        };
-        Some(self.at(at).1)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Slot, Span)> + '_ {
-        (0..self.len()).map(|at| self.at(at))
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Fields::Small(fields) => size_of_val(&**fields),
-            Fields::Large(fields) => size_of_val(&**fields),
-        }
-    }
+fn instant(nanos: i64, offset: i32) -> Timestamp {
+    const SECOND: i64 = 1_000_000_000;
+    Timestamp::from_unix(nanos.div_euclid(SECOND), nanos.rem_euclid(SECOND) as u32).with_offset(offset)
 }
 
 impl Snapshot {
     /// Freezes a record.
-    pub(crate) fn take(
-        record: &mut Record,
-        keys: &Keys,
-        kept: &Kept,
-        source_ip: Slot,
-        desk: &mut Desk,
-    ) -> Snapshot {
-        let Desk { fields, spans, text } = desk;
-        let touched = record.touched().iter().filter(|&&slot| kept.keeps(keys, slot));
-        fields.clear();
-        fields.extend(touched.map(|&slot| (slot, record.span(slot))));
-        fields.sort_unstable_by_key(|(slot, _)| *slot);
-        spans.clear();
-        spans.extend(fields.iter().map(|(_, span)| *span));
-        text.clear();
-        for at in 0..fields.len() {
-            // Fields that were copied from each other share their text.
-            let start = match spans[..at].iter().position(|span| *span == spans[at]) {
-                Some(same) => fields[same].1.start,
-                None => {
-                    let start = text.len() as u32;
-                    text.push_str(record.slice(spans[at]));
-                    start
-                }
-            };
-            fields[at].1.start = start;
+    pub(crate) fn take(record: &mut Record, keys: &Keys, kept: &Kept, desk: &mut Desk) -> Snapshot {
+        let mut rare = Rare::of(record, kept);
+        let time = record.time.unwrap_or(record.now);
+        let (offset, marshaled) = (time.offset(), record.marshaled_time());
+        let dated = marshaled.is_some_and(|at| at == time && at.offset() == offset);
+        let (short_time, short_arrival) = (nanos(time, offset), nanos(record.arrival, offset));
+        if short_time.is_none() || short_arrival.is_none() || (marshaled.is_some() && !dated) {
+            let times = Times { time, arrival: record.arrival, marshaled };
+            rare.get_or_insert_default().times = Some(times);
         }
-        let kept_side = |space: Space| kept.spaces[space as usize];
+        let form = Form { kind: record.kind, mode: record.mode, process: record.process, dated, offset };
+        let Desk { sorts, table, text } = desk;
+        let keeps = |slot: Slot| kept.slots.get(slot.0 as usize).copied().unwrap_or(false);
+        let (place, common, total) = sorts.of(record, keys, keeps, form);
+        table.clear();
+        text.clear();
+        let missed = common.differences(record, |position, own| {
+            write_number(table, position);
+            write_number(table, own.len());
+            text.push_str(own);
+        });
+        sorts.told(place, missed);
         Snapshot {
-            side: (!record.side.is_empty()).then(|| {
-                let kept = record.side.iter().filter(|((space, _), _)| kept_side(*space));
-                Box::new(kept.map(|(key, text)| (key.clone(), text.clone())).collect())
-            }),
-            unmarshaled: (kept.unmarshaled && !record.unmarshaled.is_empty())
-                .then(|| Box::new(record.unmarshaled.clone())),
-            kind: record.kind,
-            mode: record.mode,
-            process: record.process,
-            time: record.time.unwrap_or(record.now),
-            arrival: record.arrival,
-            marshaled: record.marshaled_time(),
-            overflow: record.overflow.take().map(Arc::from),
-            address: testudo_event::net::parse_addr(record.text(source_ip)),
-            text: text.as_str().into(),
-            fields: Fields::new(fields),
+            own: Own::new(table, text, total),
+            common,
+            rare: rare.map(Box::new),
+            time: short_time.unwrap_or_default(),
+            arrival: short_arrival.unwrap_or_default(),
+        }
+    }
+
+    fn at(&self, position: usize) -> &str {
+        match (self.own.find(position), self.common.cell(position)) {
+            (Some(own), _) => own,
+            (None, Cell::Shared { start, end }) => self.common.shared(start, end),
+            (None, Cell::Repeats(first)) => self.at(first as usize),
+            (None, Cell::Own) => "",
         }
     }
 
     /// The text in a slot; `None` where it is absent.
     pub(crate) fn get(&self, slot: Slot) -> Option<&str> {
-        let span = self.fields.find(slot)?;
-        self.text.get(span.start as usize..(span.start + span.len) as usize)
+        Some(self.at(self.common.position(slot)?))
     }
 
     /// The text in a slot; `""` where it is absent.
@@ -199,35 +223,140 @@ impl Snapshot {
     pub(crate) fn key(&self, keys: &Keys, space: Space, key: &str) -> Option<&str> {
         match keys.lookup(space, key) {
             Some(slot) => self.get(slot),
-            None => self.side.as_ref()?.get(&(space, Box::from(key))).map(AsRef::as_ref),
+            None => self.rare.as_ref()?.side.get(&(space, Box::from(key))).map(AsRef::as_ref),
         }
     }
 
     /// All kept entries of a text map, ordered bytewise by key.
     pub(crate) fn entries<'s>(&'s self, keys: &'s Keys, space: Space) -> Vec<(&'s str, &'s str)> {
-        let mut entries: Vec<(u32, &str, &str)> = self
-            .fields
-            .iter()
-            .filter_map(|(slot, span)| match keys.name(slot) {
-                Some((of, name)) if of == space => {
-                    let text = self.text.get(span.start as usize..(span.start + span.len) as usize);
-                    Some((keys.rank(slot), name, text.unwrap_or("")))
-                }
-                _ => None,
-            })
-            .collect();
-        entries.sort_unstable_by_key(|(rank, ..)| *rank);
-        let mut entries: Vec<(&str, &str)> = entries.into_iter().map(|(_, k, v)| (k, v)).collect();
-        if let Some(side) = &self.side {
-            let side = side.iter().filter(|((of, _), _)| *of == space);
+        let mut entries: Vec<(&str, &str)> =
+            self.common.named(keys, space).map(|(at, name)| (name, self.at(at))).collect();
+        if let Some(rare) = &self.rare
+            && !rare.side.is_empty()
+        {
+            let side = rare.side.iter().filter(|((of, _), _)| *of == space);
             entries.extend(side.map(|((_, key), text)| (key.as_ref(), text.as_ref())));
             entries.sort_unstable_by_key(|(key, _)| *key);
         }
         entries
     }
 
-    /// Bytes it holds, for budgets.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of::<Snapshot>() + self.text.len() + self.fields.bytes()
+    /// `evt.Unmarshaled`, if some later expression reads it.
+    pub(crate) fn unmarshaled(&self) -> Option<&Map> {
+        self.rare.as_ref()?.unmarshaled.as_ref()
     }
+
+    /// `evt.Type`.
+    pub(crate) fn kind(&self) -> EventKind {
+        self.common.form.kind
+    }
+
+    /// `evt.ExpectMode`.
+    pub(crate) fn mode(&self) -> Mode {
+        self.common.form.mode
+    }
+
+    /// `evt.Process`: false for an overflow that not all postoverflow stages wanted.
+    pub(crate) fn process(&self) -> bool {
+        self.common.form.process
+    }
+
+    fn times(&self) -> Option<&Times> {
+        self.rare.as_ref()?.times.as_ref()
+    }
+
+    /// `evt.Time`.
+    pub(crate) fn time(&self) -> Timestamp {
+        self.times().map_or_else(|| instant(self.time, self.common.form.offset), |times| times.time)
+    }
+
+    /// When it arrived.
+    pub(crate) fn arrival(&self) -> Timestamp {
+        self.times().map_or_else(|| instant(self.arrival, self.common.form.offset), |times| times.arrival)
+    }
+
+    /// Says when it arrived.
+    pub(crate) fn set_arrival(&mut self, arrival: Timestamp) {
+        let short = nanos(arrival, self.common.form.offset);
+        if let (None, Some(short)) = (self.times(), short) {
+            self.arrival = short;
+            return;
+        }
+        let times = Times { time: self.time(), arrival, marshaled: self.marshaled() };
+        self.rare.get_or_insert_default().times = Some(times);
+    }
+
+    /// The instant in `evt.MarshaledTime`.
+    pub(crate) fn marshaled(&self) -> Option<Timestamp> {
+        match self.times() {
+            Some(times) => times.marshaled,
+            None => self.common.form.dated.then(|| self.time()),
+        }
+    }
+
+    /// `evt.Overflow`.
+    pub(crate) fn overflow(&self) -> Option<&Overflow> {
+        self.rare.as_ref()?.overflow.as_deref()
+    }
+
+    /// Bytes that it counts for: those that it would take if it shared nothing. What it does share
+    /// depends on the thread that froze it.
+    pub(crate) fn bytes(&self) -> usize {
+        /// Two counters of [`Arc`].
+        const COUNTERS: usize = 2 * size_of::<usize>();
+        let own = size_of::<Snapshot>() + COUNTERS + self.own.total();
+        own + self.rare.as_ref().map_or(0, |rare| size_of::<Rare>() + rare.bytes)
+    }
+}
+
+impl Rare {
+    /// What is rare about an event; the overflow is taken out of it.
+    fn of(record: &mut Record, kept: &Kept) -> Option<Rare> {
+        if record.side.is_empty() && record.unmarshaled.is_empty() && record.overflow.is_none() {
+            return None;
+        }
+        let side = record.side.iter().filter(|((space, _), _)| kept.spaces[*space as usize]);
+        let mut rare = Rare {
+            side: side.map(|(key, text)| (key.clone(), text.clone())).collect(),
+            unmarshaled: (kept.unmarshaled && !record.unmarshaled.is_empty())
+                .then(|| record.unmarshaled.clone()),
+            overflow: record.overflow.take().map(Arc::from),
+            times: None,
+            bytes: 0,
+        };
+        if rare.side.is_empty() && rare.unmarshaled.is_none() && rare.overflow.is_none() {
+            return None;
+        }
+        let texts = rare.side.iter().map(|((_, key), text)| PIECE + key.len() + text.len());
+        rare.bytes = texts.sum::<usize>()
+            + rare.unmarshaled.as_ref().map_or(0, bytes_of_map)
+            + rare.overflow.as_ref().map_or(0, |overflow| bytes_of_overflow(overflow));
+        Some(rare)
+    }
+}
+
+/// Bytes that a text in a collection takes beside its own.
+const PIECE: usize = 64;
+
+fn bytes_of_map(map: &Map) -> usize {
+    map.iter().map(|(key, value)| PIECE + key.len() + bytes_of(value)).sum()
+}
+
+fn bytes_of(value: &Value) -> usize {
+    PIECE
+        + match value {
+            Value::Str(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            Value::List(items) => items.iter().map(bytes_of).sum(),
+            Value::Map(map) => bytes_of_map(map),
+            _ => 0,
+        }
+}
+
+fn bytes_of_overflow(overflow: &Overflow) -> usize {
+    let meta = overflow.alert.events.iter().flat_map(|event| &event.meta);
+    let context = &overflow.alert.context;
+    let texts = meta.chain(context).map(|(key, text)| 2 * PIECE + key.len() + text.len());
+    let lists = overflow.sources.len() + overflow.alert.events.len() + overflow.alert.contributors.len();
+    size_of::<Overflow>() + lists * 4 * PIECE + texts.sum::<usize>()
 }

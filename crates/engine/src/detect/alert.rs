@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use sha1::{Digest, Sha1};
 use testudo_event::{Alert, AlertEvent, Overflow, Prefix, Source, Timestamp, alert::message, duration, net};
-use testudo_expr::{Value, functions, program::Program};
+use testudo_expr::{
+    Value, functions,
+    program::{Answer, Program},
+};
 use testudo_rules::plan::Scope;
 
 use super::{
     Scenario,
-    bucket::{Bucket, Queued, Scoped},
+    bucket::{Bucket, Scoped},
 };
 use crate::{
     host::{BucketHost, CONTEXT_VARIABLES},
@@ -47,41 +50,56 @@ pub(crate) fn mapkey(scenario: &Scenario, group: &str) -> String {
     {
         hash.update(part);
     }
-    hash.finalize().iter().fold(String::with_capacity(40), |mut text, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digits = hash.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(HEX[digit as usize])).collect()
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 impl Alerts<'_> {
-    /// The overflow of a bucket; `None` where it is about nobody.
-    pub(crate) fn build(&self, scenario: &Scenario, bucket: &Bucket, mapkey: &str) -> Option<Overflow> {
+    /// Whether building an alert changes nothing and asks for nothing that could change.
+    pub(crate) fn are_pure(&self) -> bool {
+        self.context.iter().flat_map(|field| &field.expressions).all(is_pure)
+    }
+
+    /// The overflow of a bucket that ran over at `stop`; `None` where it is about nobody.
+    pub(crate) fn build(
+        &self,
+        scenario: &Scenario,
+        bucket: &Bucket,
+        stop: Timestamp,
+        mapkey: impl FnOnce() -> String,
+    ) -> Option<Overflow> {
         let mut sources: BTreeMap<String, Source> = BTreeMap::new();
-        for queued in &bucket.queue {
-            self.sources_of(scenario, queued, &mut sources)?;
+        let mut before: Option<(&Snapshot, Scoped<&str>)> = None;
+        for (event, scope) in bucket.events() {
+            // Nearly all events of a bucket say the same of their source.
+            let same = before.is_some_and(|(other, said)| said == scope && self.is_same_source(other, event));
+            if !same {
+                self.sources_of(scenario, event, scope, &mut sources)?;
+            }
+            before = Some((event, scope));
         }
-        let first = bucket.first.unwrap_or(bucket.last);
-        let stop = bucket.overflowed.unwrap_or(bucket.last);
         let count = i32::try_from(bucket.count).unwrap_or(i32::MAX);
+        let lasted = stop.nanos_since(bucket.first);
         let alert = Alert {
             kind: "crowdsec".to_owned(),
-            message: message(&sources, &scenario.plan.name, count, stop.nanos_since(first), bucket.last),
+            message: message(&sources, &scenario.plan.name, count, lasted, bucket.last),
             scenario: scenario.plan.name.to_string(),
             scenario_hash: scenario.origin.hash.to_string(),
             scenario_version: scenario.origin.version.to_string(),
             capacity: i32::try_from(scenario.plan.capacity).unwrap_or(i32::MAX),
             leakspeed: duration::format(scenario.plan.leak_speed),
             events_count: count,
-            start_at: first,
+            start_at: bucket.first,
             stop_at: stop,
             remediation: scenario.plan.remediation,
-            events: bucket.queue.iter().map(|queued| self.event(&queued.event)).collect(),
+            events: bucket.queue.iter().map(|event| self.event(event)).collect(),
             context: self.context(bucket),
             contributors: bucket.contributors(),
             ..Alert::default()
         };
-        let mut overflow = Overflow::new(mapkey.to_owned(), sources, alert)?;
+        let mut overflow = Overflow::new(mapkey(), sources, alert)?;
         overflow.reprocess = scenario.plan.reprocess;
         Some(overflow)
     }
@@ -91,7 +109,11 @@ impl Alerts<'_> {
         let marshaled = event.text(keys::MARSHALED_TIME);
         AlertEvent {
             meta: meta.into_iter().map(|(key, text)| (key.to_owned(), text.to_owned())).collect(),
-            timestamp: if marshaled.is_empty() { event.time.to_rfc3339_nano() } else { marshaled.to_owned() },
+            timestamp: if marshaled.is_empty() {
+                event.time().to_rfc3339_nano()
+            } else {
+                marshaled.to_owned()
+            },
         }
     }
 
@@ -99,20 +121,21 @@ impl Alerts<'_> {
     fn sources_of(
         &self,
         scenario: &Scenario,
-        queued: &Queued,
+        event: &Snapshot,
+        scope: Scoped<&str>,
         sources: &mut BTreeMap<String, Source>,
     ) -> Option<()> {
-        let scope = scenario.plan.scope.name();
+        let name = scenario.plan.scope.name();
         // Whether it failed matters only where it is asked for.
-        let said = || match &queued.scope {
+        let said = || match scope {
             Scoped::None => Ok(None),
-            Scoped::Text(text) => Ok(Some(text.to_string())),
+            Scoped::Text(text) => Ok(Some(text.to_owned())),
             Scoped::Failed => Err(()),
         };
-        if queued.event.kind == EventKind::Overflow {
-            let Some(overflow) = &queued.event.overflow else { return Some(()) };
+        if event.kind() == EventKind::Overflow {
+            let Some(overflow) = event.overflow() else { return Some(()) };
             for source in overflow.sources.values() {
-                if let Some(source) = converted(source, scope, said).ok()? {
+                if let Some(source) = converted(source, name, said).ok()? {
                     sources.insert(source.value.clone(), source);
                 }
             }
@@ -120,13 +143,13 @@ impl Alerts<'_> {
         }
         let source = match &scenario.plan.scope {
             Scope::Custom(..) => Source {
-                scope: scope.to_owned(),
+                scope: name.to_owned(),
                 value: said().ok()?.unwrap_or_default(),
                 ..Source::default()
             },
             kind => {
-                let mut source = self.address_source(&queued.event)?;
-                scope.clone_into(&mut source.scope);
+                let mut source = self.address_source(event)?;
+                name.clone_into(&mut source.scope);
                 source.value = match kind {
                     Scope::Range(_) => said().ok()?.unwrap_or_else(|| source.range.clone()),
                     _ => source.ip.clone(),
@@ -136,6 +159,14 @@ impl Alerts<'_> {
         };
         sources.insert(source.value.clone(), source);
         Some(())
+    }
+
+    /// Whether two events say the same of their source, as far as an alert tells it.
+    fn is_same_source(&self, one: &Snapshot, other: &Snapshot) -> bool {
+        let is_log = |event: &Snapshot| event.kind() != EventKind::Overflow;
+        is_log(one)
+            && is_log(other)
+            && self.known.of_sources().iter().all(|slot| one.get(*slot) == other.get(*slot))
     }
 
     fn address_source(&self, event: &Snapshot) -> Option<Source> {
@@ -163,10 +194,11 @@ impl Alerts<'_> {
     fn context(&self, bucket: &Bucket) -> Vec<(String, String)> {
         let mut context = Vec::new();
         for field in self.context {
-            let mut values: Vec<String> = Vec::new();
-            for queued in &bucket.queue {
+            let mut values = Values::default();
+            let pure = field.expressions.iter().all(is_pure);
+            for event in bucket.queue.iter() {
                 let mut host = BucketHost {
-                    event: Some(&queued.event),
+                    event: Some(event),
                     bucket: None,
                     signal: None,
                     keys: self.keys,
@@ -175,21 +207,51 @@ impl Alerts<'_> {
                     variables: CONTEXT_VARIABLES,
                 };
                 for expression in &field.expressions {
-                    for text in expression
-                        .value(&mut host)
-                        .map_or_else(|_| Vec::new(), |value| texts(value, expression))
-                    {
-                        if !text.is_empty() && !values.contains(&text) {
-                            values.push(text);
+                    match expression.answer(&mut host) {
+                        Ok(Answer::Text(text)) => values.add(&text),
+                        Ok(Answer::Value(value)) => {
+                            texts(value, expression).iter().for_each(|text| values.add(text));
                         }
+                        Err(_) => {}
                     }
                 }
+                if pure && values.are_full() {
+                    break;
+                }
             }
-            if !values.is_empty() {
-                context.push((field.name.clone(), bounded_json(values)));
+            if !values.texts.is_empty() {
+                context.push((field.name.clone(), bounded_json(values.texts)));
             }
         }
         context
+    }
+}
+
+/// Whether an expression changes nothing and asks for nothing that could change.
+fn is_pure(expression: &Program) -> bool {
+    let effects = expression.node().effects;
+    !effects.impure && !effects.mutates
+}
+
+/// Distinct texts, no more of them than their JSON text may have bytes.
+#[derive(Default)]
+struct Values {
+    texts: Vec<String>,
+    /// The least that the JSON text will have: quotes and a comma each.
+    bytes: usize,
+}
+
+impl Values {
+    fn add(&mut self, text: &str) {
+        if !text.is_empty() && !self.are_full() && !self.texts.iter().any(|known| known == text) {
+            self.bytes += text.len() + 3;
+            self.texts.push(text.to_owned());
+        }
+    }
+
+    /// Whether what comes next would only be cut off again.
+    fn are_full(&self) -> bool {
+        self.bytes > CONTEXT_VALUE_BYTES
     }
 }
 

@@ -1,4 +1,12 @@
 //! One bucket: what it has counted, what it keeps, and whether one more event is too many.
+//!
+//! A flood of keys makes hundreds of thousands of buckets that see one event each: what more than
+//! one event or few scenarios need is kept apart.
+
+pub(super) mod cost;
+mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,6 +17,8 @@ use std::{
 use hashbrown::HashSet;
 use testudo_event::{Contributor, Timestamp};
 
+use self::cost::allocated;
+pub(crate) use self::queue::Queue;
 use super::{
     Scenario,
     limiter::Limiter,
@@ -19,196 +29,311 @@ use crate::{record::Mode, snapshot::Snapshot};
 /// Sources that one bucket counts apart; further ones are not counted.
 const MAX_CONTRIBUTORS: usize = 1_024;
 
+/// Bytes of a place in the table of buckets, at its emptiest, and in the list that evicting makes.
+const PLACE: usize = 32;
+
+/// Bytes of an entry in one of the collections that few buckets have.
+const ENTRY: usize = 64;
+
 /// What a scenario's scope expression gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Scoped {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scoped<T> {
     /// The scenario has none.
     None,
     /// It failed.
     Failed,
     /// Its text.
-    Text(Box<str>),
-}
-
-/// An event in a bucket, with what the scenario's scope expression said of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Queued {
-    pub(crate) event: Arc<Snapshot>,
-    pub(crate) scope: Scoped,
-    /// What the predicates of the scenario's conditions say of it.
-    pub(crate) marks: Marks,
-}
-
-impl Queued {
-    fn bytes(&self) -> usize {
-        size_of::<Queued>() + self.event.bytes()
-    }
+    Text(T),
 }
 
 /// A source, the instant on its clock, and a number that tells deadlines of one instant apart.
 pub(crate) type Deadline = (u32, Timestamp, u64);
 
+/// An event on its way into a bucket.
+pub(crate) struct Poured<'e> {
+    pub(crate) event: &'e Arc<Snapshot>,
+    /// The address in `Meta.source_ip`.
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) scope: Scoped<&'e str>,
+}
+
 /// A bucket.
 #[derive(Debug)]
 pub(crate) struct Bucket {
+    /// Its key, then the first value of `distinct`, which often stays the only one.
+    text: Box<str>,
+    key_len: u32,
+    has_value: bool,
     /// The scenario that created it: everything about it comes from there.
     pub(crate) owner: u32,
     /// Which source's clock it lives by.
     pub(crate) source: u32,
     pub(crate) mode: Mode,
-    /// When it overflows by itself: a place in the list of deadlines.
-    pub(crate) deadline: Option<Deadline>,
     limiter: Limiter,
-    pub(crate) first: Option<Timestamp>,
+    pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
-    pub(crate) overflowed: Option<Timestamp>,
     pub(crate) count: u64,
-    pub(crate) queue: VecDeque<Queued>,
+    pub(crate) queue: Queue,
     /// What conditions ask of the queue.
     pub(crate) tallies: Tallies,
-    /// Values of `distinct`: the first, which often stays the only one, and the others.
-    first_seen: Option<Box<str>>,
-    seen: HashSet<Box<str>>,
+    /// The source of all events so far, unless [`Rare::contributors`] tells.
+    address: Option<IpAddr>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few buckets have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// When it overflows by itself: a place in the list of deadlines.
+    deadline: Option<Deadline>,
     /// Bayesian conditions that were true once, by position.
-    pub(crate) guillotined: u64,
-    contributors: Contributors,
-    pub(crate) bytes: usize,
+    guillotined: u64,
+    /// Further values of `distinct`.
+    values: HashSet<Box<str>>,
+    /// Accepted pours by source, where there were several.
+    contributors: BTreeMap<IpAddr, (u64, Timestamp)>,
+    /// What the scope expression said of each event of the queue, once it said something.
+    scopes: VecDeque<Scoped<Box<str>>>,
+    /// What the predicates of the scenario's conditions say of each event of a queue with a bound.
+    marks: VecDeque<Marks>,
+    /// Bytes of the values and scopes.
+    texts: usize,
 }
 
 impl Bucket {
-    pub(crate) fn new(owner: u32, scenario: &Scenario, mode: Mode, source: u32) -> Bucket {
+    /// An empty one. A first `value` of `distinct` is taken as seen.
+    pub(crate) fn new(
+        owner: u32,
+        scenario: &Scenario,
+        key: &str,
+        value: Option<&str>,
+        mode: Mode,
+        source: u32,
+    ) -> Bucket {
         Bucket {
+            text: match value {
+                None | Some("") => key.into(),
+                Some(value) => [key, value].concat().into(),
+            },
+            key_len: key.len() as u32,
+            has_value: value.is_some(),
             owner,
             source,
             mode,
-            deadline: None,
             limiter: Limiter::new(scenario.rate),
-            first: None,
+            first: Timestamp::zero(),
             last: Timestamp::zero(),
-            overflowed: None,
             count: 0,
-            queue: VecDeque::new(),
+            queue: Queue::Empty,
             tallies: Tallies::default(),
-            first_seen: None,
-            seen: HashSet::new(),
-            guillotined: 0,
-            contributors: Contributors::default(),
-            bytes: size_of::<Bucket>(),
+            address: None,
+            rare: None,
         }
+    }
+
+    /// The key that the events of this bucket share.
+    pub(crate) fn key(&self) -> &str {
+        self.text.get(..self.key_len as usize).unwrap_or("")
     }
 
     /// Whether its life is over at `time`: strictly later than its last event plus its lifetime.
     pub(crate) fn is_expired(&self, scenario: &Scenario, time: Timestamp) -> bool {
-        self.first.is_some() && time > self.last.add_nanos(scenario.lifetime)
+        self.count > 0 && time > self.last.add_nanos(scenario.lifetime)
     }
 
     /// Remembers a value of `distinct`; false if it was there.
     pub(crate) fn is_new(&mut self, value: &str) -> bool {
-        match &self.first_seen {
-            None => self.first_seen = Some(value.into()),
-            Some(first) if **first == *value => return false,
-            Some(_) if self.seen.contains(value) => return false,
-            Some(_) => {
-                self.seen.insert(value.into());
-            }
+        if self.has_value && self.text.get(self.key_len as usize..) == Some(value) {
+            return false;
         }
-        self.bytes += value.len() + size_of::<Box<str>>() * 2;
-        true
+        if !self.has_value {
+            self.has_value = true;
+            self.text = [self.key(), value].concat().into();
+            return true;
+        }
+        let rare = self.rare.get_or_insert_default();
+        if rare.values.contains(value) {
+            return false;
+        }
+        rare.texts += allocated(value.len());
+        rare.values.insert(value.into())
     }
 
-    /// Pours one event that happened at `time`; true if the bucket overflows.
+    /// Pours one event that happened at `time`; true if the bucket overflows. What falls out of the
+    /// queue is given to `leave`.
     pub(crate) fn pour(
         &mut self,
         scenario: &Scenario,
         time: Timestamp,
-        queued: Queued,
+        poured: &Poured<'_>,
         always: bool,
+        leave: impl FnMut(Arc<Snapshot>),
     ) -> bool {
+        self.contribute(poured.address, time);
+        if self.count == 0 {
+            self.first = time;
+        }
         self.count += 1;
-        self.first.get_or_insert(time);
         self.last = time;
-        if let Some(address) = queued.event.address {
-            self.contributors.add(address, time);
-        }
         let granted = self.limiter.allow(scenario.rate, time) || always;
-        self.append(scenario, queued);
-        if !granted {
-            self.overflowed = Some(time);
-        }
+        self.make_room(scenario, leave);
+        self.append(poured);
         !granted
     }
 
-    fn append(&mut self, scenario: &Scenario, queued: Queued) {
-        if let Some(bound) = scenario.bound {
-            while self.queue.len() > bound {
-                if let Some(old) = self.queue.pop_front() {
-                    self.tallies.leave(old.marks);
-                    self.bytes = self.bytes.saturating_sub(old.bytes());
-                }
-            }
-        }
-        self.bytes += queued.bytes();
-        self.queue.push_back(queued);
+    /// The only event of a trigger: no limiter, no queue bound.
+    pub(crate) fn trigger(&mut self, time: Timestamp, poured: &Poured<'_>) {
+        self.contribute(poured.address, time);
+        self.count = 1;
+        self.first = time;
+        self.last = time;
+        self.append(poured);
     }
 
-    /// The only event of a trigger: no limiter, no queue bound.
-    pub(crate) fn trigger(&mut self, time: Timestamp, queued: Queued) {
-        self.count = 1;
-        self.first = Some(time);
-        self.last = time;
-        self.overflowed = Some(time);
-        if let Some(address) = queued.event.address {
-            self.contributors.add(address, time);
+    fn make_room(&mut self, scenario: &Scenario, mut leave: impl FnMut(Arc<Snapshot>)) {
+        let Some(bound) = scenario.bound else { return };
+        while self.queue.len() > bound {
+            let Some(old) = self.queue.pop() else { return };
+            if let Some(rare) = &mut self.rare {
+                if let Some(marks) = rare.marks.pop_front() {
+                    self.tallies.leave(&scenario.tally, marks);
+                }
+                if let Some(Scoped::Text(text)) = rare.scopes.pop_front() {
+                    rare.texts = rare.texts.saturating_sub(allocated(text.len()));
+                }
+            }
+            leave(old);
         }
-        self.queue.push_back(queued);
+    }
+
+    fn append(&mut self, poured: &Poured<'_>) {
+        let before = self.queue.len();
+        self.queue.push(Arc::clone(poured.event));
+        let scope: Scoped<Box<str>> = match poured.scope {
+            Scoped::None if self.rare.as_ref().is_none_or(|rare| rare.scopes.is_empty()) => return,
+            Scoped::None => Scoped::None,
+            Scoped::Failed => Scoped::Failed,
+            Scoped::Text(text) => Scoped::Text(Box::from(text)),
+        };
+        let rare = self.rare.get_or_insert_default();
+        if rare.scopes.is_empty() {
+            rare.scopes.resize_with(before, || Scoped::None);
+        }
+        if let Scoped::Text(text) = &scope {
+            rare.texts += allocated(text.len());
+        }
+        rare.scopes.push_back(scope);
+    }
+
+    /// Remembers what the predicates said of the newest event, for when it leaves the queue.
+    pub(crate) fn mark(&mut self, scenario: &Scenario, marks: Marks) {
+        if scenario.bound.is_some() {
+            self.rare.get_or_insert_default().marks.push_back(marks);
+        }
+    }
+
+    /// The events with what the scope expression said of each.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (&Snapshot, Scoped<&str>)> {
+        let scopes = self.rare.as_ref().map(|rare| &rare.scopes);
+        self.queue.iter().enumerate().map(move |(at, event)| {
+            let scope = match scopes.and_then(|scopes| scopes.get(at)) {
+                None | Some(Scoped::None) => Scoped::None,
+                Some(Scoped::Failed) => Scoped::Failed,
+                Some(Scoped::Text(text)) => Scoped::Text(&**text),
+            };
+            (event, scope)
+        })
+    }
+
+    /// Gives all events to `leave`: the bucket is over.
+    pub(crate) fn end(&mut self, leave: impl FnMut(Arc<Snapshot>)) {
+        self.queue.drain().for_each(leave);
+    }
+
+    /// When it overflows by itself: a place in the list of deadlines.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        self.rare.as_ref()?.deadline
+    }
+
+    /// Sets when it overflows by itself; gives the place that it had before.
+    pub(crate) fn set_deadline(&mut self, deadline: Deadline) -> Option<Deadline> {
+        self.rare.get_or_insert_default().deadline.replace(deadline)
+    }
+
+    /// Bayesian conditions that were true once, by position.
+    pub(crate) fn guillotined(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.guillotined)
+    }
+
+    /// Remembers that a Bayesian condition was true.
+    pub(crate) fn guillotine(&mut self, bit: u64) {
+        self.rare.get_or_insert_default().guillotined |= bit;
+    }
+
+    /// Counts a source. Comes before the event itself is counted.
+    fn contribute(&mut self, address: Option<IpAddr>, time: Timestamp) {
+        let apart = self.rare.as_ref().is_some_and(|rare| !rare.contributors.is_empty());
+        if self.count == 0 {
+            self.address = address;
+        }
+        if !apart && self.address == address {
+            return;
+        }
+        let all = &mut self.rare.get_or_insert_default().contributors;
+        if !apart && let Some(first) = self.address {
+            all.insert(first, (self.count, self.last));
+        }
+        let Some(address) = address else { return };
+        let full = all.len() >= MAX_CONTRIBUTORS;
+        match all.get_mut(&address) {
+            Some(known) => *known = (known.0 + 1, time),
+            None if full => {}
+            None => {
+                all.insert(address, (1, time));
+            }
+        }
     }
 
     /// Who poured, ordered by address text.
     pub(crate) fn contributors(&self) -> Vec<Contributor> {
-        self.contributors.list()
-    }
-}
-
-/// Accepted pours by source. Nearly all buckets have one source, which takes no table.
-#[derive(Debug, Default)]
-struct Contributors {
-    first: Option<(IpAddr, u64, Timestamp)>,
-    others: BTreeMap<IpAddr, (u64, Timestamp)>,
-}
-
-impl Contributors {
-    fn add(&mut self, address: IpAddr, time: Timestamp) {
-        match &mut self.first {
-            None => self.first = Some((address, 1, time)),
-            Some((known, count, last)) if *known == address => {
-                *count += 1;
-                *last = time;
-            }
-            Some(_) => {
-                let others = &mut self.others;
-                let full = others.len() + 1 >= MAX_CONTRIBUTORS;
-                match others.get_mut(&address) {
-                    Some((count, last)) => {
-                        *count += 1;
-                        *last = time;
-                    }
-                    None if full => {}
-                    None => {
-                        others.insert(address, (1, time));
-                    }
-                }
+        let apart = self.rare.as_ref().map(|rare| &rare.contributors).filter(|all| !all.is_empty());
+        let one =
+            |address: IpAddr, count, last_seen| Contributor { value: address.to_string(), count, last_seen };
+        match apart {
+            None => self.address.iter().map(|address| one(*address, self.count, self.last)).collect(),
+            Some(all) => {
+                let mut list: Vec<Contributor> =
+                    all.iter().map(|(address, (count, last))| one(*address, *count, *last)).collect();
+                list.sort_by(|a, b| a.value.cmp(&b.value));
+                list
             }
         }
     }
 
-    fn list(&self) -> Vec<Contributor> {
-        let first = self.first.iter().map(|(address, count, last)| (address, *count, *last));
-        let others = self.others.iter().map(|(address, (count, last))| (address, *count, *last));
-        let mut list: Vec<Contributor> = first
-            .chain(others)
-            .map(|(address, count, last_seen)| Contributor { value: address.to_string(), count, last_seen })
-            .collect();
-        list.sort_by(|a, b| a.value.cmp(&b.value));
-        list
+    /// Bytes that it takes, without its events.
+    pub(crate) fn bytes(&self) -> usize {
+        let rare = self.rare.as_ref().map_or(0, |rare| rare.bytes(self.key().len()));
+        PLACE
+            + allocated(size_of::<Bucket>())
+            + allocated(self.text.len())
+            + self.queue.bytes()
+            + self.tallies.bytes()
+            + rare
+    }
+}
+
+impl Rare {
+    fn bytes(&self, key: usize) -> usize {
+        let values = self.values.capacity() * (size_of::<Box<str>>() + 4);
+        let scopes = self.scopes.capacity() * size_of::<Scoped<Box<str>>>();
+        let marks = self.marks.capacity() * size_of::<Marks>();
+        let deadline = self.deadline.map_or(0, |_| 2 * ENTRY + allocated(key));
+        allocated(size_of::<Rare>())
+            + allocated(values)
+            + allocated(scopes)
+            + allocated(marks)
+            + self.texts
+            + self.contributors.len() * ENTRY
+            + deadline
     }
 }

@@ -17,7 +17,7 @@ use testudo_rules::{
 };
 
 pub(crate) use alert::{Alerts, ContextField, mapkey};
-pub(crate) use bucket::Queued;
+pub(crate) use bucket::Queue;
 pub(crate) use limiter::Rate;
 pub(crate) use select::{DEFAULT_V6_KEY_BITS, Frozen, Held, Pours, Selector};
 pub(crate) use store::{Buckets, DEFAULT_BUCKET_BYTES, Emission, Pouring};
@@ -134,6 +134,7 @@ pub(crate) fn compile(
             .as_ref()
             .and_then(|expression| tally.rewrite(&expression.node))
             .map(|node| compiled(&Arc::new(node), keys, world));
+        tally.compile(|predicate| compiled(predicate, keys, world));
         all.push(Scenario {
             origin: origins.get(&plan.place.file.path).cloned().unwrap_or_default(),
             class,

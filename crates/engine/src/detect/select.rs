@@ -64,6 +64,7 @@ pub(crate) struct Pours {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) event: Arc<Snapshot>,
+    address: Option<IpAddr>,
     pours: Range<usize>,
 }
 
@@ -71,6 +72,8 @@ pub(crate) struct Held {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frozen<'f> {
     pub(crate) event: &'f Arc<Snapshot>,
+    /// The address in `Meta.source_ip`.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) pours: &'f [Pour],
     text: &'f str,
 }
@@ -83,7 +86,7 @@ impl Pours {
 
     pub(crate) fn of<'f>(&'f self, held: &'f Held) -> Frozen<'f> {
         let pours = self.list.get(held.pours.clone()).unwrap_or_default();
-        Frozen { event: &held.event, pours, text: &self.text }
+        Frozen { event: &held.event, address: held.address, pours, text: &self.text }
     }
 }
 
@@ -179,8 +182,9 @@ impl Selector {
             };
             pours.list[at] = Pour { distinct, cancel, scope, ..pours.list[at] };
         }
-        let event = Snapshot::take(record, keys, &scenarios.kept, known.source_ip, &mut self.desk);
-        Some(Held { event: Arc::new(event), pours: first..pours.list.len() })
+        let address = net::parse_addr(record.text(known.source_ip));
+        let event = Snapshot::take(record, keys, &scenarios.kept, &mut self.desk);
+        Some(Held { event: Arc::new(event), address, pours: first..pours.list.len() })
     }
 
     fn probe(&mut self, scenarios: &Scenarios, record: &Record) {

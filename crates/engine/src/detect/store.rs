@@ -4,22 +4,29 @@
 //! oldest go, then by key, and are counted. Clocks are those of the lines; nothing here reads the
 //! time of the machine, so the same lines give the same result at any speed.
 
+mod blackhole;
+mod table;
+#[cfg(test)]
+pub(super) mod tests;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap as StdHashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use hashbrown::HashMap;
 use testudo_event::{Overflow, Timestamp};
-use testudo_expr::{Value, eval::eval, program::Program};
+use testudo_expr::program::Program;
 use testudo_rules::plan::BucketKind;
 
+use self::{
+    blackhole::Blackhole,
+    table::{Key, Tables},
+};
 use super::{
     Frozen, Scenario, Scenarios,
     alert::{Alerts, mapkey},
-    bucket::{Bucket, Deadline, Queued, Scoped},
+    bucket::{Bucket, Deadline, Poured, Scoped},
     select::{Pour, ScopeText},
-    tally::Marks,
 };
 use crate::{
     counters::Counters,
@@ -34,9 +41,6 @@ pub(crate) const DEFAULT_BUCKET_BYTES: usize = 192 << 20;
 /// Lines between two searches for buckets whose time is up.
 const SWEEP_EVERY: u64 = 8_192;
 
-/// Nanoseconds that a bucket is kept beyond its life, for lines that come out of order.
-const GRACE: i64 = 60_000_000_000;
-
 /// An overflow that was not discarded.
 #[derive(Debug)]
 pub(crate) struct Emission {
@@ -46,70 +50,21 @@ pub(crate) struct Emission {
     pub(crate) time: Timestamp,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Key {
-    class: u32,
-    group: Box<str>,
-}
-
-/// A key that is not owned yet.
-#[derive(Hash)]
-struct KeyRef<'k> {
-    class: u32,
-    group: &'k str,
-}
-
-impl hashbrown::Equivalent<Key> for KeyRef<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.class == key.class && *self.group == *key.group
-    }
-}
-
-impl From<&KeyRef<'_>> for Key {
-    fn from(key: &KeyRef<'_>) -> Key {
-        Key { class: key.class, group: key.group.into() }
-    }
-}
-
 /// The buckets of a set of scenarios.
 #[derive(Debug)]
 pub(crate) struct Buckets {
-    /// Boxed: a table grows by doubling, and most of it is air.
-    table: HashMap<Key, Box<Bucket>>,
+    tables: Tables,
+    /// Bytes of the buckets, and of their events: an event counts once, however many buckets have it.
     bytes: usize,
     budget: usize,
     /// Until when a bucket's key stays silent, by scenario.
-    blackholes: StdHashMap<u32, Blackhole>,
-    /// Deadlines of buckets that overflow when their time is up.
-    deadlines: BTreeMap<Deadline, Key>,
+    blackholes: HashMap<u32, Blackhole>,
+    /// Deadlines of buckets that overflow when their time is up: class and key.
+    deadlines: BTreeMap<Deadline, (u32, Box<str>)>,
     next_deadline: u64,
     /// The latest good time of each source.
     clocks: Vec<Option<Timestamp>>,
     seen: u64,
-}
-
-#[derive(Debug, Default)]
-struct Blackhole {
-    until: StdHashMap<Arc<str>, Timestamp>,
-    order: BTreeSet<(Timestamp, Arc<str>)>,
-}
-
-impl Blackhole {
-    /// Whether an overflow of this key at this time is silenced; if not, arms it. What has ended by
-    /// this time is forgotten, whatever its key: a later overflow may lie before it.
-    fn silences(&mut self, key: &str, time: Timestamp, length: i64) -> bool {
-        while let Some((_, over)) = self.order.first().filter(|(until, _)| *until <= time).cloned() {
-            self.order.pop_first();
-            self.until.remove(&over);
-        }
-        if self.until.contains_key(key) {
-            return true;
-        }
-        let (key, until) = (Arc::<str>::from(key), time.add_nanos(length));
-        self.order.insert((until, Arc::clone(&key)));
-        self.until.insert(key, until);
-        false
-    }
 }
 
 /// What pouring needs of the engine.
@@ -123,10 +78,10 @@ pub(crate) struct Pouring<'p> {
 impl Buckets {
     pub(crate) fn new(budget: usize) -> Buckets {
         Buckets {
-            table: HashMap::new(),
+            tables: Tables::default(),
             bytes: 0,
             budget,
-            blackholes: StdHashMap::new(),
+            blackholes: HashMap::new(),
             deadlines: BTreeMap::new(),
             next_deadline: 0,
             clocks: Vec::new(),
@@ -136,7 +91,7 @@ impl Buckets {
 
     /// How many buckets there are.
     pub(crate) fn len(&self) -> usize {
-        self.table.len()
+        self.tables.len()
     }
 
     /// The latest good time of a source.
@@ -182,49 +137,45 @@ impl Buckets {
                 .next()
                 .map(|(at, _)| *at);
             let Some(at) = due else { return };
-            let Some(key) = self.deadlines.remove(&at) else { return };
-            let Some(mut bucket) = self.remove(&key) else { return };
-            bucket.overflowed = Some(at.1);
-            emit.extend(self.overflow(&bucket, &key.group, pouring, counters));
+            let Some((class, group)) = self.deadlines.remove(&at) else { return };
+            let Some(bucket) = self.tables.remove(self.tables.key(class, &group)) else { return };
+            emit.extend(self.overflow(&bucket, &group, at.1, pouring, counters));
+            self.end(bucket);
         }
     }
 
-    fn remove(&mut self, key: &Key) -> Option<Box<Bucket>> {
-        let bucket = self.table.remove(key)?;
-        if let Some(deadline) = bucket.deadline {
-            self.deadlines.remove(&deadline);
+    /// Forgets a bucket that is no longer in the table.
+    fn end(&mut self, mut bucket: Box<Bucket>) {
+        let bytes = end(&mut bucket, &mut self.deadlines);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn remove(&mut self, key: Key<'_>) {
+        if let Some(bucket) = self.tables.remove(key) {
+            self.end(bucket);
         }
-        self.bytes = self.bytes.saturating_sub(bucket.bytes + key.group.len());
-        Some(bucket)
     }
 
     /// Forgets buckets whose life ended a good while ago by the clock of their source.
     fn sweep(&mut self, scenarios: &Scenarios) {
-        let clocks = &self.clocks;
-        let bytes = &mut self.bytes;
-        self.table.retain(|key, bucket| {
-            let scenario = &scenarios.all[bucket.owner as usize];
-            let over = clocks.get(bucket.source as usize).copied().flatten().is_some_and(|clock| {
-                !scenario.timed && clock > bucket.last.add_nanos(scenario.lifetime).add_nanos(GRACE)
-            });
-            if over {
-                *bytes = bytes.saturating_sub(bucket.bytes + key.group.len());
-            }
-            !over
-        });
+        let Buckets { tables, clocks, deadlines, bytes, .. } = self;
+        tables.sweep(scenarios, clocks, |bucket| *bytes = bytes.saturating_sub(end(bucket, deadlines)));
     }
 
     /// Makes room: the oldest eighth goes.
     fn evict(&mut self, counters: &mut Counters) {
-        let mut order: Vec<(Timestamp, Key)> =
-            self.table.iter().map(|(key, bucket)| (bucket.last, key.clone())).collect();
-        let count = (order.len() / 8).max(1);
-        if count < order.len() {
-            order.select_nth_unstable(count);
-        }
-        for (_, key) in order.into_iter().take(count) {
-            self.remove(&key);
+        let Buckets { tables, deadlines, bytes, .. } = self;
+        tables.evict((tables.len() / 8).max(1), |bucket| {
+            *bytes = bytes.saturating_sub(end(bucket, deadlines));
             counters.evicted += 1;
+        });
+    }
+
+    /// Counts the bytes of an event that was poured, if a bucket has kept it. Called when all that wanted
+    /// it have got it, while nothing else holds it.
+    pub(crate) fn settle(&mut self, frozen: &Frozen<'_>) {
+        if Arc::strong_count(frozen.event) > 1 {
+            self.bytes += frozen.event.bytes();
         }
     }
 
@@ -238,32 +189,34 @@ impl Buckets {
     ) -> Option<Emission> {
         let scenario = &pouring.scenarios.all[pour.scenario as usize];
         let event = frozen.event;
-        let key = KeyRef { class: scenario.class, group: frozen.piece(pour.group) };
-        let time = match event.mode {
-            Mode::Live => Some(event.arrival),
-            Mode::Replay => event.marshaled,
+        let group = frozen.piece(pour.group);
+        let key = self.tables.key(scenario.class, group);
+        let time = match event.mode() {
+            Mode::Live => Some(event.arrival()),
+            Mode::Replay => event.marshaled(),
         };
-        let mut taken = self.table.get_mut(&key);
+        let mut taken = self.tables.get_mut(key);
         if let (Some(bucket), Some(time)) = (&taken, time) {
             let owner = &pouring.scenarios.all[bucket.owner as usize];
             if bucket.is_expired(owner, time) && !owner.timed {
-                let key = Key::from(&key);
-                self.remove(&key);
+                self.remove(key);
                 taken = None;
             }
         }
         if taken.is_none() && scenario.plan.kind == BucketKind::Trigger {
             return self.trigger(frozen, pour, time, pouring, counters);
         }
-        if taken.is_none() {
+        let is_fresh = taken.is_none();
+        if is_fresh {
             if self.bytes >= self.budget {
                 self.evict(counters);
             }
-            let bucket = Bucket::new(pour.scenario, scenario, event.mode, pouring.source);
-            self.bytes += bucket.bytes + key.group.len();
-            self.table.insert(Key::from(&key), Box::new(bucket));
+            let value = pour.distinct.map(|value| frozen.piece(value));
+            let bucket = Bucket::new(pour.scenario, scenario, group, value, event.mode(), pouring.source);
+            self.bytes += bucket.bytes();
+            self.tables.insert(key, bucket);
         }
-        let bucket = self.table.get_mut(&key)?;
+        let bucket = self.tables.get_mut(key)?;
         let owner = &pouring.scenarios.all[bucket.owner as usize];
         // Another document of the same name may have made the bucket: its hooks count.
         let pour = if bucket.owner == pour.scenario {
@@ -272,29 +225,39 @@ impl Buckets {
             frozen.pours.iter().find(|p| p.scenario == bucket.owner).unwrap_or(pour)
         };
         bucket.source = pouring.source;
-        let (before, count) = (bucket.bytes, bucket.count);
-        let outcome = step(bucket, owner, frozen, pour, time, pouring, key.group, counters);
-        self.bytes = (self.bytes + bucket.bytes).saturating_sub(before);
+        let (before, count) = (bucket.bytes(), bucket.count);
+        let outcome = Step { scenario: owner, frozen, pour, time, pouring, group }.take(
+            bucket,
+            is_fresh,
+            &mut self.bytes,
+            counters,
+        );
         // Every event that was taken in puts the deadline off; a counter's stands from its first.
         let counts = owner.plan.kind == BucketKind::Counter && count > 0;
         if owner.timed && outcome == Outcome::Stays && bucket.count > count && !counts {
             let at = (pouring.source, bucket.last.add_nanos(owner.lifetime), self.next_deadline);
             self.next_deadline += 1;
-            if let Some(old) = bucket.deadline.replace(at) {
+            if let Some(old) = bucket.set_deadline(at) {
                 self.deadlines.remove(&old);
             }
-            self.deadlines.insert(at, Key::from(&key));
+            self.deadlines.insert(at, (key.class, group.into()));
         }
+        self.bytes = (self.bytes + bucket.bytes()).saturating_sub(before);
         match outcome {
-            Outcome::Stays => None,
+            Outcome::Stays => {
+                let last = bucket.last;
+                self.tables.note(key.class, owner, last);
+                None
+            }
             Outcome::Cancelled => {
-                self.remove(&Key::from(&key));
+                self.remove(key);
                 None
             }
             Outcome::Overflows => {
-                let key = Key::from(&key);
-                let bucket = self.remove(&key)?;
-                self.overflow(&bucket, &key.group, pouring, counters)
+                let bucket = self.tables.remove(key)?;
+                let emission = self.overflow(&bucket, group, bucket.last, pouring, counters);
+                self.end(bucket);
+                emission
             }
         }
     }
@@ -309,42 +272,46 @@ impl Buckets {
         counters: &mut Counters,
     ) -> Option<Emission> {
         let scenario = &pouring.scenarios.all[pour.scenario as usize];
-        let mut bucket = Bucket::new(pour.scenario, scenario, frozen.event.mode, pouring.source);
-        let time = time.unwrap_or(pouring.alerts.now);
-        bucket.trigger(time, queued(frozen, pour));
-        self.overflow(&bucket, frozen.piece(pour.group), pouring, counters)
+        let mode = frozen.event.mode();
+        let mut bucket = Bucket::new(pour.scenario, scenario, "", None, mode, pouring.source);
+        bucket.trigger(time.unwrap_or(pouring.alerts.now), &poured(frozen, pour));
+        self.overflow(&bucket, frozen.piece(pour.group), bucket.last, pouring, counters)
     }
 
-    /// Builds the alert of a bucket that ran over and asks the hooks whether it is told.
+    /// Builds the alert of a bucket that ran over at `time` and asks the hooks whether it is told.
     fn overflow(
         &mut self,
         bucket: &Bucket,
         group: &str,
+        time: Timestamp,
         pouring: &Pouring<'_>,
         counters: &mut Counters,
     ) -> Option<Emission> {
         counters.overflows += 1;
         let scenario = &pouring.scenarios.all[bucket.owner as usize];
-        let mapkey = mapkey(scenario, group);
-        let overflow = pouring.alerts.build(scenario, bucket, &mapkey);
-        let time = bucket.overflowed.unwrap_or(bucket.last);
+        let build = || pouring.alerts.build(scenario, bucket, time, || mapkey(scenario, group));
+        // Most overflows are silenced: unless somebody looks at them before, or building them does
+        // something, they are built after that.
+        let early = scenario.overflow_filter.is_some() || !pouring.alerts.are_pure();
+        let mut overflow = early.then(build);
         if let Some(filter) = &scenario.overflow_filter {
-            let mut host = host(pouring, None, scenario, bucket, group);
+            let mut host = host(pouring, None, scenario, bucket, group, time);
             // Where no alert could be made the filter sees an empty one.
-            host.signal = overflow.as_ref();
+            host.signal = overflow.as_ref().and_then(Option::as_ref);
             if matches!(filter.test(&mut host), Ok(false)) {
                 counters.discarded += 1;
                 return None;
             }
         }
         if scenario.plan.blackhole > 0 {
+            // Filter and name are those of the scenario, so that the group stands for the whole key.
             let blackhole = self.blackholes.entry(bucket.owner).or_default();
-            if blackhole.silences(&mapkey, time, scenario.plan.blackhole) {
+            if blackhole.silences(group, time, scenario.plan.blackhole) {
                 counters.discarded += 1;
                 return None;
             }
         }
-        match overflow {
+        match overflow.take().unwrap_or_else(build) {
             Some(overflow) => Some(Emission { overflow, mode: bucket.mode, time }),
             None => {
                 counters.discarded += 1;
@@ -354,6 +321,22 @@ impl Buckets {
     }
 }
 
+/// Forgets what a bucket has elsewhere, and gives the bytes that this frees.
+fn end(bucket: &mut Bucket, deadlines: &mut BTreeMap<Deadline, (u32, Box<str>)>) -> usize {
+    if let Some(deadline) = bucket.deadline() {
+        deadlines.remove(&deadline);
+    }
+    let mut bytes = bucket.bytes();
+    bucket.end(|event| bytes += released(event));
+    bytes
+}
+
+/// Bytes that are free when an event has left a queue: none while another queue, or whoever is pouring
+/// it, holds it.
+fn released(event: Arc<Snapshot>) -> usize {
+    if Arc::strong_count(&event) == 1 { event.bytes() } else { 0 }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Stays,
@@ -361,105 +344,133 @@ enum Outcome {
     Overflows,
 }
 
-fn queued(frozen: &Frozen<'_>, pour: &Pour) -> Queued {
-    Queued {
-        event: Arc::clone(frozen.event),
+fn poured<'e>(frozen: &Frozen<'e>, pour: &Pour) -> Poured<'e> {
+    Poured {
+        event: frozen.event,
+        address: frozen.address,
         scope: match pour.scope {
             ScopeText::None => Scoped::None,
             ScopeText::Failed => Scoped::Failed,
-            ScopeText::Text(piece) => Scoped::Text(frozen.piece(piece).into()),
+            ScopeText::Text(piece) => Scoped::Text(frozen.piece(piece)),
         },
-        marks: Marks::default(),
     }
 }
 
-/// One event into one bucket: distinct, cancel, pour, condition, belief.
-#[expect(clippy::too_many_arguments, reason = "one step of one bucket, all of it needed")]
-fn step(
-    bucket: &mut Bucket,
-    scenario: &Scenario,
-    frozen: &Frozen<'_>,
-    pour: &Pour,
-    time: Option<Timestamp>,
-    pouring: &Pouring<'_>,
-    group: &str,
-    counters: &mut Counters,
-) -> Outcome {
-    if scenario.plan.kind == BucketKind::Trigger {
-        bucket.trigger(time.unwrap_or(pouring.alerts.now), queued(frozen, pour));
-        return Outcome::Overflows;
-    }
-    if let Some(distinct) = pour.distinct
-        && !bucket.is_new(frozen.piece(distinct))
-    {
-        return Outcome::Stays;
-    }
-    if pour.cancel {
-        return Outcome::Cancelled;
-    }
-    match time {
-        Some(time) => {
-            let always = scenario.plan.kind == BucketKind::Conditional;
-            if bucket.pour(scenario, time, queued(frozen, pour), always) {
-                return Outcome::Overflows;
-            }
-        }
-        None => counters.undated += 1,
-    }
-    if scenario.condition.is_none() && scenario.bayesian.is_empty() {
-        return Outcome::Stays;
-    }
-    let event = Some(&**frozen.event);
-    if let Some(condition) = condition(bucket, scenario, event, pouring, group, time.is_some()) {
-        match condition.test(&mut host(pouring, event, scenario, bucket, group)) {
-            Ok(true) => {
-                bucket.overflowed = Some(bucket.last);
-                return Outcome::Overflows;
-            }
-            Ok(false) => {}
-            Err(_) => counters.failed_expressions += 1,
-        }
-    }
-    if believes(bucket, scenario, event, pouring, group, counters) {
-        bucket.overflowed = Some(bucket.last);
-        return Outcome::Overflows;
-    }
-    Outcome::Stays
-}
-
-/// The condition in the form that can be asked now: the quick one, unless a predicate failed. `entered`:
-/// the newest event of the queue is this one.
-fn condition<'s>(
-    bucket: &mut Bucket,
+/// One event on its way into one bucket.
+#[derive(Clone, Copy)]
+struct Step<'s> {
     scenario: &'s Scenario,
-    event: Option<&Snapshot>,
-    pouring: &Pouring<'_>,
-    group: &str,
-    entered: bool,
-) -> Option<&'s Program> {
-    let Some(quick) = &scenario.quick_condition else { return scenario.condition.as_ref() };
-    if entered {
-        let mut tallies = std::mem::take(&mut bucket.tallies);
-        let marks = tallies.enter(&scenario.tally, |predicate| {
-            match eval(predicate, &mut host(pouring, event, scenario, bucket, group)) {
-                Ok(Value::Bool(holds)) => Some(holds),
-                _ => None,
-            }
-        });
-        bucket.tallies = tallies;
-        if let Some(newest) = bucket.queue.back_mut() {
-            newest.marks = marks;
-        }
-    }
-    if bucket.tallies.are_good() { Some(quick) } else { scenario.condition.as_ref() }
+    frozen: &'s Frozen<'s>,
+    pour: &'s Pour,
+    time: Option<Timestamp>,
+    pouring: &'s Pouring<'s>,
+    group: &'s str,
 }
 
+impl<'s> Step<'s> {
+    /// Distinct, cancel, pour, condition, belief. `is_fresh`: the bucket was made for this event. The bytes
+    /// of events that fall out of the queue are taken from `bytes`.
+    fn take(
+        self,
+        bucket: &mut Bucket,
+        is_fresh: bool,
+        bytes: &mut usize,
+        counters: &mut Counters,
+    ) -> Outcome {
+        let Step { scenario, frozen, pour, .. } = self;
+        if let Some(distinct) = pour.distinct
+            && !is_fresh
+            && !bucket.is_new(frozen.piece(distinct))
+        {
+            return Outcome::Stays;
+        }
+        if pour.cancel {
+            return Outcome::Cancelled;
+        }
+        match self.time {
+            Some(time) => {
+                let always = scenario.plan.kind == BucketKind::Conditional;
+                let leave = |event| *bytes = bytes.saturating_sub(released(event));
+                if bucket.pour(scenario, time, &poured(frozen, pour), always, leave) {
+                    return Outcome::Overflows;
+                }
+            }
+            None => counters.undated += 1,
+        }
+        if scenario.condition.is_none() && scenario.bayesian.is_empty() {
+            return Outcome::Stays;
+        }
+        if let Some(condition) = self.condition(bucket) {
+            match self.test(condition, bucket) {
+                Some(true) => return Outcome::Overflows,
+                Some(false) => {}
+                None => counters.failed_expressions += 1,
+            }
+        }
+        if self.believes(bucket, counters) { Outcome::Overflows } else { Outcome::Stays }
+    }
+
+    /// What an expression of the scenario says of the bucket; `None`: it failed.
+    fn test(self, program: &Program, bucket: &Bucket) -> Option<bool> {
+        let event = Some(&**self.frozen.event);
+        let mut host = host(self.pouring, event, self.scenario, bucket, self.group, Timestamp::zero());
+        program.test(&mut host).ok()
+    }
+
+    /// The condition in the form that can be asked now: the quick one, unless a predicate failed.
+    fn condition(self, bucket: &mut Bucket) -> Option<&'s Program> {
+        let scenario = self.scenario;
+        let Some(quick) = &scenario.quick_condition else { return scenario.condition.as_ref() };
+        // An event without a time has not entered the queue.
+        if self.time.is_some() {
+            let mut tallies = std::mem::take(&mut bucket.tallies);
+            let programs = &scenario.tally.programs;
+            let marks = tallies.enter(&scenario.tally, |at| self.test(&programs[at], bucket));
+            bucket.tallies = tallies;
+            bucket.mark(scenario, marks);
+        }
+        if bucket.tallies.are_good() { Some(quick) } else { scenario.condition.as_ref() }
+    }
+
+    /// Weighs the evidence anew, in 32-bit floats as the reference does; true above the threshold.
+    fn believes(self, bucket: &mut Bucket, counters: &mut Counters) -> bool {
+        let Some(plan) = &self.scenario.plan.bayesian else { return false };
+        let mut belief = plan.prior;
+        for (at, (evidence, program)) in plan.conditions.iter().zip(&self.scenario.bayesian).enumerate() {
+            let bit = 1_u64.checked_shl(at as u32).unwrap_or(0);
+            let held = if evidence.guillotine && bucket.guillotined() & bit != 0 {
+                true
+            } else {
+                match self.test(program, bucket) {
+                    Some(held) => held,
+                    None => {
+                        counters.failed_expressions += 1;
+                        continue;
+                    }
+                }
+            };
+            if held && evidence.guillotine {
+                bucket.guillotine(bit);
+            }
+            let (evil, benign) = if held {
+                (evidence.given_evil, evidence.given_benign)
+            } else {
+                (1.0 - evidence.given_evil, 1.0 - evidence.given_benign)
+            };
+            belief = evil * belief / (evil * belief + benign * (1.0 - belief));
+        }
+        belief > plan.threshold
+    }
+}
+
+/// What expressions see of a bucket that ran over at `overflowed`; the zero instant: it did not.
 fn host<'h>(
     pouring: &'h Pouring<'_>,
     event: Option<&'h Snapshot>,
     scenario: &'h Scenario,
     bucket: &'h Bucket,
     group: &'h str,
+    overflowed: Timestamp,
 ) -> BucketHost<'h> {
     BucketHost {
         event,
@@ -469,9 +480,9 @@ fn host<'h>(
             bound: scenario.bound.map_or(-1, |bound| bound as i64),
             group,
             tallies: &bucket.tallies,
-            first: bucket.first.unwrap_or(bucket.last),
+            first: bucket.first,
             last: bucket.last,
-            overflowed: bucket.overflowed.unwrap_or(Timestamp::zero()),
+            overflowed,
             count: bucket.count,
             mode: bucket.mode,
         }),
@@ -481,52 +492,4 @@ fn host<'h>(
         now: pouring.alerts.now,
         variables: BUCKET_VARIABLES,
     }
-}
-
-/// Weighs the evidence anew, in 32-bit floats as the reference does; true above the threshold.
-fn believes(
-    bucket: &mut Bucket,
-    scenario: &Scenario,
-    event: Option<&Snapshot>,
-    pouring: &Pouring<'_>,
-    group: &str,
-    counters: &mut Counters,
-) -> bool {
-    let Some(plan) = &scenario.plan.bayesian else { return false };
-    let mut belief = plan.prior;
-    for (at, (evidence, program)) in plan.conditions.iter().zip(&scenario.bayesian).enumerate() {
-        let bit = 1_u64.checked_shl(at as u32).unwrap_or(0);
-        let held = if evidence.guillotine && bucket.guillotined & bit != 0 {
-            true
-        } else {
-            match seen(program, pouring, event, scenario, bucket, group) {
-                Some(held) => held,
-                None => {
-                    counters.failed_expressions += 1;
-                    continue;
-                }
-            }
-        };
-        if held && evidence.guillotine {
-            bucket.guillotined |= bit;
-        }
-        let (evil, benign) = if held {
-            (evidence.given_evil, evidence.given_benign)
-        } else {
-            (1.0 - evidence.given_evil, 1.0 - evidence.given_benign)
-        };
-        belief = evil * belief / (evil * belief + benign * (1.0 - belief));
-    }
-    belief > plan.threshold
-}
-
-fn seen(
-    program: &Program,
-    pouring: &Pouring<'_>,
-    event: Option<&Snapshot>,
-    scenario: &Scenario,
-    bucket: &Bucket,
-    group: &str,
-) -> Option<bool> {
-    program.test(&mut host(pouring, event, scenario, bucket, group)).ok()
 }

@@ -5,12 +5,15 @@
 //! keeps the count of those that hold and the newest of them, and the condition reads these. A
 //! condition that looks at the queue in any other way runs as written.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use testudo_expr::{
     EvalError, Handle, Node, Type, Value,
     core::{Binary, Kind, Local, Loop},
+    program::Program,
 };
+
+use super::bucket::cost::allocated;
 
 /// Predicates of one scenario; more are left as written.
 const MAX_PREDICATES: usize = 64;
@@ -25,35 +28,26 @@ const LENGTH: &str = "tally length";
 const TAIL: &str = "tally tail";
 const AT: &str = "tally at";
 
+/// Words of [`Tallies`] before those of the predicates.
+const HEAD: usize = 3;
+
 /// What a scenario's conditions ask of the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// Predicates over one event, as `any([evt], predicate)`.
-    pub(crate) predicates: Vec<Node>,
+    /// Predicates over the newest event.
+    predicates: Vec<Arc<Node>>,
+    /// The same, compiled.
+    pub(crate) programs: Vec<Program>,
     /// How many of the newest events are asked for, of each.
     newest: Vec<usize>,
 }
 
-/// What a bucket knows of one predicate.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    /// Events in the queue for which it holds.
-    count: u64,
-    /// Their numbers, the newest last.
-    newest: VecDeque<u64>,
-}
-
-/// What a bucket knows of its queue.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tallies {
-    each: Vec<Tally>,
-    /// Number of the next event.
-    next: u64,
-    /// Number of the oldest event in the queue.
-    oldest: u64,
-    /// Events in the queue for which a predicate failed: while there are any, conditions run as written.
-    failing: u64,
-}
+/// What a bucket knows of its queue, in one piece of memory: the number of the next event, that of the
+/// oldest event in the queue, how many events there are for which a predicate failed; and for each
+/// predicate the count of events in the queue for which it holds, and the numbers of the newest of
+/// these, as many as are asked for. There are none before the first event.
+#[derive(Debug, Default)]
+pub(crate) struct Tallies(Box<[u64]>);
 
 /// What the predicates said of one event.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,52 +57,71 @@ pub(crate) struct Marks {
 }
 
 impl Tallies {
-    /// Whether conditions may read the tallies.
+    /// Whether conditions may read the tallies: while there are events for which a predicate failed,
+    /// they run as written.
     pub(crate) fn are_good(&self) -> bool {
-        self.failing == 0
+        self.0.get(2).is_none_or(|failing| *failing == 0)
     }
 
-    /// Takes in what the predicates say of the newest event.
-    pub(crate) fn enter(&mut self, plan: &Plan, mut ask: impl FnMut(&Node) -> Option<bool>) -> Marks {
-        self.each.resize(plan.predicates.len(), Tally::default());
+    /// Bytes that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        allocated(size_of_val(&*self.0))
+    }
+
+    /// Takes in what the predicates say of the newest event; `ask` is given their positions.
+    pub(crate) fn enter(&mut self, plan: &Plan, mut ask: impl FnMut(usize) -> Option<bool>) -> Marks {
+        if self.0.is_empty() {
+            self.0 = vec![0; plan.words()].into();
+        }
         let mut marks = Marks::default();
-        for (at, (predicate, tally)) in plan.predicates.iter().zip(&mut self.each).enumerate() {
-            match ask(predicate) {
+        let next = self.0[0];
+        for (at, range) in plan.ranges().enumerate() {
+            match ask(at) {
                 Some(true) => {
                     marks.held |= 1 << at;
-                    tally.count += 1;
-                    tally.newest.push_back(self.next);
-                    if tally.newest.len() > plan.newest[at] {
-                        tally.newest.pop_front();
+                    let Some((count, newest)) = self.0[range].split_first_mut() else { continue };
+                    if *count < newest.len() as u64 {
+                        newest[*count as usize] = next;
+                    } else if !newest.is_empty() {
+                        newest.rotate_left(1);
+                        newest[newest.len() - 1] = next;
                     }
+                    *count += 1;
                 }
                 Some(false) => {}
                 None => marks.failed = true,
             }
         }
-        self.failing += u64::from(marks.failed);
-        self.next += 1;
+        self.0[0] += 1;
+        self.0[2] += u64::from(marks.failed);
         marks
     }
 
     /// Forgets the oldest event.
-    pub(crate) fn leave(&mut self, marks: Marks) {
-        for (at, tally) in self.each.iter_mut().enumerate() {
-            if marks.held >> at & 1 == 1 {
-                tally.count -= 1;
-                if tally.newest.front() == Some(&self.oldest) {
-                    tally.newest.pop_front();
-                }
-            }
+    pub(crate) fn leave(&mut self, plan: &Plan, marks: Marks) {
+        if self.0.is_empty() {
+            return;
         }
-        self.failing -= u64::from(marks.failed);
-        self.oldest += 1;
+        for (at, range) in plan.ranges().enumerate() {
+            let Some((count, newest)) = self.0[range].split_first_mut() else { continue };
+            if marks.held >> at & 1 == 0 {
+                continue;
+            }
+            // It is among the newest when all are.
+            if *count <= newest.len() as u64 {
+                newest.rotate_left(1);
+            }
+            *count -= 1;
+        }
+        self.0[1] += 1;
+        self.0[2] -= u64::from(marks.failed);
     }
 
     /// Answers the functions that conditions were rewritten to. `element` gives the event at a
     /// position of the queue.
     pub(crate) fn answer(
         &self,
+        plan: &Plan,
         name: &str,
         arguments: &[Value],
         element: impl Fn(usize) -> Value,
@@ -117,15 +130,22 @@ impl Tallies {
             Some(Value::Int(number)) => usize::try_from(*number).unwrap_or(0),
             _ => 0,
         };
-        let length = (self.next - self.oldest) as usize;
+        let (next, oldest) = match &*self.0 {
+            [next, oldest, ..] => (*next, *oldest),
+            _ => (0, 0),
+        };
+        let length = (next - oldest) as usize;
         // Before the first event enters the queue nothing holds.
-        let tally = self.each.get(number(0));
+        let tally = plan.ranges().nth(number(0)).and_then(|range| self.0.get(range)?.split_first());
         Ok(match name {
-            COUNT => Value::Int(tally.map_or(0, |tally| tally.count as i64)),
+            COUNT => Value::Int(tally.map_or(0, |(count, _)| *count as i64)),
             NEWEST => {
-                let newest = || tally.into_iter().flat_map(|tally| &tally.newest);
-                let skip = newest().count().saturating_sub(number(1));
-                Value::list(newest().skip(skip).map(|n| element((n - self.oldest) as usize)).collect())
+                let newest = tally.map_or(&[][..], |(count, newest)| {
+                    let known = usize::try_from(*count).unwrap_or(usize::MAX);
+                    &newest[..known.min(newest.len())]
+                });
+                let skip = newest.len().saturating_sub(number(1));
+                Value::list(newest[skip..].iter().map(|n| element((n - oldest) as usize)).collect())
             }
             LENGTH => Value::Int(length as i64),
             TAIL => Value::list((length.saturating_sub(number(0))..length).map(element).collect()),
@@ -148,6 +168,24 @@ pub(crate) fn is_function(object: Handle) -> bool {
 }
 
 impl Plan {
+    /// Compiles the predicates, once all are known.
+    pub(crate) fn compile(&mut self, compiled: impl FnMut(&Arc<Node>) -> Program) {
+        self.programs = self.predicates.iter().map(compiled).collect();
+    }
+
+    /// Where the words of each predicate are.
+    fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        self.newest.iter().scan(HEAD, |start, newest| {
+            let range = *start..*start + 1 + newest;
+            *start = range.end;
+            Some(range)
+        })
+    }
+
+    fn words(&self) -> usize {
+        HEAD + self.newest.iter().map(|newest| 1 + newest).sum::<usize>()
+    }
+
     /// The condition with its looks at the queue replaced; `None`: it runs as written.
     pub(crate) fn rewrite(&mut self, condition: &Node) -> Option<Node> {
         let before = (self.predicates.len(), self.newest.clone());
@@ -167,16 +205,7 @@ impl Plan {
         if self.predicates.len() >= MAX_PREDICATES {
             return None;
         }
-        // The newest event of the queue is the one that the condition sees as `evt`.
-        let event = like(predicate, Kind::Variable(0), Type::Any);
-        let newest = like(predicate, Kind::List(vec![event]), Type::List(Box::new(Type::Any)));
-        let kind = Kind::Loop {
-            which: Loop::Any,
-            list: Box::new(newest),
-            predicate: Some(Box::new(predicate.clone())),
-            extra: None,
-        };
-        self.predicates.push(like(predicate, kind, Type::Bool));
+        self.predicates.push(Arc::new(of_newest(predicate)));
         self.newest.push(0);
         Some(self.predicates.len() - 1)
     }
@@ -298,6 +327,16 @@ fn over_one_element(predicate: &Node) -> bool {
     }
 }
 
+/// The predicate asked of `evt`: the newest event of the queue is the one that the condition sees.
+fn of_newest(predicate: &Node) -> Node {
+    let mut copy = predicate.clone();
+    if let Kind::Element(_) = copy.kind {
+        copy.kind = Kind::Variable(0);
+    }
+    copy.for_each_child_mut(&mut |child| *child = of_newest(child));
+    copy
+}
+
 fn constant(node: &Node) -> Option<i64> {
     match &node.kind {
         Kind::Const(Value::Int(number)) => Some(*number),
@@ -320,4 +359,95 @@ fn number(value: usize, at: &Node) -> Node {
 
 fn call(name: &'static str, arguments: Vec<Node>, ty: Type, at: &Node) -> Node {
     like(at, Kind::HostCall { name: Arc::from(name), arguments }, ty)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same from the queue itself: what each predicate said of each event.
+    #[derive(Default)]
+    struct Plain {
+        queue: VecDeque<Vec<Option<bool>>>,
+    }
+
+    impl Plain {
+        fn holding(&self, predicate: usize) -> Vec<usize> {
+            (0..self.queue.len()).filter(|at| self.queue[*at][predicate] == Some(true)).collect()
+        }
+    }
+
+    fn numbers(value: Value) -> Vec<i64> {
+        let Value::List(items) = value else { return Vec::new() };
+        items.iter().filter_map(|item| if let Value::Int(n) = item { Some(*n) } else { None }).collect()
+    }
+
+    proptest! {
+        /// Events come and go; the answers are those that a walk over the queue gives.
+        #[test]
+        fn tells_what_the_queue_holds(
+            newest in prop::collection::vec(0..5_usize, 1..4),
+            bound in 1..12_usize,
+            said in prop::collection::vec(prop::collection::vec(prop::option::weighted(0.9, any::<bool>()), 3), 0..60),
+        ) {
+            let plan = Plan { newest: newest.clone(), ..Plan::default() };
+            let (mut tallies, mut plain) = (Tallies::default(), Plain::default());
+            let mut marks = VecDeque::new();
+            let ask = |tallies: &Tallies, name: &str, arguments: &[i64]| {
+                let arguments: Vec<Value> = arguments.iter().map(|n| Value::Int(*n)).collect();
+                tallies.answer(&plan, name, &arguments, |at| Value::Int(at as i64))
+            };
+            prop_assert!(matches!(ask(&tallies, COUNT, &[0]), Ok(Value::Int(0))));
+            prop_assert!(numbers(ask(&tallies, NEWEST, &[0, 4]).unwrap_or(Value::Nil)).is_empty());
+            for said in said {
+                if plain.queue.len() == bound {
+                    plain.queue.pop_front();
+                    tallies.leave(&plan, marks.pop_front().unwrap_or_default());
+                }
+                marks.push_back(tallies.enter(&plan, |at| said[at]));
+                plain.queue.push_back(said);
+                let failing = plain.queue.iter().any(|said| said[..newest.len()].contains(&None));
+                prop_assert_eq!(tallies.are_good(), !failing);
+                let length = plain.queue.len() as i64;
+                prop_assert!(matches!(ask(&tallies, LENGTH, &[]), Ok(Value::Int(n)) if n == length));
+                for (at, &asked) in newest.iter().enumerate() {
+                    let holding = plain.holding(at);
+                    let count = holding.len() as i64;
+                    prop_assert!(matches!(ask(&tallies, COUNT, &[at as i64]), Ok(Value::Int(n)) if n == count));
+                    for asked in 0..=asked {
+                        let last: Vec<i64> = holding.iter().map(|at| *at as i64).collect();
+                        let last = &last[last.len().saturating_sub(asked)..];
+                        let answer = ask(&tallies, NEWEST, &[at as i64, asked as i64]);
+                        prop_assert_eq!(numbers(answer.unwrap_or(Value::Nil)), last);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ends_of_the_queue() {
+        let plan = Plan { newest: vec![0], ..Plan::default() };
+        let mut tallies = Tallies::default();
+        let ask = |tallies: &Tallies, name: &str, at: i64| {
+            tallies.answer(&plan, name, &[Value::Int(at)], |at| Value::Int(at as i64))
+        };
+        assert!(ask(&tallies, AT, 0).is_err());
+        assert!(ask(&tallies, AT, -1).is_err());
+        assert_eq!(tallies.bytes(), 0);
+        for _ in 0..3 {
+            tallies.enter(&plan, |_| Some(true));
+        }
+        assert!(matches!(ask(&tallies, AT, -1), Ok(Value::Int(2))));
+        assert!(matches!(ask(&tallies, AT, 2), Ok(Value::Int(2))));
+        assert!(ask(&tallies, AT, 3).is_err());
+        assert!(ask(&tallies, AT, -4).is_err());
+        assert_eq!(numbers(ask(&tallies, TAIL, 2).unwrap_or(Value::Nil)), [1, 2]);
+        assert_eq!(numbers(ask(&tallies, TAIL, 9).unwrap_or(Value::Nil)), [0, 1, 2]);
+        assert!(ask(&tallies, "another", 0).is_err());
+    }
 }
