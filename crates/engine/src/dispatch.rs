@@ -12,7 +12,7 @@ use testudo_expr::{
     program::{Guard, Need, Program},
 };
 
-use scan::Scan;
+pub(crate) use scan::Scan;
 
 /// A set of small numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,11 @@ impl BitSet {
     /// Whether some number is in both.
     fn meets(&self, other: &BitSet) -> bool {
         self.0.iter().zip(&other.0).any(|(word, other)| word & other != 0)
+    }
+
+    /// Whether a number is in it.
+    pub(crate) fn contains(&self, at: usize) -> bool {
+        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
     /// The least number in it that is not below `from`.

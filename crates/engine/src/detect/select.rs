@@ -5,7 +5,7 @@ use std::{net::IpAddr, ops::Range, sync::Arc};
 
 use testudo_event::{Prefix, net};
 use testudo_expr::{
-    Value,
+    Slot, Value,
     program::{Answer, Program},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     host::RecordHost,
     keys::Keys,
     parse::{Observer, WellKnown},
-    record::Record,
+    record::{EventKind, Record, Span},
     snapshot::{Desk, Snapshot},
     world::World,
 };
@@ -101,7 +101,7 @@ impl<'f> Frozen<'f> {
 pub(crate) struct Selector {
     candidates: BitSet,
     spare: BitSet,
-    guards: Vec<crate::record::Span>,
+    guards: Vec<Span>,
     desk: Desk,
 }
 
@@ -123,6 +123,8 @@ impl Selector {
     ) -> Option<Held> {
         let (first, start) = (pours.list.len(), pours.text.len());
         self.probe(scenarios, record);
+        // Most scenarios have the same key, which is mostly the address: it is written down once.
+        let mut last: Option<(Slot, Span, Piece)> = None;
         let mut next = 0;
         while let Some(at) = self.candidates.next(next) {
             next = at + 1;
@@ -135,6 +137,18 @@ impl Selector {
             let group = match &scenario.group_by {
                 _ if !wanted => None,
                 None => Some(Piece::default()),
+                Some(program) if let Some(slot) = program.slot() => {
+                    let span = host.record.span(slot);
+                    match last {
+                        Some((known, at, piece)) if (known, at) == (slot, span) => Some(piece),
+                        _ => {
+                            let piece = pours.push(host.record.slice(span));
+                            let piece = pours.masked(piece, scenarios.v6_key_bits);
+                            last = Some((slot, span, piece));
+                            Some(piece)
+                        }
+                    }
+                }
                 Some(program) => match pours.keep(program, &mut host) {
                     Kept::Text(piece) => Some(pours.masked(piece, scenarios.v6_key_bits)),
                     Kept::Other | Kept::Failed => {
@@ -182,7 +196,9 @@ impl Selector {
             };
             pours.list[at] = Pour { distinct, cancel, scope, ..pours.list[at] };
         }
-        let address = net::parse_addr(record.text(known.source_ip));
+        // Contributors are those of lines; what is poured again has been counted.
+        let address =
+            if record.kind == EventKind::Log { net::parse_addr(record.text(known.source_ip)) } else { None };
         let event = Snapshot::take(record, keys, &scenarios.kept, &mut self.desk);
         Some(Held { event: Arc::new(event), address, pours: first..pours.list.len() })
     }
@@ -215,6 +231,12 @@ impl Pours {
         self.text.truncate(group.start as usize);
         self.text.push_str(&key.to_string());
         Piece { end: self.text.len() as u32, ..group }
+    }
+
+    fn push(&mut self, text: &str) -> Piece {
+        let start = self.text.len() as u32;
+        self.text.push_str(text);
+        Piece { start, end: self.text.len() as u32 }
     }
 
     fn keep(&mut self, program: &Program, host: &mut RecordHost<'_>) -> Kept {

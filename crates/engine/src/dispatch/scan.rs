@@ -14,7 +14,7 @@ const TABLE_BYTES: usize = 8_000;
 
 /// Literals of which rules need one in the same slot.
 #[derive(Debug)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     slot: Slot,
     members: BitSet,
     automaton: Search,
@@ -32,7 +32,7 @@ enum Search {
 
 impl Scan {
     /// Takes in what rules, by number, need in a slot. `None`: there is too much of it.
-    pub(super) fn new(slot: Slot, needs: &[(usize, Need)], rules: usize) -> Option<Scan> {
+    pub(crate) fn new(slot: Slot, needs: &[(usize, Need)], rules: usize) -> Option<Scan> {
         let set = |wanted: &dyn Fn(&Need) -> bool| {
             let mut set = BitSet::new(rules);
             let wanted = needs.iter().filter(|(_, need)| wanted(need));
@@ -64,17 +64,17 @@ impl Scan {
         })
     }
 
-    pub(super) fn slot(&self) -> Slot {
+    pub(crate) fn slot(&self) -> Slot {
         self.slot
     }
 
     /// The rules that look for something here.
-    pub(super) fn members(&self) -> &BitSet {
+    pub(crate) fn members(&self) -> &BitSet {
         &self.members
     }
 
     /// Takes out of `missing` the rules that may find here what they need.
-    pub(super) fn find(&self, text: &str, missing: &mut BitSet) {
+    pub(crate) fn find(&self, text: &str, missing: &mut BitSet) {
         if text.is_empty() {
             return;
         }

@@ -4,17 +4,22 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use testudo_event::net;
-use testudo_expr::program::Program;
+use testudo_expr::{
+    Slot,
+    program::{Need, Program},
+};
 use testudo_pattern::{Defined, Expanded, Grok, Library, PatternError, backtrack::Tokens};
 use testudo_rules::{
     Diagnostic, Place, Severity,
     plan::{self, GrokPattern, GrokSource, StaticValue, TextField},
 };
 
-use super::plan::{Method, Node, NodeGrok, Source, Stage, Stages, Stash, Static, Target, Value, Whitelist};
+use super::plan::{
+    Hopeless, Method, Node, NodeGrok, Source, Stage, Stages, Stash, Static, Target, Value, Whitelist,
+};
 use crate::{
     codes,
-    dispatch::Dispatch,
+    dispatch::{Dispatch, Scan},
     keys::{self, Keys, Space},
     reads::{EventResolver, Reads},
     world::World,
@@ -148,6 +153,7 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
             grok: None,
             stash,
             nodes: Vec::new(),
+            hopeless: None,
             statics,
         },
         grok,
@@ -240,6 +246,9 @@ fn target(target: &plan::Target, keys: &mut Keys) -> Target {
     }
 }
 
+/// Patterns over one cell from which on looking for all their literals at once is quicker than each by itself.
+const MIN_HOPELESS: usize = 4;
+
 /// What the patterns of a set share while they are compiled.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
@@ -313,6 +322,35 @@ impl Finisher<'_> {
         for child in pending.children {
             node.nodes.push(self.node(child)?);
         }
+        node.hopeless = hopeless(&node.nodes);
         Some(node)
     }
+}
+
+/// The cell and the literals of a node that asks nothing before its pattern.
+fn bare_pattern(node: &Node) -> Option<(Slot, &[String])> {
+    let grok = node.grok.as_ref().filter(|_| node.filter.is_none() && node.whitelist.is_none())?;
+    let slot = match grok.source {
+        Source::Line => keys::LINE_RAW,
+        Source::Slot(slot) => slot,
+        Source::Expression(_) => return None,
+    };
+    Some((slot, grok.grok.required_literals()?))
+}
+
+/// Prepares one pass for the children that are patterns over the cell that most of them are applied on.
+fn hopeless(children: &[Node]) -> Option<Hopeless> {
+    let slots: Vec<Slot> = children.iter().filter_map(|child| Some(bare_pattern(child)?.0)).collect();
+    let count = |slot: Slot| slots.iter().filter(|other| **other == slot).count();
+    let slot = slots.iter().copied().max_by_key(|slot| count(*slot))?;
+    if count(slot) < MIN_HOPELESS {
+        return None;
+    }
+    let needs: Vec<(usize, Need)> = children
+        .iter()
+        .enumerate()
+        .filter_map(|(at, child)| Some((at, bare_pattern(child).filter(|(of, _)| *of == slot)?.1)))
+        .map(|(at, literals)| (at, Need::literals(slot, literals)))
+        .collect();
+    Some(Hopeless { slot, scan: Scan::new(slot, &needs, children.len())? })
 }

@@ -8,7 +8,10 @@ use testudo_expr::{Slot, program::Program};
 use testudo_pattern::Grok;
 use testudo_rules::plan::{OnSuccess, TextField};
 
-use crate::{dispatch::Dispatch, record::Span};
+use crate::{
+    dispatch::{Dispatch, Scan},
+    record::Span,
+};
 
 /// The stages of parsers or postoverflows.
 #[derive(Debug, Default)]
@@ -41,7 +44,16 @@ pub struct Node {
     pub(crate) grok: Option<NodeGrok>,
     pub(crate) stash: Vec<Stash>,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) hopeless: Option<Hopeless>,
     pub(crate) statics: Vec<Static>,
+}
+
+/// Children that are no more than a pattern over the same cell: one pass over it tells which of them cannot
+/// match.
+#[derive(Debug)]
+pub(crate) struct Hopeless {
+    pub(crate) slot: Slot,
+    pub(crate) scan: Scan,
 }
 
 #[derive(Debug)]

@@ -6,7 +6,9 @@ use testudo_expr::{EvalError, Type, Value, core::Kind, program::Answer};
 use testudo_pattern::GrokCache;
 use testudo_rules::plan::{OnSuccess, TextField};
 
-use super::plan::{Node, NodeGrok, Source, Stages, Static, Target, Value as StaticValue, WellKnown};
+use super::plan::{
+    Hopeless, Node, NodeGrok, Source, Stages, Static, Target, Value as StaticValue, WellKnown,
+};
 use crate::{
     counters::Counters,
     dispatch::BitSet,
@@ -70,6 +72,8 @@ pub(crate) struct Worker {
     spans: Vec<Option<(u32, u32)>>,
     candidates: BitSet,
     spare: BitSet,
+    /// Children of a node that cannot match.
+    missing: BitSet,
     guards: Vec<Span>,
     text: String,
     pub(crate) enricher: super::enrich::Memory,
@@ -103,6 +107,10 @@ pub(crate) struct Parser<'p> {
 
 /// A stage that a rule named and that does not exist.
 const NOWHERE: usize = usize::MAX;
+
+/// Children that fail before the others are looked at all at once: where the first ones match, as they do for
+/// most lines of a web server, it would be work for nothing.
+const WORTH_A_SCAN: usize = 2;
 
 /// The way of one event: where it is and what it met.
 struct Walk<'w, O> {
@@ -255,19 +263,36 @@ impl Parser<'_> {
             self.stash(walk, node);
         }
         let mut ok = matched || node.grok.is_none();
-        for child in &node.nodes {
-            let child_ok = self.node(walk, stage, child, depth + 1)?;
-            if depth + 1 > 0 {
-                walk.observer.leave(stage, child, depth + 1, child_ok, &walk.worker.record, self.keys);
+        // A watcher is told how far each pattern came.
+        let hopeless = node.hopeless.as_ref().filter(|_| !O::ACTIVE);
+        let mut failed = 0;
+        let mut scanned: Option<(Span, BitSet)> = None;
+        for (at, child) in node.nodes.iter().enumerate() {
+            // What the cell held may be another text by now.
+            if let (Some(hopeless), Some((span, missing))) = (hopeless, &scanned)
+                && missing.contains(at)
+                && walk.worker.record.span(hopeless.slot) == *span
+            {
+                ok &= matched;
+                continue;
             }
+            let child_ok = self.node(walk, stage, child, depth + 1)?;
+            walk.observer.leave(stage, child, depth + 1, child_ok, &walk.worker.record, self.keys);
             if child_ok {
                 ok = true;
                 if node.on_success == OnSuccess::NextStage {
                     break;
                 }
-            } else if !matched {
-                ok = false;
+            } else {
+                failed += 1;
+                if failed == WORTH_A_SCAN {
+                    scanned = hopeless.map(|hopeless| Self::scan(walk.worker, hopeless));
+                }
+                ok &= matched;
             }
+        }
+        if let Some((_, missing)) = scanned {
+            walk.worker.missing = missing;
         }
         if !ok {
             return Ok(false);
@@ -281,6 +306,16 @@ impl Parser<'_> {
             self.show_stage(walk);
         }
         Ok(true)
+    }
+
+    /// The children of a node that cannot match what a cell holds now.
+    fn scan(worker: &mut Worker, hopeless: &Hopeless) -> (Span, BitSet) {
+        let mut missing = std::mem::take(&mut worker.missing);
+        let record = &worker.record;
+        let span = record.span(hopeless.slot);
+        missing.copy_from(hopeless.scan.members());
+        hopeless.scan.find(record.slice(span), &mut missing);
+        (span, missing)
     }
 
     fn whitelist<O: Observer>(&self, walk: &mut Walk<'_, O>, node: &Node) -> bool {

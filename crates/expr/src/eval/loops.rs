@@ -84,7 +84,7 @@ impl Run<'_> {
                 Value::list(kept)
             }
             Loop::Map => {
-                let mut mapped = Vec::new();
+                let mut mapped = Vec::with_capacity(items.len());
                 for at in 0..items.len() {
                     let value = self.applied(items, at, predicate)?;
                     self.charge(1)?;

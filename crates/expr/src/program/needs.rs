@@ -51,6 +51,13 @@ pub struct Need {
 }
 
 impl Need {
+    /// One of these literals, in any case, anywhere in the slot.
+    pub fn literals<'l>(slot: Slot, literals: impl IntoIterator<Item = &'l String>) -> Need {
+        let folded = |literal: &String| literal.to_ascii_lowercase().into_bytes().into();
+        let literals = literals.into_iter().map(folded).collect();
+        Need { slot, literals, ascii_only: false, plain_only: false }
+    }
+
     /// Whether a filter with this need can hold with this text in the slot.
     pub fn may_hold(&self, text: &str) -> bool {
         let folded = text.to_ascii_lowercase();
