@@ -29,6 +29,13 @@ impl BitSet {
         self.0[at / 64] |= 1 << (at % 64);
     }
 
+    /// Becomes the set of all numbers below `len`.
+    pub(crate) fn fill(&mut self, len: usize) {
+        self.0.clear();
+        self.0.resize(len.div_ceil(64), 0);
+        (0..len).for_each(|at| self.insert(at));
+    }
+
     /// Becomes a copy of another set, keeping its memory.
     pub(crate) fn copy_from(&mut self, other: &BitSet) {
         self.0.clone_from(&other.0);
@@ -45,18 +52,6 @@ impl BitSet {
     /// Takes a number out.
     fn remove(&mut self, at: usize) {
         self.0[at / 64] &= !(1 << (at % 64));
-    }
-
-    /// Takes everything out.
-    fn clear(&mut self) {
-        self.0.fill(0);
-    }
-
-    /// Keeps only what is in another set too.
-    fn keep(&mut self, other: &BitSet) {
-        for (word, other) in self.0.iter_mut().zip(&other.0) {
-            *word &= other;
-        }
     }
 
     /// Takes out all of another set.
@@ -90,6 +85,30 @@ impl BitSet {
     }
 }
 
+/// A few numbers of a large [`BitSet`]: the words that have any, with their places.
+#[derive(Clone, Debug, Default)]
+struct Few(Box<[(u32, u64)]>);
+
+impl Few {
+    fn new(set: &BitSet) -> Few {
+        Few((0..).zip(set.0.iter().copied()).filter(|(_, word)| *word != 0).collect())
+    }
+
+    /// Whether some number is in both.
+    fn meets(&self, set: &BitSet) -> bool {
+        self.0.iter().any(|&(at, word)| set.0.get(at as usize).is_some_and(|other| word & other != 0))
+    }
+
+    /// Takes all of these out of a set.
+    fn remove_from(&self, set: &mut BitSet) {
+        for &(at, word) in &self.0 {
+            if let Some(other) = set.0.get_mut(at as usize) {
+                *other &= !word;
+            }
+        }
+    }
+}
+
 /// Rules indexed by what their filters cannot do without.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatch {
@@ -105,20 +124,20 @@ pub(crate) struct Dispatch {
 struct Group {
     slot: Slot,
     /// The rules that have such a conjunct.
-    members: BitSet,
-    /// For each text that some rule compares with: the rules that it does not exclude.
-    exact: HashMap<Box<str>, BitSet>,
+    members: Few,
+    /// For each text that some rule compares with: the rules that it excludes.
+    exact: HashMap<Box<str>, Few>,
     /// The same for empty text, which is what absent slots read as.
-    empty: BitSet,
+    empty: Few,
     /// The same for any other text.
-    other: BitSet,
+    other: Few,
 }
 
 impl Dispatch {
     /// Indexes rules by their filters, in order. A rule without a filter always runs.
     pub(crate) fn new(filters: &[Option<&Program>]) -> Dispatch {
-        let mut all = BitSet::new(filters.len());
-        (0..filters.len()).for_each(|at| all.insert(at));
+        let mut all = BitSet::default();
+        all.fill(filters.len());
         let mut by_slot: Vec<(Slot, Vec<(usize, Guard<'_>)>)> = Vec::new();
         for (at, guard) in filters
             .iter()
@@ -132,7 +151,7 @@ impl Dispatch {
         }
         // Those that tell most rules apart first: after them most others need not be asked.
         by_slot.sort_by_key(|(_, guards)| Reverse(guards.len()));
-        let groups = by_slot.iter().map(|(slot, guards)| Group::new(*slot, guards, &all)).collect();
+        let groups = by_slot.iter().map(|(slot, guards)| Group::new(*slot, guards, filters.len())).collect();
         let mut needy = BitSet::new(filters.len());
         let mut scans: Vec<(Slot, Vec<(usize, Need)>)> = Vec::new();
         for (at, needs) in filters.iter().enumerate().filter_map(|(at, f)| Some((at, f.as_ref()?.needs()?))) {
@@ -164,8 +183,8 @@ impl Dispatch {
     ) {
         into.copy_from(&self.all);
         for group in &self.groups {
-            if into.meets(&group.members) {
-                into.keep(group.allowed(text(group.slot)));
+            if group.members.meets(into) {
+                group.excluded(text(group.slot)).remove_from(into);
             }
         }
         if !into.meets(&self.needy) {
@@ -173,7 +192,7 @@ impl Dispatch {
         }
         spare.copy_from(&self.needy);
         for scan in &self.scans {
-            if into.meets(scan.members()) {
+            if scan.concerns(into) {
                 scan.find(text(scan.slot()), spare);
             }
         }
@@ -199,30 +218,23 @@ impl Dispatch {
 }
 
 impl Group {
-    fn new(slot: Slot, guards: &[(usize, Guard<'_>)], all: &BitSet) -> Group {
-        let allowed = |text: &str| {
-            let mut set = all.clone();
-            guards.iter().filter(|(_, guard)| !guard.holds(text)).for_each(|(at, _)| set.remove(*at));
-            set
+    fn new(slot: Slot, guards: &[(usize, Guard<'_>)], rules: usize) -> Group {
+        let excluded = |text: &str| {
+            let mut set = BitSet::new(rules);
+            guards.iter().filter(|(_, guard)| !guard.holds(text)).for_each(|(at, _)| set.insert(*at));
+            Few::new(&set)
         };
-        let mut members = all.clone();
-        members.clear();
+        let mut members = BitSet::new(rules);
         guards.iter().for_each(|(at, _)| members.insert(*at));
         let constants: HashSet<Box<str>> = guards.iter().flat_map(|(_, guard)| guard.constants()).collect();
         // A text that is none of the constants.
         let longest = constants.iter().map(|text| text.len()).max().unwrap_or(0);
-        let other = allowed(&"?".repeat(longest + 1));
-        let exact = constants
-            .into_iter()
-            .map(|text| {
-                let set = allowed(&text);
-                (text, set)
-            })
-            .collect();
-        Group { slot, members, exact, empty: allowed(""), other }
+        let other = excluded(&"?".repeat(longest + 1));
+        let exact = constants.into_iter().map(|text| (text.clone(), excluded(&text))).collect();
+        Group { slot, members: Few::new(&members), exact, empty: excluded(""), other }
     }
 
-    fn allowed(&self, text: &str) -> &BitSet {
+    fn excluded(&self, text: &str) -> &Few {
         if text.is_empty() { &self.empty } else { self.exact.get(text).unwrap_or(&self.other) }
     }
 }

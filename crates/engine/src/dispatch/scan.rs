@@ -6,7 +6,7 @@ use aho_corasick::{AhoCorasick, Anchored, MatchKind, automaton::Automaton, nfa::
 use hashbrown::HashMap;
 use testudo_expr::{Slot, program::Need};
 
-use super::BitSet;
+use super::{BitSet, Few};
 
 /// Bytes of literals up to which their automaton is a table with a row for each of its states: the quickest
 /// to run, and at this size still small.
@@ -17,17 +17,18 @@ const TABLE_BYTES: usize = 8_000;
 pub(crate) struct Scan {
     slot: Slot,
     members: BitSet,
+    concerned: Few,
     automaton: Search,
     /// Rules to which texts beyond ASCII, or with escapes, may mean anything.
-    beyond_ascii: Option<BitSet>,
-    escaped: Option<BitSet>,
+    beyond_ascii: Option<Few>,
+    escaped: Option<Few>,
 }
 
 #[derive(Debug)]
 enum Search {
     Table(Box<Table>),
     /// And for each literal the rules that it lets pass.
-    Compact(Box<AhoCorasick>, Vec<BitSet>),
+    Compact(Box<AhoCorasick>, Vec<Few>),
 }
 
 impl Scan {
@@ -39,7 +40,8 @@ impl Scan {
             wanted.for_each(|(at, _)| set.insert(*at));
             set
         };
-        let some = |set: BitSet| (set != BitSet::new(rules)).then_some(set);
+        let some = |set: BitSet| (set != BitSet::new(rules)).then(|| Few::new(&set));
+        let members = set(&|_| true);
         let mut by_literal: BTreeMap<&[u8], BitSet> = BTreeMap::new();
         for (at, literal) in needs.iter().flat_map(|(at, need)| need.literals.iter().map(move |l| (at, l))) {
             by_literal.entry(literal).or_insert_with(|| BitSet::new(rules)).insert(*at);
@@ -53,11 +55,12 @@ impl Scan {
                 .match_kind(MatchKind::Standard)
                 .build(by_literal.keys())
                 .ok()?;
-            Search::Compact(Box::new(automaton), by_literal.into_values().collect())
+            Search::Compact(Box::new(automaton), by_literal.values().map(Few::new).collect())
         };
         Some(Scan {
             slot,
-            members: set(&|_| true),
+            concerned: Few::new(&members),
+            members,
             automaton,
             beyond_ascii: some(set(&|need| need.ascii_only)),
             escaped: some(set(&|need| need.plain_only)),
@@ -73,6 +76,11 @@ impl Scan {
         &self.members
     }
 
+    /// Whether one of these rules looks for something here.
+    pub(crate) fn concerns(&self, rules: &BitSet) -> bool {
+        self.concerned.meets(rules)
+    }
+
     /// Takes out of `missing` the rules that may find here what they need.
     pub(crate) fn find(&self, text: &str, missing: &mut BitSet) {
         if text.is_empty() {
@@ -82,16 +90,16 @@ impl Scan {
             Search::Table(table) => table.find(text, missing),
             Search::Compact(automaton, found) => {
                 for hit in automaton.find_overlapping_iter(text) {
-                    missing.remove_all(&found[hit.pattern().as_usize()]);
+                    found[hit.pattern().as_usize()].remove_from(missing);
                 }
             }
         }
         if let Some(rules) = self.beyond_ascii.as_ref().filter(|_| !text.is_ascii()) {
-            missing.remove_all(rules);
+            rules.remove_from(missing);
         }
         let escapes = || memchr::memchr2(b'%', b'+', text.as_bytes()).is_some();
         if let Some(rules) = self.escaped.as_ref().filter(|_| escapes()) {
-            missing.remove_all(rules);
+            rules.remove_from(missing);
         }
     }
 }
@@ -106,7 +114,7 @@ struct Table {
     shift: u32,
     /// Rows from here on end a literal: `found` has the rules for each.
     first_end: u32,
-    found: Box<[BitSet]>,
+    found: Box<[Few]>,
 }
 
 impl Table {
@@ -162,7 +170,7 @@ impl Table {
             for number in 0..nfa.match_len(states[at]) {
                 set.add(rules[nfa.match_pattern(states[at], number).as_usize()]);
             }
-            set
+            Few::new(&set)
         });
         Some(Table {
             classes,
@@ -179,7 +187,7 @@ impl Table {
         for &byte in text.as_bytes() {
             row = self.next[row as usize | self.classes[byte as usize] as usize];
             if row >= self.first_end {
-                missing.remove_all(&self.found[((row - self.first_end) >> self.shift) as usize]);
+                self.found[((row - self.first_end) >> self.shift) as usize].remove_from(missing);
             }
         }
     }

@@ -124,11 +124,17 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
         }
     }
     let filter = plan.filter.as_ref().map(|filter| program(filter, context));
-    let whitelist = plan.whitelist.as_ref().map(|list| Whitelist {
-        reason: list.reason.clone(),
-        ips: list.ips.iter().map(|ip| net::canonical(*ip)).collect(),
-        cidrs: list.cidrs.iter().map(|cidr| cidr.canonical()).collect(),
-        expressions: list.expressions.iter().map(|e| program(e, context)).collect(),
+    let whitelist = plan.whitelist.as_ref().map(|list| {
+        let expressions: Vec<Program> = list.expressions.iter().map(|e| program(e, context)).collect();
+        let writes = expressions.iter().any(|program| program.node().effects.mutates);
+        let dispatch = (!writes).then(|| Dispatch::new(&expressions.iter().map(Some).collect::<Vec<_>>()));
+        Whitelist {
+            reason: list.reason.clone(),
+            ips: list.ips.iter().map(|ip| net::canonical(*ip)).collect(),
+            cidrs: list.cidrs.iter().map(|cidr| cidr.canonical()).collect(),
+            expressions,
+            dispatch,
+        }
     });
     let grok = match &plan.grok {
         Some(grok) => pending_grok(grok, context)?,

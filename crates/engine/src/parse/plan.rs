@@ -62,6 +62,8 @@ pub(crate) struct Whitelist {
     pub(crate) ips: Vec<IpAddr>,
     pub(crate) cidrs: Vec<Prefix>,
     pub(crate) expressions: Vec<Program>,
+    /// Which of the expressions an event can meet; `None` where one of them writes.
+    pub(crate) dispatch: Option<Dispatch>,
 }
 
 /// A pattern with the slots of its captures.

@@ -72,6 +72,8 @@ pub(crate) struct Worker {
     spans: Vec<Option<(u32, u32)>>,
     candidates: BitSet,
     spare: BitSet,
+    /// Expressions of a whitelist that may hold.
+    listed: BitSet,
     /// Children of a node that cannot match.
     missing: BitSet,
     guards: Vec<Span>,
@@ -320,7 +322,7 @@ impl Parser<'_> {
 
     fn whitelist<O: Observer>(&self, walk: &mut Walk<'_, O>, node: &Node) -> bool {
         let Some(list) = &node.whitelist else { return false };
-        let Worker { record, counters, .. } = &mut *walk.worker;
+        let Worker { record, counters, listed, spare, .. } = &mut *walk.worker;
         let mut hit = false;
         if !list.ips.is_empty() || !list.cidrs.is_empty() {
             // Mapped addresses are IPv4 here; those of the list are so since it was compiled.
@@ -334,9 +336,20 @@ impl Parser<'_> {
             };
         }
         if !hit {
+            match &list.dispatch {
+                Some(dispatch) => dispatch.candidates(|slot| record.text(slot), listed, spare),
+                None => listed.fill(list.expressions.len()),
+            }
             let mut host = self.host(record);
-            for expression in &list.expressions {
-                match expression.test(&mut host) {
+            let mut next = 0;
+            while let Some(at) = listed.next(next) {
+                next = at + 1;
+                let expression = &list.expressions[at];
+                let holds = match list.dispatch {
+                    Some(_) => expression.test_after_guards(&mut host),
+                    None => expression.test(&mut host),
+                };
+                match holds {
                     Ok(true) => {
                         hit = true;
                         break;
