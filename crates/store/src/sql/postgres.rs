@@ -1,0 +1,232 @@
+//! PostgreSQL: for several programs on several machines. Waits for the server, so it must not be used by
+//! a thread that serves others.
+
+use std::collections::HashMap;
+use std::error::Error;
+
+use ::postgres::error::SqlState;
+use ::postgres::fallible_iterator::FallibleIterator;
+use ::postgres::types::private::BytesMut;
+use ::postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use ::postgres::{Client, NoTls, Statement};
+
+use super::{Connection, OnRow, Row, SqlError, SqlErrorKind, Table, Value, insert_statement};
+
+/// Statements that are kept prepared.
+const STATEMENTS: usize = 128;
+
+/// The number of the lock that changes of the schema take: our name in ASCII.
+const SCHEMA_LOCK: i64 = 0x7465_7374_7564_6f00;
+
+/// A connection to a server.
+pub(crate) struct Postgres {
+    client: Client,
+    statements: HashMap<String, Statement>,
+}
+
+impl Postgres {
+    /// Connects to a server.
+    pub(crate) fn open(url: &str) -> Result<Postgres, SqlError> {
+        Ok(Postgres { client: Client::connect(url, NoTls)?, statements: HashMap::new() })
+    }
+
+    fn prepare(&mut self, sql: &str) -> Result<Statement, SqlError> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        if self.statements.len() >= STATEMENTS {
+            self.statements.clear();
+        }
+        let statement = self.client.prepare(&number_placeholders(sql))?;
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+/// `?, ?` as `$1, $2`. Our statements have no question mark but for a value.
+fn number_placeholders(sql: &str) -> String {
+    let mut out = String::with_capacity(sql.len() + 64);
+    let mut parts = sql.split('?');
+    out.push_str(parts.next().unwrap_or_default());
+    for (at, part) in parts.enumerate() {
+        out.push('$');
+        out.push_str(&(at + 1).to_string());
+        out.push_str(part);
+    }
+    out
+}
+
+/// Whether the way to the server failed.
+fn is_io(error: &::postgres::Error) -> bool {
+    error.source().is_some_and(<dyn Error>::is::<std::io::Error>)
+}
+
+impl From<::postgres::Error> for SqlError {
+    fn from(error: ::postgres::Error) -> Self {
+        let kind = match error.code() {
+            Some(code) if *code == SqlState::UNIQUE_VIOLATION => SqlErrorKind::Taken,
+            Some(code) if *code == SqlState::DISK_FULL || *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
+                SqlErrorKind::Full
+            }
+            Some(code)
+                if *code == SqlState::T_R_DEADLOCK_DETECTED
+                    || *code == SqlState::LOCK_NOT_AVAILABLE
+                    || *code == SqlState::T_R_SERIALIZATION_FAILURE =>
+            {
+                SqlErrorKind::Busy
+            }
+            Some(code)
+                if *code == SqlState::ADMIN_SHUTDOWN
+                    || *code == SqlState::CRASH_SHUTDOWN
+                    || *code == SqlState::CANNOT_CONNECT_NOW =>
+            {
+                SqlErrorKind::Disconnected
+            }
+            Some(code) if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED => {
+                SqlErrorKind::Corrupt
+            }
+            Some(_) => SqlErrorKind::Other,
+            None if error.is_closed() || is_io(&error) => SqlErrorKind::Disconnected,
+            None => SqlErrorKind::Other,
+        };
+        // The error's own text leaves out what the server said.
+        let text = match error.as_db_error() {
+            Some(said) => said.message().to_owned(),
+            None => match error.source() {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            },
+        };
+        SqlError::new(kind, text)
+    }
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self, column: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match *self {
+            Value::Null => Ok(IsNull::Yes),
+            Value::Int(number) => number.to_sql(column, out),
+            Value::Real(number) => number.to_sql(column, out),
+            Value::Text(text) => text.to_sql(column, out),
+            Value::Blob(bytes) => bytes.to_sql(column, out),
+        }
+    }
+
+    fn accepts(column: &Type) -> bool {
+        [Type::INT8, Type::FLOAT8, Type::TEXT, Type::BYTEA].contains(column)
+    }
+
+    to_sql_checked!();
+}
+
+impl Row for ::postgres::Row {
+    fn int(&self, column: usize) -> Result<i64, SqlError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn maybe_int(&self, column: usize) -> Result<Option<i64>, SqlError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn real(&self, column: usize) -> Result<f64, SqlError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn text(&self, column: usize) -> Result<&str, SqlError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn blob(&self, column: usize) -> Result<&[u8], SqlError> {
+        Ok(self.try_get::<_, Option<&[u8]>>(column)?.unwrap_or_default())
+    }
+}
+
+fn spell_types(script: &str) -> String {
+    [
+        ("{int}", "BIGINT"),
+        ("{real}", "DOUBLE PRECISION"),
+        ("{text}", "TEXT"),
+        ("{key}", "TEXT"),
+        ("{blob}", "BYTEA"),
+    ]
+    .into_iter()
+    .fold(script.to_owned(), |script, (name, spelled)| script.replace(name, spelled))
+}
+
+impl Connection for Postgres {
+    fn run_script(&mut self, script: &str) -> Result<(), SqlError> {
+        Ok(self.client.batch_execute(&spell_types(script))?)
+    }
+
+    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64, SqlError> {
+        let statement = self.prepare(sql)?;
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+        Ok(self.client.execute(&statement, &values)?)
+    }
+
+    fn query(&mut self, sql: &str, values: &[Value<'_>], on_row: OnRow<'_>) -> Result<(), SqlError> {
+        let statement = self.prepare(sql)?;
+        let mut rows = self.client.query_raw(&statement, values)?;
+        while let Some(row) = rows.next()? {
+            on_row(&row)?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, table: Table, values: &[Value<'_>]) -> Result<(), SqlError> {
+        let rows = values.len() / table.columns.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        self.run(&insert_statement(table, rows), values).map(drop)
+    }
+
+    fn begin(&mut self) -> Result<(), SqlError> {
+        Ok(self.client.batch_execute("BEGIN")?)
+    }
+
+    fn commit(&mut self) -> Result<(), SqlError> {
+        Ok(self.client.batch_execute("COMMIT")?)
+    }
+
+    fn rollback(&mut self) -> Result<(), SqlError> {
+        Ok(self.client.batch_execute("ROLLBACK")?)
+    }
+
+    fn lock_rows(&self) -> &'static str {
+        " FOR UPDATE"
+    }
+
+    fn has_table(&self) -> &'static str {
+        "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND CAST(tablename AS TEXT) = ?"
+    }
+
+    fn lock_schema(&mut self) -> Result<(), SqlError> {
+        Ok(self.client.batch_execute(&format!("SELECT pg_advisory_lock({SCHEMA_LOCK})"))?)
+    }
+
+    fn unlock_schema(&mut self) -> Result<(), SqlError> {
+        Ok(self.client.batch_execute(&format!("SELECT pg_advisory_unlock({SCHEMA_LOCK})"))?)
+    }
+
+    fn back_up(&mut self, _: &str) -> Result<(), SqlError> {
+        // A server is backed up by whoever runs it.
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_have_numbers() {
+        for (sql, expected) in [
+            ("SELECT 1", "SELECT 1"),
+            ("? = ? AND b IN (?)", "$1 = $2 AND b IN ($3)"),
+            ("INSERT INTO a VALUES (?, ?)", "INSERT INTO a VALUES ($1, $2)"),
+        ] {
+            assert_eq!(number_placeholders(sql), expected);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Seeing what other programs write to the same database.
+
+use crate::db::{Counters, decisions};
+use crate::error::StoreError;
+use crate::sql::{Connection, SqlError};
+
+use super::{Store, lock, read, write};
+
+/// Rows that are brought into the index under one lock.
+pub(super) const PORTION: usize = 512;
+
+impl Store {
+    /// Takes over what other programs, such as further nodes or a command, have written since the last
+    /// time: to be called every second or so. Returns whether there was anything.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn follow(&self, now_ms: i64) -> Result<bool, StoreError> {
+        let counters = self.ask("look for changes", Counters::read)?;
+        let clients = counters.clients != read(&self.machines).commit;
+        let decisions = counters.commit as u64 != read(&self.index).now().seq;
+        if !clients && !decisions {
+            return Ok(false);
+        }
+        // No writer of our own may get between what is read and what is shown.
+        let mut writer = lock(&self.writer);
+        let connection = self.writing(&mut writer)?;
+        if decisions {
+            self.catch_up(connection, now_ms).map_err(StoreError::doing("follow other writers"))?;
+        }
+        if clients {
+            self.reload_clients(connection).map_err(StoreError::doing("load clients"))?;
+        }
+        Ok(true)
+    }
+
+    /// Brings everything into the index that was committed since its last commit.
+    pub(super) fn catch_up(&self, connection: &mut dyn Connection, now_ms: i64) -> Result<(), SqlError> {
+        let counters = Counters::read(connection)?;
+        let (known, last) = {
+            let index = read(&self.index);
+            (index.now().seq, index.last_id())
+        };
+        // Commits that come while this is read stay unseen until they are published in their turn.
+        decisions::load_new(connection, last, &mut |stored| {
+            let mut index = write(&self.index);
+            // A row that cannot be understood must not hide all others.
+            let _ = index.insert(stored.born, &stored.decision);
+            Ok(())
+        })?;
+        decisions::load_gone(connection, known as i64, &mut |stored| {
+            if let Some(gone) = stored.gone {
+                write(&self.index).end(gone.seq, gone.at, stored.decision.id);
+            }
+            Ok(())
+        })?;
+        write(&self.index).advance(now_ms);
+        self.publish(counters.commit as u64);
+        Ok(())
+    }
+}
