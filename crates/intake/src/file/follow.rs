@@ -1,0 +1,327 @@
+//! Follows the files of one source: what is read, in which order, and when a file is over.
+//!
+//! [`Follower::scan`] looks for files that came, went, were renamed or replaced; [`Follower::turn`]
+//! reads on in all that are known. Both do their work at once and wait for nothing but the outlet.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    FileConfig,
+    content::{Content, Id, Stat},
+    generation::{Generation, Handle, Read},
+    glob::Pattern,
+    look::{Heads, Look},
+    trail::Trail,
+};
+use crate::{
+    batch::{BATCH_BYTES, Collector},
+    outlet::{self, Outlet, Stopped},
+    position::{Change, FileState, Position},
+};
+
+/// How long a file that was replaced or deleted is kept open after its last line: programs reopen
+/// their logs some time after these were rotated.
+pub(super) const QUIET: Duration = Duration::from_mins(5);
+
+/// The state of following.
+pub(super) struct Follower {
+    pub(super) config: Arc<FileConfig>,
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) outlet: Outlet,
+    pub(super) trails: BTreeMap<PathBuf, Trail>,
+    pub(super) heads: Heads,
+    /// No scan was made yet.
+    pub(super) first: bool,
+    /// Which patterns an earlier run has watched already.
+    pub(super) watched: Vec<bool>,
+    /// Files that were there at first but could not be opened, with the size that they had.
+    pub(super) pending: HashMap<PathBuf, (Id, u64)>,
+    /// Where something can come up that matters.
+    pub(super) directories: BTreeSet<PathBuf>,
+    /// Time since the source started.
+    pub(super) now: Duration,
+    told: HashSet<PathBuf>,
+    buffer: Vec<u8>,
+}
+
+/// What became of one read.
+enum Pumped {
+    More,
+    End,
+    Truncated,
+}
+
+impl Follower {
+    /// Goes on from the positions of the outlet.
+    pub(super) fn new(config: Arc<FileConfig>, outlet: Outlet) -> Self {
+        let patterns: Vec<Pattern> = config.patterns.clone();
+        let positions = outlet.positions();
+        let prefix = outlet.settings.key("");
+        let mut trails = BTreeMap::new();
+        for (key, known) in positions.streams.range(prefix.to_string()..) {
+            let Some(path) = key.strip_prefix(&*prefix) else { break };
+            if patterns.iter().any(|pattern| pattern.matches(Path::new(path))) {
+                let stream = outlet.stream(path, key.as_str().into(), None);
+                let path = PathBuf::from(path);
+                trails.insert(path.clone(), Trail::resume(path, stream, known, config.max_line_bytes));
+            }
+        }
+        let watched =
+            patterns.iter().map(|pattern| !positions.of(&watch_key(&outlet, pattern)).is_empty()).collect();
+        Follower {
+            config,
+            patterns,
+            outlet,
+            trails,
+            heads: Heads::default(),
+            first: true,
+            watched,
+            pending: HashMap::new(),
+            directories: BTreeSet::new(),
+            now: Duration::ZERO,
+            told: HashSet::new(),
+            buffer: vec![0; BATCH_BYTES],
+        }
+    }
+
+    /// Reads on in every file; at most one batch of each. Says whether there may be more.
+    pub(super) fn turn(&mut self, now: Duration) -> Result<bool, Stopped> {
+        self.now = now;
+        let mut more = false;
+        let mut lag = 0;
+        let paths: Vec<PathBuf> = self.trails.keys().cloned().collect();
+        for path in paths {
+            let Some(mut trail) = self.trails.remove(&path) else { continue };
+            let result = self.turn_trail(&mut trail);
+            lag += trail.generations.iter().map(|g| g.size.saturating_sub(g.cutter.read())).sum::<u64>();
+            self.trails.insert(path, trail);
+            more |= result?;
+        }
+        self.outlet.counters.lag_bytes.set(lag);
+        Ok(more)
+    }
+
+    /// Reads the generations of a trail one after the other: what was written earlier comes first.
+    fn turn_trail(&mut self, trail: &mut Trail) -> Result<bool, Stopped> {
+        let mut at = 0;
+        while at < trail.generations.len() {
+            match self.pump(trail, at)? {
+                Pumped::More => return Ok(true),
+                Pumped::Truncated => self.truncated(trail, at)?,
+                Pumped::End => {
+                    if !self.retire_if_over(trail, at)? {
+                        at += 1;
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn pump(&mut self, trail: &mut Trail, at: usize) -> Result<Pumped, Stopped> {
+        if trail.generations[at].current && trail.generations[at].mark().length == 0 {
+            let count = trail.generations.len();
+            self.begin_reading(trail, at)?;
+            if trail.generations.len() > count {
+                return Ok(Pumped::More);
+            }
+        }
+        let generation = &mut trail.generations[at];
+        let bytes = match generation.read(&mut self.buffer) {
+            Ok(Read::Bytes(count)) => &self.buffer[..count],
+            Ok(Read::End) => return Ok(Pumped::End),
+            Ok(Read::Truncated) => return Ok(Pumped::Truncated),
+            Err(error) => {
+                let path = generation.path.clone();
+                if generation.packed {
+                    // It will not get better.
+                    self.outlet.counters.gaps.add(1);
+                    generation.handle = Handle::Parked;
+                } else {
+                    generation.handle = Handle::Lost;
+                }
+                self.tell(&path, format_args!("cannot read {}: {error}", path.display()));
+                return Ok(Pumped::End);
+            }
+        };
+        generation.note(bytes, self.now);
+        let before = generation.cutter.done();
+        let counters = &self.outlet.counters;
+        let mut lines =
+            Collector::of_file(Arc::clone(&trail.stream), generation.position(before, FileState::Open));
+        let cut = generation.cutter.feed(bytes, &mut |line, offset| {
+            if !lines.push_at(line, offset) {
+                counters.not_utf8.add(1);
+            }
+        });
+        counters.too_long.add(cut.too_long);
+        let done = generation.cutter.done();
+        if done != before {
+            let position = generation.position(done, FileState::Open);
+            let batch = lines.finish(outlet::now(), Some(Change::At(Position::File(position))));
+            self.outlet.send_blocking(batch)?;
+        }
+        Ok(Pumped::More)
+    }
+
+    /// The first bytes of a file that was empty are there. What was there before them, if anything, is
+    /// in a copy that must be found now: nothing else will tell of it.
+    fn begin_reading(&mut self, trail: &mut Trail, at: usize) -> Result<(), Stopped> {
+        let generation = &mut trail.generations[at];
+        // If this fails, so will what follows, and be told.
+        if generation.load_head().is_err() || generation.mark().length == 0 {
+            return Ok(());
+        }
+        self.insert_missed(trail, at, &mut Look::default(), None).map(drop)
+    }
+
+    /// Lets go of a generation of which nothing more will come.
+    fn retire_if_over(&mut self, trail: &mut Trail, at: usize) -> Result<bool, Stopped> {
+        let generation = &mut trail.generations[at];
+        let Handle::Open(content) = &generation.handle else {
+            // One that is parked and cannot be seen any more is gone.
+            let is_over = matches!(generation.handle, Handle::Parked)
+                && (generation.packed || !generation.visible && !generation.current);
+            return if is_over { self.retire(trail, at).map(|()| true) } else { Ok(false) };
+        };
+        if matches!(content, Content::Packed(_)) || generation.fixed {
+            return self.retire(trail, at).map(|()| true);
+        }
+        if generation.current || self.now.saturating_sub(generation.quiet_since) < QUIET {
+            return Ok(false);
+        }
+        if generation.visible {
+            generation.handle = Handle::Parked;
+            return Ok(false);
+        }
+        self.retire(trail, at).map(|()| true)
+    }
+
+    /// A generation is over: its partial last line is a line.
+    pub(super) fn retire(&mut self, trail: &mut Trail, at: usize) -> Result<(), Stopped> {
+        let mut generation = trail.generations.remove(at);
+        let before = generation.position(generation.cutter.done(), FileState::Open);
+        let counters = &self.outlet.counters;
+        let mut lines = Collector::of_file(Arc::clone(&trail.stream), before);
+        if generation.cutter.holds() {
+            let cut = generation.cutter.finish(&mut |line, offset| {
+                if !lines.push_at(line, offset) {
+                    counters.not_utf8.add(1);
+                }
+            });
+            counters.too_long.add(cut.too_long);
+        }
+        let position = generation.position(generation.cutter.done(), FileState::Finished);
+        trail.remember(position.clone());
+        let batch = lines.finish(outlet::now(), Some(Change::At(Position::File(position))));
+        self.outlet.send_blocking(batch)
+    }
+
+    /// A file has become another one under its name, by truncation.
+    pub(super) fn truncated(&mut self, trail: &mut Trail, at: usize) -> Result<(), Stopped> {
+        if trail.generations[at].fixed {
+            self.outlet.counters.gaps.add(1);
+            return self.retire(trail, at);
+        }
+        let generation = &mut trail.generations[at];
+        let path = generation.path.clone();
+        let opened = match std::mem::replace(&mut generation.handle, Handle::Lost) {
+            Handle::Open(Content::Plain(file)) => {
+                file.metadata().map(|metadata| (Content::Plain(file), Stat::new(&metadata)))
+            }
+            _ => Content::open(&path),
+        };
+        match opened {
+            Ok(opened) => self.succeed(trail, at, &path, opened, &mut Look::default()),
+            Err(error) => {
+                self.tell(&path, format_args!("cannot read {}: {error}", path.display()));
+                Ok(())
+            }
+        }
+    }
+
+    /// The file of a generation holds another one now. What it held before may have been copied; the
+    /// rest of that is read there, then the file from its beginning.
+    pub(super) fn succeed(
+        &mut self,
+        trail: &mut Trail,
+        at: usize,
+        path: &Path,
+        opened: (Content, Stat),
+        look: &mut Look,
+    ) -> Result<(), Stopped> {
+        let generation = &mut trail.generations[at];
+        let (current, visible) = (std::mem::replace(&mut generation.current, false), generation.visible);
+        let next = if let Some((rest, content, stat)) = self.rest_of(trail, at, look) {
+            let message = format_args!("{} was truncated; its rest is in {}", path.display(), rest.display());
+            self.outlet.log.debug(message);
+            let generation = &mut trail.generations[at];
+            generation.attach(&rest, (content, stat));
+            generation.fixed = true;
+            at + 1
+        } else {
+            self.retire(trail, at)?;
+            at
+        };
+        // An earlier run may have come to this point already.
+        if trail.generations.iter().skip(next).any(|generation| generation.id == opened.1.id) {
+            return Ok(());
+        }
+        let next = next + self.insert_missed(trail, next, look, Some(opened.1.id))?;
+        match Generation::new(trail.number(), path, opened, 0, self.config.max_line_bytes) {
+            Ok(mut new) => {
+                new.current = current;
+                new.visible = visible;
+                new.quiet_since = self.now;
+                trail.generations.insert(next, new);
+                self.note(trail, next)
+            }
+            Err(error) => {
+                self.tell(path, format_args!("cannot read {}: {error}", path.display()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands out the position of a generation, without lines.
+    pub(super) fn note(&mut self, trail: &Trail, at: usize) -> Result<(), Stopped> {
+        let generation = &trail.generations[at];
+        let position = generation.position(generation.cutter.done(), FileState::Open);
+        let change = Change::At(Position::File(position));
+        self.outlet
+            .send_blocking(Collector::new(Arc::clone(&trail.stream)).finish(outlet::now(), Some(change)))
+    }
+
+    /// The files that are followed, by the paths that lead to them.
+    pub(super) fn files(&self) -> HashSet<PathBuf> {
+        let mut files = HashSet::new();
+        for trail in self.trails.values() {
+            files.insert(trail.path.clone());
+            files.extend(trail.generations.iter().map(|generation| generation.path.clone()));
+        }
+        files
+    }
+
+    /// Tells a problem with a path, once until it is over.
+    pub(super) fn tell(&mut self, path: &Path, message: impl fmt::Display) {
+        if self.told.insert(path.to_owned()) {
+            self.outlet.log.warn(message);
+        }
+    }
+
+    /// A path is all right again.
+    pub(super) fn untell(&mut self, path: &Path) {
+        self.told.remove(path);
+    }
+}
+
+/// The key under which it is noted that a pattern was watched.
+pub(super) fn watch_key(outlet: &Outlet, pattern: &Pattern) -> Arc<str> {
+    format!("watch:{}:{}", outlet.settings.scope, pattern.text()).into()
+}

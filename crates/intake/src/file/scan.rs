@@ -1,0 +1,636 @@
+//! Finds out what became of the files: new ones, renamed ones, replaced ones, gone ones.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    content::{self, Content, HEAD_BYTES, Id, Stat},
+    follow::{Follower, watch_key},
+    generation::{Generation, Handle},
+    glob::Found,
+    kin,
+    look::{Beside, Look},
+    trail::{self, Trail},
+};
+use crate::{
+    batch::Collector,
+    outlet::{self, Stopped},
+    position::{Change, FilePosition, FileState, Head, Position},
+};
+
+/// Files that one source follows. More are a mistake in a pattern.
+const MAX_FILES: usize = 10_000;
+
+/// Bytes that must agree for a file of any name to be taken for a copy of another.
+const SURE_BYTES: u32 = 64;
+
+/// Where the last whole line of a file is looked for, from its end.
+const LAST_LINE_BYTES: u64 = 64 << 10;
+
+impl Follower {
+    /// Looks at all paths.
+    pub(super) fn scan(&mut self, now: Duration) -> Result<(), Stopped> {
+        self.now = now;
+        let mut look = self.look();
+        let mut trails = std::mem::take(&mut self.trails);
+        let result = self.scan_trails(&mut trails, &mut look);
+        self.directories.extend(trails.values().flat_map(Trail::directories));
+        self.trails = trails;
+        result?;
+        if self.first {
+            self.first = false;
+            self.note_watched()?;
+        }
+        Ok(())
+    }
+
+    fn scan_trails(&mut self, trails: &mut BTreeMap<PathBuf, Trail>, look: &mut Look) -> Result<(), Stopped> {
+        for trail in trails.values_mut() {
+            refresh(trail, look);
+            self.find_lost(trail, look)?;
+            refresh(trail, look);
+            self.find_truncated(trail)?;
+        }
+        let mut followed: HashSet<Id> = trails.values().flat_map(ids).collect();
+        for (path, stat) in look.matched.clone() {
+            // One file may have several names.
+            if !followed.contains(&stat.id) && !self.is_past(trails, &path, &stat)? {
+                self.adopt(trails, &path, look)?;
+            }
+            followed.insert(stat.id);
+        }
+        for trail in trails.values_mut() {
+            refresh(trail, look);
+            self.find_overtaken(trail, look)?;
+        }
+        let gone: Vec<PathBuf> =
+            trails.values().filter(|trail| is_gone(trail, look)).map(|trail| trail.path.clone()).collect();
+        for path in gone {
+            if let Some(trail) = trails.remove(&path) {
+                let batch = Collector::new(trail.stream).finish(outlet::now(), Some(Change::Forget));
+                self.outlet.send_blocking(batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) -> Look {
+        let mut found = Found::default();
+        for pattern in &self.patterns {
+            pattern.expand(&mut found);
+        }
+        for (path, error) in found.problems {
+            self.tell(&path, format_args!("cannot look into {}: {error}", path.display()));
+        }
+        self.directories = found.directories;
+        let mut look = Look::default();
+        for path in found.paths {
+            if self.config.is_excluded(&path) {
+                continue;
+            }
+            match Stat::of(&path) {
+                Ok(stat) if stat.is_file => {
+                    look.add(path, stat);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.tell(&path, format_args!("cannot look at {}: {error}", path.display())),
+            }
+        }
+        look
+    }
+
+    /// Finds what earlier positions speak of.
+    fn find_lost(&mut self, trail: &mut Trail, look: &mut Look) -> Result<(), Stopped> {
+        let mut at = 0;
+        while at < trail.generations.len() {
+            if !matches!(trail.generations[at].handle, Handle::Lost) || self.locate(trail, at, look)? {
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds those that were truncated: what they hold now must be known before anything else is
+    /// looked at, since that may be a copy of it.
+    fn find_truncated(&mut self, trail: &mut Trail) -> Result<(), Stopped> {
+        // Of a generation that goes, another one takes the place.
+        for at in (0..trail.generations.len()).rev() {
+            if trail.generations[at].is_truncated() {
+                self.truncated(trail, at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds a generation. `false`: it was let go, since it is not to be found.
+    fn locate(&mut self, trail: &mut Trail, at: usize, look: &mut Look) -> Result<bool, Stopped> {
+        let (id, mark, offset) = {
+            let generation = &trail.generations[at];
+            (generation.id, generation.mark(), generation.cutter.read())
+        };
+        let created = trail.generations[at].created;
+        let is_taken = trail.generations.iter().enumerate().any(|(other, generation)| {
+            other != at && generation.id == id && !matches!(generation.handle, Handle::Lost)
+        });
+        let file = look.find(trail, id).filter(|file| !is_taken && !is_reused(created, &file.stat));
+        if let Some(file) = file {
+            let path = file.path;
+            let opened = match open_at(&path, mark, offset) {
+                Ok(Some(opened)) => {
+                    let generation = &mut trail.generations[at];
+                    generation.fixed = opened.0.is_packed();
+                    generation.attach(&path, opened);
+                    // One that was empty is looked at when it is read for the first time.
+                    if mark.length > 0 { generation.load_head().map(|()| None) } else { Ok(None) }
+                }
+                // It was truncated; or its inode was given to another file and nobody knows when.
+                Ok(None) if created.is_none() && path != trail.path => return self.give_up(trail, at, look),
+                Ok(None) => Content::open(&path).map(Some),
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(None) => self.untell(&path),
+                Ok(Some(opened)) => {
+                    let before = trail.generations.len();
+                    self.succeed(trail, at, &path, opened, look)?;
+                    return Ok(trail.generations.len() > before);
+                }
+                Err(error) => {
+                    // It is there, and may be readable later.
+                    trail.generations[at].handle = Handle::Lost;
+                    self.tell(&path, format_args!("cannot read {}: {error}", path.display()));
+                }
+            }
+            return Ok(true);
+        }
+        self.give_up(trail, at, look)
+    }
+
+    /// The file of a generation is gone: its rest may be in a copy. `false`: it is not.
+    fn give_up(&mut self, trail: &mut Trail, at: usize, look: &mut Look) -> Result<bool, Stopped> {
+        if let Some((path, content, stat)) = self.rest_of(trail, at, look) {
+            let generation = &mut trail.generations[at];
+            generation.attach(&path, (content, stat));
+            generation.fixed = true;
+            return Ok(true);
+        }
+        if trail.generations[at].mark().length == 0 {
+            // It was empty when it was seen last. Whatever is there and is younger may be it.
+            let times = (trail.generations[at].since, trail.generations[at].born);
+            let found = self.younger(trail, look, None, times);
+            let (next, count) = (at + 1, found.len());
+            trail.generations.splice(next..next, found);
+            (next..next + count).try_for_each(|at| self.note(trail, at))?;
+        } else {
+            self.outlet.counters.gaps.add(1);
+            self.outlet.log.warn(format_args!(
+                "the file that was followed as {} is gone; what was written to it after its last line that was \
+                 read, if anything, is lost",
+                trail.path.display()
+            ));
+        }
+        self.retire(trail, at)?;
+        Ok(false)
+    }
+
+    /// A copy of a generation that holds what was not read of it yet.
+    pub(super) fn rest_of(
+        &mut self,
+        trail: &Trail,
+        at: usize,
+        look: &mut Look,
+    ) -> Option<(PathBuf, Content, Stat)> {
+        let generation = &trail.generations[at];
+        let mark = generation.mark();
+        if mark.length == 0 {
+            return None;
+        }
+        // Of those that are not found yet, the identity is only what it was.
+        let is_found = |other: &&Generation| !matches!(other.handle, Handle::Lost);
+        let followed: HashSet<Id> = trail.generations.iter().filter(is_found).map(|other| other.id).collect();
+        let mut files = look.beside(trail, |path| trail.is_copy(path) || path == generation.path);
+        files.retain(|file| {
+            !followed.contains(&file.stat.id) && self.heads.fits(&file.path, &file.stat, mark)
+        });
+        // The longest: a copy made later has more.
+        files.sort_by_key(|file| Reverse(file.stat.size));
+        let offset = generation.cutter.read();
+        let mut opened: Vec<_> = files
+            .into_iter()
+            .filter_map(|file| {
+                let (content, stat) = open_at(&file.path, mark, offset).ok()??;
+                Some((file.path, content, stat))
+            })
+            .collect();
+        // One that is not compressed says how long it is.
+        opened.sort_by_key(|(_, content, _)| content.is_packed());
+        opened.into_iter().next()
+    }
+
+    /// Generations that came and went between two looks: files beside the log that are younger than
+    /// the newest known one and hold nothing that is known.
+    pub(super) fn missed(
+        &mut self,
+        trail: &mut Trail,
+        look: &mut Look,
+        except: Option<Id>,
+    ) -> Vec<Generation> {
+        let Some(times) = trail.newest_times() else { return Vec::new() };
+        self.younger(trail, look, except, times)
+    }
+
+    /// Files beside a log that are younger than some times and hold nothing that is known.
+    fn younger(
+        &mut self,
+        trail: &mut Trail,
+        look: &mut Look,
+        except: Option<Id>,
+        (since, born): (i64, Option<i64>),
+    ) -> Vec<Generation> {
+        // The inode of one that is not found yet may have been given to another file.
+        let is_followed = |stat: &Stat| {
+            trail.generations.iter().any(|generation| {
+                let is_lost = matches!(generation.handle, Handle::Lost);
+                generation.id == stat.id && !(is_lost && is_reused(generation.created, stat))
+            })
+        };
+        let mut files = look.beside(trail, |path| trail.is_rotation(path));
+        files.retain(|file| {
+            let id = file.stat.id;
+            !is_followed(&file.stat)
+                && except != Some(id)
+                && look.matched_by_id(id).is_none()
+                && file.stat.modified >= since
+                && born.zip(file.stat.created).is_none_or(|(newest, this)| this >= newest)
+                && !self.patterns.iter().any(|pattern| pattern.matches(&file.path))
+        });
+        files.retain(|file| self.is_news(trail, file));
+        files.sort_by_key(|file| (file.stat.modified, Reverse(kin::rotation_number(&file.path))));
+        let mut missed = Vec::new();
+        for file in files {
+            let limit = self.config.max_line_bytes;
+            let opened =
+                Content::open(&file.path).and_then(|opened| Generation::new(0, &file.path, opened, 0, limit));
+            match opened {
+                Ok(mut generation) => {
+                    generation.number = trail.number();
+                    generation.visible = false;
+                    generation.quiet_since = self.now;
+                    missed.push(generation);
+                }
+                Err(error) => {
+                    self.outlet.counters.gaps.add(1);
+                    self.tell(&file.path, format_args!("cannot read {}: {error}", file.path.display()));
+                }
+            }
+        }
+        missed
+    }
+
+    /// Whether a file beside a log holds something that is no copy of what is known of that log.
+    fn is_news(&mut self, trail: &Trail, file: &Beside) -> bool {
+        let Ok(head) = self.heads.of(&file.path, &file.stat).map(<[u8]>::to_vec) else { return false };
+        if file.is_unsettled() {
+            return false;
+        }
+        if trail.marks().any(|mark| mark.length > 0 && content::begins_with(&head, mark)) {
+            return false;
+        }
+        // A copy of what was not read yet: nothing is missed as long as that is there.
+        !trail
+            .generations
+            .iter()
+            .any(|generation| generation.mark().length == 0 && begins_alike(generation, &head))
+    }
+
+    /// A log that was copied and truncated before anything of it was read looks as if nothing had
+    /// happened; only the copy tells.
+    fn find_overtaken(&mut self, trail: &mut Trail, look: &mut Look) -> Result<(), Stopped> {
+        let is_unread = |generation: &Generation| generation.current && generation.mark().length == 0;
+        let Some(at) = trail.generations.iter().position(is_unread) else { return Ok(()) };
+        if self.first && !self.has_positions(trail) {
+            return Ok(());
+        }
+        let mut missed = self.missed(trail, look, None);
+        // A copy that is still empty will have what is about to be read in the log itself.
+        missed.retain(|generation| generation.size > 0);
+        let count = missed.len();
+        trail.generations.splice(at..at, missed);
+        (at..at + count).try_for_each(|at| self.note(trail, at))
+    }
+
+    /// Puts generations that were missed in before another one. Says how many.
+    pub(super) fn insert_missed(
+        &mut self,
+        trail: &mut Trail,
+        at: usize,
+        look: &mut Look,
+        except: Option<Id>,
+    ) -> Result<usize, Stopped> {
+        let missed = self.missed(trail, look, except);
+        let count = missed.len();
+        trail.generations.splice(at..at, missed);
+        (at..at + count).try_for_each(|at| self.note(trail, at))?;
+        Ok(count)
+    }
+
+    /// Whether the trail comes from an earlier run.
+    fn has_positions(&self, trail: &Trail) -> bool {
+        trail.generations.iter().any(|generation| generation.number > 0) || !trail.past.is_empty() || {
+            self.patterns
+                .iter()
+                .zip(&self.watched)
+                .any(|(pattern, watched)| *watched && pattern.matches(&trail.path))
+        }
+    }
+
+    /// Whether a matched file is one that was followed and is over, or goes on after all.
+    fn is_past(
+        &mut self,
+        trails: &mut BTreeMap<PathBuf, Trail>,
+        path: &Path,
+        stat: &Stat,
+    ) -> Result<bool, Stopped> {
+        for trail in trails.values_mut() {
+            let same = |position: &FilePosition| {
+                (position.device, position.inode) == (stat.id.device, stat.id.inode)
+            };
+            let Some(at) = trail.past.iter().rposition(same) else { continue };
+            let position = &trail.past[at];
+            let shrunk = !position.packed && stat.size < position.offset;
+            if shrunk || is_reused(position.created, stat) || !self.heads.fits(path, stat, position.head) {
+                continue;
+            }
+            let grown = !position.packed && stat.size > position.offset;
+            if position.state == FileState::Finished && grown {
+                // More was written after all.
+                let position = trail.past.remove(at);
+                trail.generations.insert(0, Generation::lost(&position, self.config.max_line_bytes));
+                let mut look = Look::default();
+                look.add(path.to_owned(), *stat);
+                self.locate(trail, 0, &mut look)?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Begins to follow a file that is not known yet, or finds out that there is no need.
+    fn adopt(
+        &mut self,
+        trails: &mut BTreeMap<PathBuf, Trail>,
+        path: &Path,
+        look: &mut Look,
+    ) -> Result<(), Stopped> {
+        let opened = Content::open(path).and_then(|opened| Ok((opened, content::head_bytes(path)?)));
+        let ((content, stat), head) = match opened {
+            Ok(opened) => opened,
+            // A compressed file that is still being written.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && is_unsettled(look, path) => {
+                return Ok(());
+            }
+            Err(error) => {
+                if self.first
+                    && let Some(stat) = look.matched.get(path)
+                {
+                    self.pending.insert(path.to_owned(), (stat.id, stat.size));
+                }
+                self.tell(path, format_args!("cannot read {}: {error}", path.display()));
+                return Ok(());
+            }
+        };
+        self.untell(path);
+        if trails.values().map(|trail| trail.generations.len()).sum::<usize>() >= MAX_FILES {
+            self.tell(
+                Path::new(""),
+                format_args!("more than {MAX_FILES} files match; the others are not read"),
+            );
+            return Ok(());
+        }
+        let mut trail = trails.remove(path).unwrap_or_else(|| {
+            let text = path.to_string_lossy();
+            let key = self.outlet.settings.key(&text);
+            Trail::new(path.to_owned(), self.outlet.stream(&text, key, None))
+        });
+        let verdict = self.judge(&mut trail, trails, path, &stat, &head, content.is_packed(), look);
+        let result = match verdict {
+            Verdict::Wait => Ok(()),
+            Verdict::Moved(at) => {
+                let generation = &mut trail.generations[at];
+                generation.attach(path, (content, stat));
+                generation.current = true;
+                self.note(&trail, at)
+            }
+            Verdict::Over(state) => {
+                let position = FilePosition {
+                    generation: trail.number(),
+                    path: content::resolved(path).to_string_lossy().into_owned(),
+                    device: stat.id.device,
+                    inode: stat.id.inode,
+                    packed: content.is_packed(),
+                    head: content::head_of(&head),
+                    offset: stat.size,
+                    since: stat.modified,
+                    created: stat.created,
+                    born: stat.created,
+                    state,
+                };
+                trail.remember(position.clone());
+                let change = Change::At(Position::File(position));
+                let batch = Collector::new(Arc::clone(&trail.stream)).finish(outlet::now(), Some(change));
+                self.outlet.send_blocking(batch)
+            }
+            Verdict::New(offset) => self.begin(&mut trail, path, (content, stat), offset, look),
+        };
+        if trail.has_history() {
+            trails.insert(path.to_owned(), trail);
+        }
+        result
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "everything that is known about one file")]
+    fn judge(
+        &mut self,
+        trail: &mut Trail,
+        others: &BTreeMap<PathBuf, Trail>,
+        path: &Path,
+        stat: &Stat,
+        head: &[u8],
+        packed: bool,
+        look: &mut Look,
+    ) -> Verdict {
+        for other in others.values().filter(|other| other.is_copy(path)) {
+            let least = if trail::is_stamped(path) { 1 } else { SURE_BYTES };
+            if other.marks().any(|mark| mark.length >= least && content::begins_with(head, mark)) {
+                return Verdict::Over(FileState::Copy);
+            }
+            let alike =
+                |generation: &Generation| generation.mark().length == 0 && begins_alike(generation, head);
+            if other.is_rotation(path)
+                && !self.first
+                && (head.is_empty() || other.generations.iter().any(alike))
+            {
+                return Verdict::Wait;
+            }
+        }
+        let at = trail.generations.len().wrapping_sub(1);
+        if let Some(newest) = trail.generations.last().filter(|newest| !newest.current && !newest.fixed) {
+            let (mark, id, read) = (newest.mark(), newest.id, newest.cutter.read());
+            let fits = mark.length >= SURE_BYTES && content::begins_with(head, mark) && stat.size >= read;
+            if fits && look.find(trail, id).is_none() {
+                return Verdict::Moved(at);
+            }
+        }
+        let is_new = !self.first || trail.has_history() || self.was_watched(path);
+        let file = Beside { path: path.to_owned(), stat: *stat };
+        if packed && !is_new {
+            return Verdict::Over(FileState::Finished);
+        }
+        if packed && file.is_unsettled() {
+            return Verdict::Wait;
+        }
+        match self.pending.remove(path) {
+            Some((id, size)) if id == stat.id && size <= stat.size && !packed => Verdict::New(Some(size)),
+            _ => Verdict::New((!is_new).then_some(stat.size)),
+        }
+    }
+
+    fn was_watched(&self, path: &Path) -> bool {
+        self.patterns.iter().zip(&self.watched).any(|(pattern, watched)| *watched && pattern.matches(path))
+    }
+
+    /// Follows a new file: from its beginning, or from its last line that was not whole at `end`.
+    fn begin(
+        &mut self,
+        trail: &mut Trail,
+        path: &Path,
+        (content, stat): (Content, Stat),
+        end: Option<u64>,
+        look: &mut Look,
+    ) -> Result<(), Stopped> {
+        if trail.has_history() {
+            self.insert_missed(trail, trail.generations.len(), look, Some(stat.id))?;
+        }
+        let start = match (end, &content) {
+            (Some(end), Content::Plain(file)) => last_line(file, end),
+            _ => Ok(0),
+        };
+        let number = trail.number();
+        let limit = self.config.max_line_bytes;
+        match start.and_then(|start| Generation::new(number, path, (content, stat), start, limit)) {
+            Ok(mut generation) => {
+                generation.current = true;
+                generation.quiet_since = self.now;
+                trail.generations.push(generation);
+                self.note(trail, trail.generations.len() - 1)
+            }
+            Err(error) => {
+                self.tell(path, format_args!("cannot read {}: {error}", path.display()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes that all patterns were looked for once.
+    fn note_watched(&mut self) -> Result<(), Stopped> {
+        for (pattern, watched) in self.patterns.iter().zip(&self.watched) {
+            if !watched {
+                let stream = self.outlet.stream(pattern.text(), watch_key(&self.outlet, pattern), None);
+                let change = Change::At(Position::Watched);
+                self.outlet.send_blocking(Collector::new(stream).finish(outlet::now(), Some(change)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file at an offset; nothing if it is another file than the one that the mark is of.
+fn open_at(path: &Path, mark: Head, offset: u64) -> io::Result<Option<(Content, Stat)>> {
+    let head = content::head_bytes(path)?;
+    if !content::begins_with(&head, mark) {
+        return Ok(None);
+    }
+    let (mut content, stat) = Content::open(path)?;
+    Ok(content.skip_to(offset)?.then_some((content, stat)))
+}
+
+/// What is to be done with a file that is not known.
+enum Verdict {
+    /// It cannot be told yet.
+    Wait,
+    /// It takes the place of a generation and holds what that held.
+    Moved(usize),
+    /// It is not read.
+    Over(FileState),
+    /// It is read, from its beginning or from where it ended.
+    New(Option<u64>),
+}
+
+/// The files of a trail that are followed.
+fn ids(trail: &Trail) -> impl Iterator<Item = Id> {
+    trail.generations.iter().map(|generation| generation.id)
+}
+
+/// Whether an inode was given to another file since it was seen.
+fn is_reused(created: Option<i64>, stat: &Stat) -> bool {
+    created.zip(stat.created).is_some_and(|(before, now)| before != now)
+}
+
+/// Notes which paths lead to the generations of a trail now.
+fn refresh(trail: &mut Trail, look: &Look) {
+    let here = look.matched.get(&trail.path).map(|stat| stat.id);
+    for generation in &mut trail.generations {
+        let found = look.matched_by_id(generation.id);
+        generation.visible = found.is_some();
+        generation.current = here == Some(generation.id);
+        if let Some((path, stat)) = found
+            && matches!(generation.handle, Handle::Parked)
+            && !generation.packed
+            && (stat.size, stat.modified) != (generation.size, generation.modified)
+        {
+            generation.path.clone_from(path);
+            generation.handle = Handle::Lost;
+        }
+    }
+}
+
+/// Whether nothing of a trail is there any more.
+fn is_gone(trail: &Trail, look: &Look) -> bool {
+    let is_there = |position: &FilePosition| {
+        look.matched_by_id(Id { device: position.device, inode: position.inode }).is_some()
+    };
+    trail.generations.is_empty()
+        && !look.matched.contains_key(&trail.path)
+        && !trail.past.iter().any(is_there)
+}
+
+/// Whether the file of a generation begins like `head`, as far as both go.
+fn begins_alike(generation: &Generation, head: &[u8]) -> bool {
+    let Handle::Open(Content::Plain(file)) = &generation.handle else { return false };
+    let mut bytes = [0; HEAD_BYTES];
+    let Ok(have) = content::read_at(file, &mut bytes, 0) else { return false };
+    let length = have.min(head.len());
+    length > 0 && bytes[..length] == head[..length]
+}
+
+fn is_unsettled(look: &Look, path: &Path) -> bool {
+    let file = |stat: &Stat| Beside { path: path.to_owned(), stat: *stat };
+    look.matched.get(path).is_some_and(|stat| file(stat).is_unsettled())
+}
+
+/// Offset after the last line end before `end`: a line that is not whole yet is read when it is.
+fn last_line(file: &std::fs::File, end: u64) -> io::Result<u64> {
+    let from = end.saturating_sub(LAST_LINE_BYTES);
+    let mut bytes = vec![0; (end - from) as usize];
+    let have = content::read_at(file, &mut bytes, from)?;
+    // A line longer than what was looked at is as good as none.
+    let nothing = if from == 0 { 0 } else { end };
+    Ok(memchr::memrchr(b'\n', &bytes[..have]).map_or(nothing, |at| from + at as u64 + 1))
+}
