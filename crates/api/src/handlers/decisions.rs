@@ -1,0 +1,173 @@
+//! Decisions: what bouncers ask, and what machines lift.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use testudo_store::{Filter, Page, Since, StreamOptions, Target};
+use testudo_wire::{Deleted, answer::NOTHING, decision::parse_uuid};
+
+use crate::answer::{self, Answered, Refusal};
+use crate::counts::Counted;
+use crate::pages::{ListPages, Pages as _, StreamPages};
+use crate::query::{Query, parse_bool};
+use crate::request::Ask;
+use crate::service::Service;
+
+/// The types that every client understands. Others, which old clients take for a ban, are sent to those
+/// that ask for them.
+const KNOWN_TYPES: [&str; 2] = ["ban", "captcha"];
+
+/// A type that lifts what others impose. Clients of the stream would take it for a ban.
+const ALLOW: &str = "allow";
+
+/// A bouncer that asks about single addresses is noted as seen this often, in milliseconds.
+const SEEN_EVERY_MS: i64 = 60_000;
+
+/// The parameters with which decisions are deleted.
+const DELETE_PARAMETERS: [&str; 10] =
+    ["ip", "range", "contains", "value", "type", "scenario", "origin", "scopes", "scope", "uuid"];
+
+/// The address or range of a query.
+pub(super) fn target(query: &Query) -> Result<Option<Target>, Refusal> {
+    let contains = match query.filled("contains") {
+        None => true,
+        Some(text) => parse_bool(text).ok_or_else(|| {
+            Refusal::bad(format!(
+                "invalid contains value: strconv.ParseBool: parsing \"{text}\": invalid syntax: invalid filter"
+            ))
+        })?,
+    };
+    let Some(text) = query.filled("ip").or_else(|| query.filled("range")) else { return Ok(None) };
+    let target = Target::parse(text, contains).map_err(|error| {
+        Refusal::bad(format!("unable to convert '{text}' to int: {error}: invalid ip address / range"))
+    })?;
+    Ok(Some(target))
+}
+
+/// The conditions of a bouncer. Unknown parameters are passed over, empty ones count as absent.
+fn filter(query: &Query) -> Result<Filter, Refusal> {
+    Ok(Filter {
+        scopes: query.scopes("scopes"),
+        scope: query.scopes("scope"),
+        value: query.filled("value").map(str::to_owned),
+        types: Some(types(query)),
+        origins: query.list("origins"),
+        scenarios: None,
+        scenarios_containing: query.list("scenarios_containing"),
+        scenarios_not_containing: query.list("scenarios_not_containing"),
+        target: target(query)?,
+        uuids: None,
+        simulated: query.filled("simulated").is_some_and(|text| text != "false"),
+    })
+}
+
+fn types(query: &Query) -> Vec<String> {
+    match (query.list("types"), query.filled("type")) {
+        (Some(types), Some(one)) => types.into_iter().filter(|kind| kind == one).collect(),
+        (Some(types), None) => types,
+        (None, Some(one)) => vec![one.to_owned()],
+        (None, None) => KNOWN_TYPES.map(str::to_owned).to_vec(),
+    }
+}
+
+fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>, Refusal> {
+    let Some(text) = query.filled(name) else { return Ok(None) };
+    let refusal =
+        |_| Refusal::bad(format!("invalid {name} value: strconv.Atoi: parsing \"{text}\": invalid syntax"));
+    text.parse().map(Some).map_err(refusal)
+}
+
+/// GET, HEAD /v1/decisions: what is in force.
+pub(super) fn list(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answered {
+    let filter = filter(&ask.query)?;
+    let page = Page {
+        id_gt: number(&ask.query, "id_gt")?.unwrap_or(i64::MIN),
+        offset: number(&ask.query, "offset")?.unwrap_or(0),
+        limit: number(&ask.query, "limit")?.unwrap_or(usize::MAX),
+    };
+    if ask.is_head() {
+        return Ok(answer::head(StatusCode::OK));
+    }
+    let bouncers = service.store().bouncers();
+    let seen = bouncers.get(bouncer).and_then(|row| row.last_pull_ms);
+    if seen.is_none_or(|at| ask.now_ms.saturating_sub(at) >= SEEN_EVERY_MS) {
+        bouncers.touch(bouncer, |row| row.last_pull_ms = Some(ask.now_ms));
+    }
+    // Lets time pass; the pages are about the moment in which they are made.
+    drop(service.store().index(ask.now_ms));
+    let mut pages = ListPages::new(Arc::clone(service), filter, page);
+    let first = pages.next_page();
+    service.count(Counted::Decisions { bouncer: bouncer.to_owned(), found: first.is_some() });
+    Ok(match first {
+        None => answer::json_text(StatusCode::OK, NOTHING),
+        Some(whole) if pages.is_over() => answer::json_text(StatusCode::OK, whole),
+        first => answer::json_pages((first, pages), true),
+    })
+}
+
+/// GET, HEAD /v1/decisions/stream: what has changed since the last poll.
+pub(super) fn stream(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answered {
+    let query = &ask.query;
+    let mut filter = filter(query)?;
+    let default_scopes = || vec!["Ip".to_owned(), "Range".to_owned()];
+    filter.scopes = Some(filter.scopes.unwrap_or_else(default_scopes));
+    if let Some(types) = &mut filter.types {
+        types.retain(|kind| kind != ALLOW);
+    }
+    if ask.is_head() {
+        return Ok(answer::head(StatusCode::OK));
+    }
+    let options = StreamOptions { dedup: query.get("dedup") != Some("false"), ..StreamOptions::default() };
+    let position = service.store().bouncers().get(bouncer).and_then(|row| row.stream);
+    let since = match position {
+        Some(cursor) if query.get("startup") != Some("true") => Since::Delta(cursor),
+        position => Since::Start(position),
+    };
+    let opened = service.store().index(ask.now_ms).stream(filter, options, since);
+    let pages = StreamPages::new(Arc::clone(service), opened, bouncer.to_owned(), ask.now_ms);
+    Ok(answer::json_pages(pages, false))
+}
+
+/// DELETE /v1/decisions: ends all that a filter asks for.
+pub(super) fn delete_many(service: &Service, ask: &Ask) -> Answered {
+    let query = &ask.query;
+    if let Some((name, _)) = query.unknown(&DELETE_PARAMETERS) {
+        return Err(Refusal::bad(format!("'{name}' doesn't exist: invalid filter")));
+    }
+    no_empty_value(query)?;
+    let one = |name: &str| query.get(name).map(|text| vec![text.to_owned()]);
+    let uuids: Vec<u128> = query.all("uuid").filter_map(parse_uuid).collect();
+    let filter = Filter {
+        scopes: one("scopes"),
+        scope: one("scope"),
+        value: query.get("value").map(str::to_owned),
+        types: one("type"),
+        origins: one("origin"),
+        scenarios: one("scenario"),
+        target: target(query)?,
+        uuids: query.get("uuid").map(|_| uuids),
+        simulated: true,
+        ..Filter::default()
+    };
+    let count = service.store().end_matching(&filter, ask.now_ms)?;
+    Ok(answer::json(StatusCode::OK, &Deleted::new(count)))
+}
+
+/// A parameter that was to narrow what is deleted, and says nothing, must not widen it to everything.
+pub(super) fn no_empty_value(query: &Query) -> Result<(), Refusal> {
+    match query.empty_value() {
+        Some(name) => Err(Refusal::bad(format!("'{name}' has no value: invalid filter"))),
+        None => Ok(()),
+    }
+}
+
+/// DELETE /v1/decisions/{id}: ends one.
+pub(super) fn delete_one(service: &Service, ask: &Ask) -> Answered {
+    let id: i64 = ask.parameter.parse().map_err(|_| Refusal::bad("decision_id must be valid integer"))?;
+    if service.store().index(ask.now_ms).get(id).is_none() {
+        let message = format!("decision with id '{id}' doesn't exist: unable to delete");
+        return Err(Refusal::not_found(message));
+    }
+    service.store().end_decisions(&[id], ask.now_ms)?;
+    Ok(answer::json(StatusCode::OK, &Deleted::new(1)))
+}

@@ -1,0 +1,36 @@
+//! The local API: the HTTP server that agents, command-line tools and bouncers of the ecosystem talk to
+//! without noticing the difference.
+//!
+//! A [`Service`] holds what every answer needs: the store, the profiles, who may ask. A [`Server`] brings it
+//! to sockets. Requests become answers in one place, [`Service::answer`], which knows nothing of sockets.
+//! Answers about decisions come from memory; what waits for the database runs where waiting is allowed.
+
+mod access;
+mod address;
+mod answer;
+mod body;
+mod config;
+mod counts;
+mod handlers;
+mod keys;
+mod machines;
+mod pages;
+mod passwords;
+mod query;
+mod request;
+mod routes;
+mod server;
+mod service;
+mod token;
+
+pub use answer::{AnswerBody, BodyError};
+pub use config::{AutoRegistration, Config, ConfigError};
+pub use counts::Counted;
+pub use keys::{hash_key, new_key};
+pub use passwords::{HashError, hash_password};
+pub use request::{Origin, PeerCertificate};
+pub use server::{Listen, ListenError, Server};
+pub use service::{Clock, Service, StartError, prepare_label, system_clock};
+
+#[cfg(test)]
+mod tests;

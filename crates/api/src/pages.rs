@@ -1,0 +1,201 @@
+//! Bodies that are made page by page: the memory that they take does not depend on their length.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use testudo_store::{Filter, Page, Side, Stream, View};
+use testudo_wire::{decision, stream as wire};
+
+use crate::service::Service;
+
+/// Rows of the index that are looked at for one page: writers wait no longer than for these.
+const PAGE_ROWS: usize = 2000;
+
+/// Makes a body, one page after the other.
+pub(crate) trait Pages: Send {
+    /// The next page, never empty; `None` when there is nothing more.
+    fn next_page(&mut self) -> Option<Bytes>;
+}
+
+impl Pages for Option<Bytes> {
+    fn next_page(&mut self) -> Option<Bytes> {
+        self.take()
+    }
+}
+
+fn append(out: &mut Vec<u8>, view: View<'_>, left_ms: i64, uuid: u128, value: &mut String) {
+    value.clear();
+    view.push_value(value);
+    let seconds = decision::round_to_seconds(left_ms);
+    decision::append_decision(out, seconds, view.id(), view.prepared(), uuid, value);
+}
+
+/// The body of the decision stream.
+pub(crate) struct StreamPages {
+    service: Arc<Service>,
+    stream: Stream,
+    /// Whose position it moves once all was taken.
+    bouncer: String,
+    begun_ms: i64,
+    state: StreamState,
+}
+
+struct StreamState {
+    side: Side,
+    is_open: bool,
+    is_first: bool,
+    is_closed: bool,
+}
+
+impl StreamPages {
+    pub(crate) fn new(service: Arc<Service>, stream: Stream, bouncer: String, begun_ms: i64) -> Self {
+        let state = StreamState { side: Side::New, is_open: false, is_first: true, is_closed: false };
+        StreamPages { service, stream, bouncer, begun_ms, state }
+    }
+
+    /// The client has it all: its next poll goes on from here.
+    fn finish(&self) {
+        let cursor = self.stream.cursor();
+        self.service.store().bouncers().touch(&self.bouncer, |bouncer| {
+            bouncer.stream = Some(cursor);
+            bouncer.last_pull_ms = Some(self.begun_ms);
+        });
+    }
+}
+
+impl Pages for StreamPages {
+    fn next_page(&mut self) -> Option<Bytes> {
+        if self.state.is_closed {
+            self.finish();
+            return None;
+        }
+        let mut out = Vec::with_capacity(8 * 1024);
+        if !self.state.is_open {
+            self.state.is_open = true;
+            out.extend_from_slice(wire::OPEN);
+        }
+        let mut value = String::new();
+        let state = &mut self.state;
+        while out.is_empty() || !self.stream.is_done() {
+            let index = self.service.store().index_as_it_is();
+            index.page(&mut self.stream, PAGE_ROWS, |side, view, left_ms| {
+                if side != state.side {
+                    state.side = side;
+                    state.is_first = true;
+                    out.extend_from_slice(wire::MIDDLE);
+                }
+                if !std::mem::take(&mut state.is_first) {
+                    out.push(wire::COMMA);
+                }
+                append(&mut out, view, left_ms, view.uuid(), &mut value);
+            });
+            drop(index);
+            if self.stream.is_done() || !out.is_empty() {
+                break;
+            }
+        }
+        if self.stream.is_done() {
+            if self.state.side == Side::New {
+                out.extend_from_slice(wire::MIDDLE);
+            }
+            out.extend_from_slice(wire::CLOSE);
+            self.state.is_closed = true;
+        }
+        Some(out.into())
+    }
+}
+
+/// The body of a list of decisions.
+pub(crate) struct ListPages {
+    service: Arc<Service>,
+    filter: Filter,
+    page: Page,
+    /// How many are still wanted.
+    left: usize,
+    has_begun: bool,
+    is_over: bool,
+}
+
+impl ListPages {
+    pub(crate) fn new(service: Arc<Service>, filter: Filter, page: Page) -> Self {
+        let left = page.limit;
+        ListPages { service, filter, page, left, has_begun: false, is_over: false }
+    }
+
+    /// Whether the last page has been made.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+}
+
+impl Pages for ListPages {
+    fn next_page(&mut self) -> Option<Bytes> {
+        if self.is_over {
+            return None;
+        }
+        let mut out = Vec::new();
+        let mut value = String::new();
+        let mut found = 0;
+        let limit = self.left.min(PAGE_ROWS);
+        let index = self.service.store().index_as_it_is();
+        let now_ms = index.now().at;
+        let page = Page { limit, ..self.page };
+        let (next, begun) = (&mut self.page, &mut self.has_begun);
+        index.query(&self.filter, page, |view| {
+            out.push(if std::mem::replace(begun, true) { wire::COMMA } else { b'[' });
+            append(&mut out, view, view.end_ms() - now_ms, 0, &mut value);
+            next.id_gt = view.id();
+            found += 1;
+        });
+        drop(index);
+        self.page.offset = 0;
+        self.left -= found;
+        if found < limit || self.left == 0 {
+            self.is_over = true;
+            if self.has_begun {
+                out.push(b']');
+            }
+        }
+        Some(out.into()).filter(|bytes: &Bytes| !bytes.is_empty())
+    }
+}
+
+impl<P: Pages> Pages for (Option<Bytes>, P) {
+    /// A page that was made beforehand, then the others.
+    fn next_page(&mut self) -> Option<Bytes> {
+        self.0.take().or_else(|| self.1.next_page())
+    }
+}
+
+/// Another body, compressed.
+pub(crate) struct Gzipped {
+    inner: Box<dyn Pages>,
+    encoder: Option<GzEncoder<Vec<u8>>>,
+}
+
+impl Gzipped {
+    pub(crate) fn new(inner: Box<dyn Pages>) -> Gzipped {
+        Gzipped { inner, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }
+    }
+}
+
+impl Pages for Gzipped {
+    fn next_page(&mut self) -> Option<Bytes> {
+        loop {
+            let encoder = self.encoder.as_mut()?;
+            let Some(page) = self.inner.next_page() else {
+                let rest = self.encoder.take()?.finish().ok()?;
+                return Some(rest.into());
+            };
+            // Writing into memory does not fail.
+            encoder.write_all(&page).ok()?;
+            let out = std::mem::take(encoder.get_mut());
+            if !out.is_empty() {
+                return Some(out.into());
+            }
+        }
+    }
+}

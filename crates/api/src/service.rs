@@ -1,0 +1,371 @@
+//! What answers need, and the way of a request to its answer.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, EXPIRES, HeaderName, HeaderValue, LOCATION, PRAGMA,
+    USER_AGENT, VARY,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use testudo_decide::Profiles;
+use testudo_event::Timestamp;
+use testudo_store::{LabelTexts, Store, StoreError};
+use testudo_wire::{answer::HEALTH, decision::Fragment};
+use tokio::sync::Semaphore;
+
+use crate::access::Access as AccessLine;
+use crate::address;
+use crate::answer::{self, Answer, AnswerBody, Answered, Refusal};
+use crate::body;
+use crate::config::{Config, ConfigError};
+use crate::counts::{Counted, Counts};
+use crate::handlers;
+use crate::keys;
+use crate::machines;
+use crate::pages::Gzipped;
+use crate::passwords::hash_password;
+use crate::query::Query;
+use crate::request::{Ask, Origin};
+use crate::routes::{Access, Route};
+
+/// The name under which the store keeps the secret of tokens.
+const SECRET_ITEM: &str = "lapi_token_secret";
+
+/// The target of the access log, for those who want it elsewhere.
+const ACCESS_LOG: &str = "testudo_api::access";
+
+/// Bytes of a secret that is made here.
+const SECRET_BYTES: usize = 64;
+
+/// Passwords that are checked at the same time: each takes 19 MiB and tens of milliseconds, and who sends
+/// them is not known yet.
+const LOGINS_AT_ONCE: usize = 4;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// Answers shorter than this are not worth compressing.
+const COMPRESS_LEAST: u64 = 1024;
+
+/// Tells the time, in milliseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// The clock of the system.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
+/// The bytes that the store has to keep with each kind of decision, see
+/// [`StoreOptions::prepare`](testudo_store::StoreOptions::prepare): every answer is written with them.
+pub fn prepare_label(label: &LabelTexts<'_>) -> Box<[u8]> {
+    Fragment::new(label.origin, label.scenario, label.scope, label.kind).bytes().into()
+}
+
+/// Why the API cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration does not allow it.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The secret of tokens cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system has no randomness.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// Everything that answers need. One is shared by all listeners.
+pub struct Service {
+    store: Arc<Store>,
+    config: Config,
+    profiles: RwLock<Arc<Profiles>>,
+    secret: Vec<u8>,
+    clock: Clock,
+    logins: Semaphore,
+    counts: Counts,
+    /// A hash that no password has, for machines that do not exist: they are refused as slowly as others.
+    no_password: OnceLock<String>,
+}
+
+/// Who asks.
+pub(crate) enum Caller {
+    Anyone,
+    Machine(String),
+    /// A bouncer by its name; empty where nobody needs it.
+    Bouncer(String),
+}
+
+impl Caller {
+    /// The name of the machine; empty for others, which the table of routes keeps out.
+    pub(crate) fn machine(&self) -> &str {
+        if let Caller::Machine(name) = self { name } else { "" }
+    }
+
+    /// The name of the bouncer.
+    pub(crate) fn bouncer(&self) -> &str {
+        if let Caller::Bouncer(name) = self { name } else { "" }
+    }
+}
+
+impl Service {
+    /// A service over a store that was opened with [`prepare_label`]. The secret of tokens is made at the
+    /// first start, and kept in the store.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself, or the database fails.
+    pub fn new(
+        store: Arc<Store>,
+        config: Config,
+        profiles: Profiles,
+        clock: Clock,
+    ) -> Result<Arc<Service>, StartError> {
+        config.check()?;
+        let secret = match &config.token_secret {
+            Some(secret) => secret.clone(),
+            None => kept_secret(&store, clock())?,
+        };
+        Ok(Arc::new(Service {
+            store,
+            config,
+            profiles: RwLock::new(Arc::new(profiles)),
+            secret,
+            clock,
+            logins: Semaphore::new(LOGINS_AT_ONCE),
+            counts: Counts::default(),
+            no_password: OnceLock::new(),
+        }))
+    }
+
+    /// What the API knows.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Takes other profiles from now on.
+    pub fn set_profiles(&self, profiles: Profiles) {
+        *self.profiles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(profiles);
+    }
+
+    /// How often what was asked since the start, in order.
+    pub fn counts(&self) -> Vec<(Counted, u64)> {
+        self.counts.list()
+    }
+
+    pub(crate) fn count(&self, what: Counted) {
+        self.counts.add(what);
+    }
+
+    pub(crate) fn profiles(&self) -> Arc<Profiles> {
+        Arc::clone(&self.profiles.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+
+    pub(crate) fn no_password(&self) -> &str {
+        self.no_password.get_or_init(|| hash_password("").unwrap_or_default())
+    }
+
+    /// Answers a request.
+    pub async fn answer<B>(self: &Arc<Self>, request: Request<B>, origin: Origin) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (parts, body) = request.into_parts();
+        let begun = Instant::now();
+        let client = address::client(origin.peer, &parts.headers, self.config.trusted_proxies.as_deref());
+        let access = tracing::enabled!(target: ACCESS_LOG, tracing::Level::INFO).then(|| {
+            let agent = header(&parts, &USER_AGENT);
+            let time = Timestamp::from_unix((self.clock)().div_euclid(1000), 0);
+            AccessLine::new(client, time, parts.method.clone(), parts.uri.clone(), parts.version, agent)
+        });
+        let answer = self.answer_parts(parts, body, client, &origin).await;
+        if let Some(access) = access {
+            tracing::info!(target: ACCESS_LOG, "{}", access.line(answer.status(), begun.elapsed()));
+        }
+        answer
+    }
+
+    async fn answer_parts<B>(
+        self: &Arc<Self>,
+        parts: Parts,
+        body: B,
+        client: IpAddr,
+        origin: &Origin,
+    ) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let found = Route::find(parts.uri.path());
+        let asked = found.as_ref().map(|(route, _)| *route);
+        if asked != Some(Route::Health) {
+            self.counts.add_request(asked, &parts.method);
+        }
+        let Some((route, parameter)) = found else {
+            return redirected(&parts).unwrap_or_else(|| answer::empty(StatusCode::NOT_FOUND));
+        };
+        if !route.methods().contains(&parts.method) {
+            return answer::empty(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        if route == Route::Health {
+            return health();
+        }
+        let is_head = parts.method == Method::HEAD;
+        let wants_gzip = self.may_compress(&parts);
+        let answered = self.answer_route(route, parameter, parts, body, client, origin).await;
+        let answer = answered.unwrap_or_else(Refusal::into_answer);
+        if wants_gzip && !is_head { compressed(answer) } else { answer }
+    }
+
+    async fn answer_route<B>(
+        self: &Arc<Self>,
+        route: Route,
+        parameter: String,
+        parts: Parts,
+        body: B,
+        client: IpAddr,
+        origin: &Origin,
+    ) -> Answered
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let mut ask = Ask {
+            parameter,
+            query: Query::parse(parts.uri.query().unwrap_or_default()),
+            client,
+            certificate: origin.certificate.clone(),
+            now_ms: (self.clock)(),
+            method: parts.method,
+            headers: parts.headers,
+            body: Bytes::new(),
+        };
+        let caller = self.let_in(route, &ask).await?;
+        self.counts.add_caller(&caller, route, &ask.method);
+        if let Some(limit) = route.body_limit(&ask.method) {
+            let read = tokio::time::timeout(BODY_TIMEOUT, body::read(body, &ask.headers, limit)).await;
+            let read = read.unwrap_or(Err(body::ReadError::Slow));
+            ask.body = read.map_err(|error| match route {
+                Route::Login => Refusal::unauthorized(error.to_string()),
+                _ => Refusal::bad(error.to_string()),
+            })?;
+        }
+        if route.is_quick(&ask.method) {
+            return handlers::handle(self, route, &caller, &ask);
+        }
+        let is_login = matches!(route, Route::Login | Route::Watchers);
+        let _permit = if is_login { self.logins.acquire().await.ok() } else { None };
+        let service = Arc::clone(self);
+        self.wait(move || handlers::handle(&service, route, &caller, &ask)).await
+    }
+
+    async fn let_in(self: &Arc<Self>, route: Route, ask: &Ask) -> Result<Caller, Refusal> {
+        let access = match route.access(&ask.method) {
+            Access::Either => keys::either(ask),
+            access => access,
+        };
+        match access {
+            Access::Anyone => Ok(Caller::Anyone),
+            Access::Machine => machines::authenticate(self, ask).map(Caller::Machine),
+            Access::Bouncer | Access::Either => {
+                if let Some(name) = keys::known(self, ask)? {
+                    return Ok(Caller::Bouncer(name));
+                }
+                // The first contact is stored.
+                let (service, ask) = (Arc::clone(self), ask.clone());
+                self.wait(move || keys::admit(&service, &ask)).await.map(Caller::Bouncer)
+            }
+        }
+    }
+
+    /// Runs what waits for the database where waiting is allowed.
+    async fn wait<T, F>(&self, work: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, Refusal> + Send + 'static,
+    {
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a request failed");
+            Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error"))
+        })
+    }
+
+    fn may_compress(&self, parts: &Parts) -> bool {
+        let accepts = header(parts, &ACCEPT_ENCODING).split(',').any(|item| {
+            let (name, weight) = item.split_once(';').unwrap_or((item, ""));
+            name.trim().eq_ignore_ascii_case("gzip") && !is_zero_weight(weight)
+        });
+        let agent = header(parts, &USER_AGENT);
+        accepts && self.config.compress_for.iter().any(|known| agent.starts_with(known.as_str()))
+    }
+}
+
+/// A header's text; empty when there is none.
+fn header<'p>(parts: &'p Parts, name: &HeaderName) -> &'p str {
+    parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Whether `;q=0` stands behind an encoding.
+fn is_zero_weight(text: &str) -> bool {
+    text.trim().strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok()) == Some(0.0)
+}
+
+fn kept_secret(store: &Store, now_ms: i64) -> Result<Vec<u8>, StartError> {
+    let mut fresh = [0; SECRET_BYTES];
+    getrandom::fill(&mut fresh).map_err(|_| StartError::Random)?;
+    let text = keys::encode(&fresh);
+    Ok(store.config_item_or(SECRET_ITEM, &text, now_ms)?.into_bytes())
+}
+
+fn health() -> Answer {
+    let mut answer = answer::json_text(StatusCode::OK, HEALTH);
+    for (name, value) in
+        [(CACHE_CONTROL, "no-cache"), (PRAGMA, "no-cache"), (EXPIRES, "Thu, 01 Jan 1970 00:00:00 GMT")]
+    {
+        answer = answer::with_header(answer, name, value);
+    }
+    answer
+}
+
+/// A path with a slash too many leads to the one without.
+fn redirected(parts: &Parts) -> Option<Answer> {
+    let path = parts.uri.path();
+    let shorter = path.strip_suffix('/')?;
+    let (route, _) = Route::find(shorter)?;
+    if !route.methods().contains(&parts.method) {
+        return None;
+    }
+    let target = match parts.uri.query() {
+        Some(query) => format!("{shorter}?{query}"),
+        None => shorter.to_owned(),
+    };
+    let is_get = parts.method == Method::GET;
+    let status = if is_get { StatusCode::MOVED_PERMANENTLY } else { StatusCode::TEMPORARY_REDIRECT };
+    let mut answer = answer::empty(status);
+    answer.headers_mut().insert(LOCATION, HeaderValue::from_str(&target).ok()?);
+    Some(answer)
+}
+
+fn compressed(answer: Answer) -> Answer {
+    let hint = answer.body().size_hint();
+    if hint.exact().is_some_and(|length| length < COMPRESS_LEAST) {
+        return answer;
+    }
+    let mut answer = answer::map_pages(answer, |pages| Box::new(Gzipped::new(pages)));
+    answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    answer
+}
