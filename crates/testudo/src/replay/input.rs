@@ -20,7 +20,7 @@ use testudo_engine::Batch;
 pub(crate) const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// Bytes of lines in one batch.
-const BATCH_BYTES: usize = 64 << 10;
+const BATCH_BYTES: usize = 32 << 10;
 
 /// Bytes of a short line: room for the ends of a batch's lines is made for this.
 const USUAL_LINE_BYTES: usize = 80;
