@@ -61,3 +61,17 @@ pub(crate) fn outlet(settings: &Settings, positions: Positions) -> (Outlet, mpsc
     };
     (outlet, receiver)
 }
+
+/// Bytes as they may come from a peer: in pieces, some of them empty, cut at these places.
+pub(crate) fn pieces(bytes: &[u8], mut cuts: Vec<usize>) -> Vec<&[u8]> {
+    cuts.iter_mut().for_each(|at| *at = (*at).min(bytes.len()));
+    cuts.sort_unstable();
+    let mut pieces = Vec::with_capacity(cuts.len() + 1);
+    let mut from = 0;
+    for at in cuts {
+        pieces.push(&bytes[from..at]);
+        from = at;
+    }
+    pieces.push(&bytes[from..]);
+    pieces
+}

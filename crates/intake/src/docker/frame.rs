@@ -174,6 +174,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::pieces;
 
     const STAMP: &str = "2026-01-02T03:04:05.000000006Z";
     const TIME: i64 = 1_767_323_045_000_000_006;
@@ -255,15 +256,7 @@ mod tests {
                     if raw { text.into_bytes() } else { frame(1 + (at % 2) as u8, &text) }
                 })
                 .collect();
-            let mut cuts: Vec<_> = cuts.into_iter().map(|at| at.min(bytes.len())).collect();
-            cuts.sort_unstable();
-            let mut pieces = Vec::new();
-            let mut from = 0;
-            for at in cuts {
-                pieces.push(&bytes[from..at]);
-                from = at;
-            }
-            pieces.push(&bytes[from..]);
+            let pieces = pieces(&bytes, cuts);
             prop_assert_eq!(decode(raw, &pieces, 100), decode(raw, &[&bytes], 100));
         }
     }

@@ -119,6 +119,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::pieces;
 
     fn cut(pieces: &[&[u8]], limit: usize, finish: bool) -> (Vec<(String, u64)>, u64, u64) {
         let mut cutter = Cutter::new(0, limit);
@@ -158,15 +159,7 @@ mod tests {
         #[test]
         fn pieces_make_no_difference(text in "[ab\r\n]{0,60}", cuts in prop::collection::vec(0..60usize, 0..6)) {
             let bytes = text.as_bytes();
-            let mut cuts: Vec<_> = cuts.into_iter().map(|at| at.min(bytes.len())).collect();
-            cuts.sort_unstable();
-            let mut pieces = Vec::new();
-            let mut from = 0;
-            for at in cuts {
-                pieces.push(&bytes[from..at]);
-                from = at;
-            }
-            pieces.push(&bytes[from..]);
+            let pieces = pieces(bytes, cuts);
             prop_assert_eq!(cut(&pieces, 5, true), cut(&[bytes], 5, true));
         }
     }

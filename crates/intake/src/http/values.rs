@@ -75,6 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::pieces;
 
     fn values(pieces: &[&[u8]]) -> (Vec<String>, Result<(), Bad>) {
         let mut cutter = Values::default();
@@ -116,15 +117,7 @@ mod tests {
         ) {
             let body = parts.concat();
             let bytes = body.as_bytes();
-            let mut cuts: Vec<_> = cuts.into_iter().map(|at| at.min(bytes.len())).collect();
-            cuts.sort_unstable();
-            let mut pieces = Vec::new();
-            let mut from = 0;
-            for at in cuts {
-                pieces.push(&bytes[from..at]);
-                from = at;
-            }
-            pieces.push(&bytes[from..]);
+            let pieces = pieces(bytes, cuts);
             prop_assert_eq!(values(&pieces), values(&[bytes]));
         }
     }

@@ -125,6 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::pieces;
 
     fn frames(pieces: &[&[u8]], limit: usize) -> Vec<String> {
         let mut framer = Framer::new(limit);
@@ -156,15 +157,7 @@ mod tests {
         #[test]
         fn pieces_make_no_difference(text in "[<>0-9 a\n]{0,80}", cuts in prop::collection::vec(0..80usize, 0..8)) {
             let bytes = text.as_bytes();
-            let mut cuts: Vec<_> = cuts.into_iter().map(|at| at.min(bytes.len())).collect();
-            cuts.sort_unstable();
-            let mut pieces = Vec::new();
-            let mut from = 0;
-            for at in cuts {
-                pieces.push(&bytes[from..at]);
-                from = at;
-            }
-            pieces.push(&bytes[from..]);
+            let pieces = pieces(bytes, cuts);
             let found = frames(&pieces, 9);
             prop_assert!(found.iter().all(|message| message.len() <= 9));
             prop_assert_eq!(found, frames(&[bytes], 9));
