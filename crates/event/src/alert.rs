@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::duration;
+use crate::net::Prefix;
 use crate::time::Timestamp;
 
 /// The scope of single addresses.
@@ -133,6 +134,15 @@ pub struct Contributor {
     pub last_seen: Timestamp,
 }
 
+/// How many good sources were lately seen in a network: what a decision about all of it would cost others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bystanders {
+    /// The network.
+    pub network: Prefix,
+    /// Good sources in it.
+    pub count: u32,
+}
+
 /// What is to be done about a source, and until when.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -210,6 +220,9 @@ pub struct Alert {
     /// Who poured how much.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contributors: Vec<Contributor>,
+    /// How many good sources were lately seen in the networks around the contributors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bystanders: Vec<Bystanders>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]

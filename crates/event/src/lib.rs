@@ -12,7 +12,7 @@ pub mod net;
 pub mod text;
 pub mod time;
 
-pub use alert::{Alert, AlertEvent, Contributor, Decision, Overflow, Source};
+pub use alert::{Alert, AlertEvent, Bystanders, Contributor, Decision, Overflow, Source};
 pub use dates::{YearClock, parse_date};
 pub use layout::{Layout, ParsedTime};
 pub use net::{Prefix, PrefixSet};

@@ -1,0 +1,1 @@
+//! The daemon: sources, engine, decisions, store and API as one process.
