@@ -17,7 +17,7 @@ pub struct NewDecision {
 /// An alert that is to be stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewAlert {
-    /// Its identity; empty for none.
+    /// Its identity; empty for none. An alert whose identity is known is not stored again.
     pub uuid: String,
     /// The number of the machine that reported it.
     pub machine: Option<i64>,
@@ -28,10 +28,13 @@ pub struct NewAlert {
 }
 
 /// What became of an alert.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Added {
     /// Its number. `None` when it had decisions, and all of them were dropped: then it was not stored.
     pub id: Option<i64>,
+    /// Whether an alert of its identity had been stored before, even if that was deleted since: then this
+    /// one is left out, with its decisions, and the number is that of the first.
+    pub known: bool,
     /// Why decisions were dropped.
     pub dropped: Vec<BadValue>,
 }

@@ -1,12 +1,14 @@
 //! The table of alerts.
 
+use std::collections::HashMap;
+
 use testudo_event::{Alert, AlertEvent, Source, Timestamp};
 
 use crate::place::{Place, Target, is_network_scope};
 use crate::records::{NewAlert, StoredAlert};
-use crate::sql::{Connection, Row, SqlError, Table, Value};
+use crate::sql::{Connection, Row, SqlError, Table, Value, placeholders};
 
-use super::{broken, run_for_numbers};
+use super::{NUMBERS_MOST, VALUES_MOST, broken, run_for_numbers};
 
 const TABLE: Table = Table {
     name: "alerts",
@@ -42,6 +44,8 @@ const TABLE: Table = Table {
         "meta",
     ],
 };
+
+const DELETED: Table = Table { name: "deleted_alerts", columns: &["uuid", "alert", "deleted_ms"] };
 
 /// The columns that are read, in the order of [`read`].
 const COLUMNS: &str = "a.id, a.uuid, a.created_ms, a.started_ns, a.stopped_ns, a.kind, a.scenario, a.scenario_version, a.scenario_hash, a.message, a.leakspeed, a.capacity, a.events_count, a.simulated, a.remediation, a.scope, a.value, a.ip, a.network, a.as_number, a.as_name, a.country, a.latitude, a.longitude, a.events, a.meta, COALESCE(m.name, '')";
@@ -352,8 +356,10 @@ fn collect_ids(
     Ok(ids)
 }
 
-/// Deletes alerts, whose decisions must have been taken from them; returns how many there were.
-pub(crate) fn delete(connection: &mut dyn Connection, ids: &[i64]) -> Result<u64, SqlError> {
+/// Deletes alerts, whose decisions must have been taken from them, and remembers their identities; returns
+/// how many there were.
+pub(crate) fn delete(connection: &mut dyn Connection, ids: &[i64], now_ms: i64) -> Result<u64, SqlError> {
+    remember_deleted(connection, ids, now_ms)?;
     run_for_numbers(
         connection,
         ids,
@@ -361,4 +367,51 @@ pub(crate) fn delete(connection: &mut dyn Connection, ids: &[i64]) -> Result<u64
         &[],
         &[],
     )
+}
+
+fn remember_deleted(connection: &mut dyn Connection, ids: &[i64], now_ms: i64) -> Result<(), SqlError> {
+    let mut going = HashMap::new();
+    for portion in ids.chunks(NUMBERS_MOST) {
+        let values: Vec<Value<'_>> = portion.iter().map(|&id| id.into()).collect();
+        let list = placeholders(portion.len());
+        let sql = format!("SELECT uuid, id FROM alerts WHERE id IN ({list}) AND uuid <> ''");
+        connection.query(&sql, &values, &mut |row| {
+            going.insert(row.text(0)?.to_owned(), row.int(1)?);
+            Ok(())
+        })?;
+    }
+    let going: Vec<(String, i64)> = going.into_iter().collect();
+    for portion in going.chunks(VALUES_MOST / DELETED.columns.len()) {
+        let values: Vec<Value<'_>> = portion
+            .iter()
+            .flat_map(|(uuid, id)| [uuid.into(), Value::Int(*id), Value::Int(now_ms)])
+            .collect();
+        connection.insert(DELETED, &values)?;
+    }
+    Ok(())
+}
+
+/// Of these identities those that an alert has or had, with its number.
+pub(crate) fn known(
+    connection: &mut dyn Connection,
+    uuids: &[&str],
+) -> Result<HashMap<String, i64>, SqlError> {
+    let mut known = HashMap::new();
+    for portion in uuids.chunks(NUMBERS_MOST) {
+        let values: Vec<Value<'_>> = portion.iter().map(|&uuid| uuid.into()).collect();
+        for (id, table) in [("alert", "deleted_alerts"), ("id", "alerts")] {
+            let list = placeholders(portion.len());
+            let sql = format!("SELECT uuid, {id} FROM {table} WHERE uuid IN ({list})");
+            connection.query(&sql, &values, &mut |row| {
+                known.insert(row.text(0)?.to_owned(), row.int(1)?);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(known)
+}
+
+/// Forgets the identities of alerts that were deleted before `before_ms`.
+pub(crate) fn forget_deleted(connection: &mut dyn Connection, before_ms: i64) -> Result<(), SqlError> {
+    connection.run("DELETE FROM deleted_alerts WHERE deleted_ms < ?", &[before_ms.into()]).map(drop)
 }

@@ -13,8 +13,10 @@ pub(crate) struct Migration {
 }
 
 /// All changes, in their order. What has been released is never edited.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, script: include_str!("../../migrations/0001_start.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, script: include_str!("../../migrations/0001_start.sql") },
+    Migration { number: 2, script: include_str!("../../migrations/0002_alerts_once.sql") },
+];
 
 /// Brings a database to the newest schema, after a backup if it has one already. Returns the number of
 /// the schema that was found; 0 for a new database.

@@ -1,6 +1,7 @@
 //! MySQL and MariaDB. Waits for the server, so it must not be used by a thread that serves others.
 //!
 //! These servers end a transaction at each change of the schema: a migration that fails half-way stays so.
+//! It is run again from its beginning then, and what is done already is passed over.
 
 use std::error::Error;
 
@@ -30,6 +31,8 @@ impl MySql {
 /// Numbers of errors as the server gives them.
 mod code {
     pub(super) const TAKEN: u16 = 1062;
+    /// There is such a table, column, index or row already, or no such column or index any more.
+    pub(super) const IS_DONE: [u16; 5] = [1050, 1060, 1061, 1091, TAKEN];
     pub(super) const LOCK_WAIT: u16 = 1205;
     pub(super) const DEADLOCK: u16 = 1213;
     pub(super) const DISK_FULL: u16 = 1021;
@@ -137,7 +140,11 @@ fn statements(script: &str) -> Vec<String> {
 impl Connection for MySql {
     fn run_script(&mut self, script: &str) -> Result<(), SqlError> {
         for statement in statements(script) {
-            self.connection.query_drop(statement)?;
+            match self.connection.query_drop(statement) {
+                // A run before this one did it, and was broken off later.
+                Err(::mysql::Error::MySqlError(said)) if code::IS_DONE.contains(&said.code) => {}
+                done => done?,
+            }
         }
         Ok(())
     }

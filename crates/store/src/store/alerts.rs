@@ -48,12 +48,14 @@ fn check(new: &NewAlert) -> (Added, Option<CheckedAlert<'_>>) {
         }
     }
     let is_stored = !sound.is_empty() || new.decisions.is_empty();
-    (Added { id: None, dropped }, is_stored.then_some(CheckedAlert { new, decisions: sound }))
+    (Added { dropped, ..Added::default() }, is_stored.then_some(CheckedAlert { new, decisions: sound }))
 }
 
 impl Store {
     /// Stores alerts with their decisions: all of them, or none. Decisions whose value is no address or
     /// range, though their scope says so, are dropped, and an alert that loses all of its decisions so.
+    /// An alert whose identity is known, from before or from this batch, is left out: what was sent once
+    /// more, because the answer got lost, is not stored twice.
     ///
     /// Returns what became of each, in the order of the alerts.
     ///
@@ -64,32 +66,43 @@ impl Store {
         if checked.iter().all(Option::is_none) {
             return Ok(added);
         }
+        let uuids: Vec<&str> =
+            checked.iter().flatten().map(|alert| &*alert.new.uuid).filter(|uuid| !uuid.is_empty()).collect();
         let ids = self.change("store alerts", now_ms, |connection, counters| {
-            if checked.iter().flatten().any(|alert| !alert.decisions.is_empty()) {
-                counters.commit += 1;
-            }
+            let mut known = alerts::known(connection, &uuids)?;
+            let commit = counters.commit + 1;
             let mut ids = Vec::with_capacity(checked.len());
             let mut rows = Vec::new();
             for alert in &checked {
                 let Some(alert) = alert else {
-                    ids.push(None);
+                    ids.push((None, false));
                     continue;
                 };
+                if let Some(&id) = known.get(&alert.new.uuid) {
+                    ids.push((Some(id), true));
+                    continue;
+                }
                 counters.alert += 1;
                 let id = counters.alert;
                 alerts::insert(connection, alert.new, id, now_ms)?;
+                if !alert.new.uuid.is_empty() {
+                    known.insert(alert.new.uuid.clone(), id);
+                }
                 let first = counters.decision + 1;
-                decisions::insert(connection, &alert.decisions, first, id, counters.commit, now_ms)?;
+                decisions::insert(connection, &alert.decisions, first, id, commit, now_ms)?;
                 counters.decision += alert.decisions.len() as i64;
                 rows.extend(
                     (first..).zip(&alert.decisions).map(|(row, checked)| checked.as_ref(row, id, now_ms)),
                 );
-                ids.push(Some(id));
+                ids.push((Some(id), false));
+            }
+            if !rows.is_empty() {
+                counters.commit = commit;
             }
             Ok((ids, Change { added: rows, ended: Vec::new() }))
         })?;
-        for (added, id) in added.iter_mut().zip(ids) {
-            added.id = id;
+        for (added, (id, known)) in added.iter_mut().zip(ids) {
+            (added.id, added.known) = (id, known);
         }
         Ok(added)
     }
@@ -189,7 +202,7 @@ impl Store {
                 decisions::end(connection, &ended, counters.commit, now_ms)?;
             }
             decisions::detach(connection, ids)?;
-            let deleted = alerts::delete(connection, ids)?;
+            let deleted = alerts::delete(connection, ids, now_ms)?;
             Ok((deleted, Change { added: Vec::new(), ended }))
         })
     }

@@ -7,6 +7,10 @@ use crate::error::StoreError;
 
 use super::{Store, write};
 
+/// For how long the identities of deleted alerts are remembered: nobody tries for longer to send one that
+/// he holds.
+const REMEMBER_DELETED_MS: i64 = 30 * 86_400_000;
+
 /// What is let go of. Ages are in milliseconds; `None` keeps everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlushPolicy {
@@ -60,7 +64,7 @@ impl Store {
                 let created = policy.alerts_age_ms.map(before);
                 let old = alerts::old(connection, policy.alerts_most, created, now_ms)?;
                 decisions::detach(connection, &old)?;
-                alerts::delete(connection, &old)
+                alerts::delete(connection, &old, now_ms)
             })?;
         }
         if let Some(age) = policy.decisions_age_ms {
@@ -76,6 +80,9 @@ impl Store {
                 items::purge_metrics(connection, before(age))
             })?;
         }
+        self.commit("forget deleted alerts", |connection, _| {
+            alerts::forget_deleted(connection, before(REMEMBER_DELETED_MS))
+        })?;
         flushed.allowlist_items = self.flush_allowlists(now_ms)?;
         flushed.bouncers = self.flush_bouncers(policy, now_ms)?;
         flushed.machines = self.flush_machines(policy, now_ms)?;

@@ -448,6 +448,40 @@ fn allowlists_win() {
 }
 
 #[test]
+fn what_is_sent_again_is_not_stored_again() {
+    let (folder, store) = open();
+    let sent = |uuid: &str, value: &str| NewAlert {
+        uuid: uuid.to_owned(),
+        ..alert(source("Ip", value), vec![decision("Ip", value, 3600)])
+    };
+    let add = |store: &Store, alerts: &[NewAlert]| {
+        let added = store.add_alerts(alerts, START).expect("it is stored");
+        added.iter().map(|added| (added.id, added.known)).collect::<Vec<_>>()
+    };
+    let batch =
+        [sent("a", "192.0.2.1"), sent("", "192.0.2.2"), sent("a", "192.0.2.3"), sent("b", "192.0.2.4")];
+    assert_eq!(add(&store, &batch), [(Some(1), false), (Some(2), false), (Some(1), true), (Some(3), false)]);
+    assert_eq!(values(&store, START), ["192.0.2.1", "192.0.2.2", "192.0.2.4"]);
+    let seq = store.index(START).now().seq;
+    // The answer was lost: the same batch comes again, with something new.
+    let again = [sent("b", "192.0.2.4"), sent("a", "192.0.2.1")];
+    assert_eq!(add(&store, &again), [(Some(3), true), (Some(1), true)]);
+    assert_eq!(store.index(START).now().seq, seq, "nothing changed, so there is no commit");
+    assert_eq!(add(&store, &[sent("", "192.0.2.2")]), [(Some(4), false)]);
+    // What was deleted does not come back, in another program neither.
+    assert_eq!(store.delete_alerts(&[1, 2, 3], START).expect("they are deleted"), 3);
+    let other = open_at(&folder.path().join("db"), START);
+    assert_eq!(
+        add(&other, &[sent("a", "192.0.2.1"), sent("c", "192.0.2.5")]),
+        [(Some(1), true), (Some(5), false)]
+    );
+    assert_eq!(values(&other, START), ["192.0.2.2", "192.0.2.5"]);
+    let later = START + 31 * DAY;
+    other.flush(&FlushPolicy::default(), later).expect("it flushes");
+    assert!(!other.add_alerts(&[sent("a", "192.0.2.1")], later).expect("it is stored")[0].known);
+}
+
+#[test]
 fn configuration_items() {
     let (_folder, store) = open();
     assert_eq!(store.config_item("secret").expect("it reads"), None);
