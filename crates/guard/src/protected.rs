@@ -266,8 +266,9 @@ mod tests {
     #[test]
     fn no_file_makes_the_list_long() {
         let root = tempfile::tempdir().expect("a folder");
-        let lines: String =
-            (0..5_000).map(|n| format!("nameserver 198.51.{}.{}\n", n / 256, n % 256)).collect();
+        let lines: Vec<_> =
+            (0..5_000).map(|n| format!("nameserver 198.51.{}.{}", n / 256, n % 256)).collect();
+        let lines = lines.join("\n");
         fs::create_dir_all(root.path().join("etc")).expect("made");
         fs::write(root.path().join("etc/resolv.conf"), lines).expect("written");
         assert_eq!(shown(&collect(&Paths::below(root.path()))).len(), MAX_OF_A_KIND);

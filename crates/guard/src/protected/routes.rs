@@ -75,13 +75,13 @@ mod tests {
     }
 
     fn table(rows: &[(&str, &str, &str, &str, &str)]) -> String {
-        let mut table =
-            "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n".to_owned();
-        for (device, network, gateway, flags, mask) in rows {
-            let [network, gateway, mask] = [network, gateway, mask].map(|text| native(text));
-            table += &format!("{device}\t{network}\t{gateway}\t{flags}\t0\t0\t100\t{mask}\t0\t0\t0\n");
-        }
-        table
+        let head =
+            "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT".to_owned();
+        let row = |&(device, network, gateway, flags, mask): &(&str, &str, &str, &str, &str)| {
+            let [network, gateway, mask] = [network, gateway, mask].map(native);
+            format!("{device}\t{network}\t{gateway}\t{flags}\t0\t0\t100\t{mask}\t0\t0\t0")
+        };
+        std::iter::once(head).chain(rows.iter().map(row)).collect::<Vec<_>>().join("\n")
     }
 
     fn shown<T: ToString>(list: Vec<(T, String)>) -> Vec<String> {
