@@ -28,7 +28,7 @@ mod simulation;
 mod spot;
 mod statics;
 mod whitelist;
-mod yaml;
+pub mod yaml;
 
 pub use context::load_context;
 pub use load::Loaded;

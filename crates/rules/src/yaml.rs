@@ -23,18 +23,18 @@ const MAX_NODES: usize = 100_000;
 const MAX_REPLAYED: usize = 20_000;
 
 /// A value and where it stands.
-#[derive(Debug)]
-pub(crate) struct Node {
+#[derive(Clone, Debug)]
+pub struct Node {
     /// Byte range in the file. Of a block scalar it begins at the first character of the content,
     /// of a map it is its first key.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// The value.
-    pub(crate) kind: Kind,
+    pub kind: Kind,
 }
 
 /// The shapes of values.
-#[derive(Debug)]
-pub(crate) enum Kind {
+#[derive(Clone, Debug)]
+pub enum Kind {
     /// A single value.
     Scalar(Scalar),
     /// A list.
@@ -44,17 +44,17 @@ pub(crate) enum Kind {
 }
 
 /// A single value.
-#[derive(Debug)]
-pub(crate) struct Scalar {
+#[derive(Clone, Debug)]
+pub struct Scalar {
     /// Its text: decoded for quoted and block scalars, literal for plain ones, empty for null.
-    pub(crate) text: String,
+    pub text: String,
     /// What YAML takes it for.
-    pub(crate) resolved: Resolved,
+    pub resolved: Resolved,
 }
 
 /// What YAML takes a scalar for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Resolved {
+pub enum Resolved {
     /// Nothing.
     Null,
     /// `true`, `off`, `yes` …
@@ -69,20 +69,20 @@ pub(crate) enum Resolved {
 
 /// A document that could not be decoded.
 #[derive(Debug)]
-pub(crate) struct YamlError {
+pub struct YamlError {
     /// What is wrong.
-    pub(crate) message: String,
+    pub message: String,
     /// Where, in bytes of the file.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// What to do about it.
-    pub(crate) hint: Option<&'static str>,
+    pub hint: Option<&'static str>,
     /// It is refused for its size, not for its syntax.
-    pub(crate) too_large: bool,
+    pub too_large: bool,
 }
 
 impl Node {
     /// The kind in words, for messages.
-    pub(crate) fn kind_name(&self) -> &'static str {
+    pub fn kind_name(&self) -> &'static str {
         match &self.kind {
             Kind::List(_) => "a list",
             Kind::Map(_) => "a map",
@@ -96,14 +96,14 @@ impl Node {
     }
 
     /// No value is given.
-    pub(crate) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         matches!(&self.kind, Kind::Scalar(Scalar { resolved: Resolved::Null, .. }))
     }
 }
 
 /// All documents of a file, in order. A file without any content has none; a marker without
 /// content after it makes a null document, except for the one that opens the file's first document.
-pub(crate) fn documents(text: &str) -> Vec<Result<Node, YamlError>> {
+pub fn documents(text: &str) -> Vec<Result<Node, YamlError>> {
     split(text).into_iter().map(|range| document(text, range)).collect()
 }
 
