@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use testudo_event::{Prefix, net::canonical};
 
@@ -64,6 +65,8 @@ pub struct Config {
     /// Beginnings of the user agents that get compressed answers when they ask for them. Old clients that
     /// ask and then do not understand are the reason that nobody else does.
     pub compress_for: Vec<String>,
+    /// The file for alerts that cannot be stored; `None` keeps none.
+    pub dead_letters: Option<PathBuf>,
 }
 
 impl fmt::Debug for Config {
@@ -77,6 +80,7 @@ impl fmt::Debug for Config {
             .field("agents_allowed_ou", &self.agents_allowed_ou)
             .field("bouncers_allowed_ou", &self.bouncers_allowed_ou)
             .field("compress_for", &self.compress_for)
+            .field("dead_letters", &self.dead_letters)
             .finish_non_exhaustive()
     }
 }

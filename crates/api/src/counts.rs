@@ -65,12 +65,12 @@ impl Counts {
     /// A request, whoever sent it.
     pub(crate) fn add_request(&self, route: Option<Route>, method: &Method) {
         let route = route.map_or(NO_ROUTE, Route::template);
-        self.add(Counted::Route { route, method: name(method) });
+        self.add(Counted::Route { route, method: method_name(method) });
     }
 
     /// A request of one who was let in.
     pub(crate) fn add_caller(&self, caller: &Caller, route: Route, method: &Method) {
-        let (route, method) = (route.template(), name(method));
+        let (route, method) = (route.template(), method_name(method));
         match caller {
             Caller::Anyone => {}
             Caller::Machine(name) => self.add(Counted::Machine { machine: name.clone(), route, method }),
@@ -85,7 +85,8 @@ impl Counts {
     }
 }
 
-fn name(method: &Method) -> &'static str {
+/// The name of a method, of which clients cannot invent any number.
+pub(crate) fn method_name(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(NO_METHOD)
 }

@@ -11,11 +11,17 @@ mod answer;
 mod body;
 mod config;
 mod counts;
+mod dead;
+mod durations;
+mod gauges;
 mod handlers;
+mod helpers;
 mod keys;
 mod machines;
 mod pages;
 mod passwords;
+mod protected;
+mod push;
 mod query;
 mod request;
 mod routes;
@@ -26,11 +32,22 @@ mod token;
 pub use answer::{AnswerBody, BodyError};
 pub use config::{AutoRegistration, Config, ConfigError};
 pub use counts::Counted;
+pub use durations::{DURATION_BOUNDS, Durations};
+pub use gauges::{ActiveDecisions, Gauges};
+pub use helpers::IndexServices;
 pub use keys::{hash_key, new_key};
 pub use passwords::{HashError, hash_password};
+pub use push::{PushError, Pushed};
 pub use request::{Origin, PeerCertificate};
 pub use server::{Listen, ListenError, Server};
 pub use service::{Clock, Service, StartError, prepare_label, system_clock};
+
+use testudo_event::Timestamp;
+
+/// Milliseconds since 1970 as an instant, in UTC.
+fn instant(millis: i64) -> Timestamp {
+    Timestamp::from_unix(millis.div_euclid(1000), millis.rem_euclid(1000) as u32 * 1_000_000)
+}
 
 #[cfg(test)]
 mod tests;

@@ -24,11 +24,15 @@ use crate::answer::{self, Answer, AnswerBody, Answered, Refusal};
 use crate::body;
 use crate::config::{Config, ConfigError};
 use crate::counts::{Counted, Counts};
+use crate::dead::DeadLetters;
+use crate::durations::{Clocked, Durations};
+use crate::gauges::AlertCounts;
 use crate::handlers;
 use crate::keys;
 use crate::machines;
 use crate::pages::Gzipped;
 use crate::passwords::hash_password;
+use crate::protected::Protected;
 use crate::query::Query;
 use crate::request::{Ask, Origin};
 use crate::routes::{Access, Route};
@@ -51,6 +55,9 @@ const BODY_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Answers shorter than this are not worth compressing.
 const COMPRESS_LEAST: u64 = 1024;
+
+/// How the user agents of our own programs begin.
+pub(crate) const OUR_AGENTS: &str = "testudo/";
 
 /// Tells the time, in milliseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -92,6 +99,10 @@ pub struct Service {
     clock: Clock,
     logins: Semaphore,
     counts: Counts,
+    clocked: Clocked,
+    alert_counts: AlertCounts,
+    protected: RwLock<Arc<Protected>>,
+    dead_letters: DeadLetters,
     /// A hash that no password has, for machines that do not exist: they are refused as slowly as others.
     no_password: OnceLock<String>,
 }
@@ -133,6 +144,7 @@ impl Service {
             Some(secret) => secret.clone(),
             None => kept_secret(&store, clock())?,
         };
+        let dead_letters = DeadLetters::new(config.dead_letters.clone());
         Ok(Arc::new(Service {
             store,
             config,
@@ -141,6 +153,10 @@ impl Service {
             clock,
             logins: Semaphore::new(LOGINS_AT_ONCE),
             counts: Counts::default(),
+            clocked: Clocked::default(),
+            alert_counts: AlertCounts::default(),
+            protected: RwLock::default(),
+            dead_letters,
             no_password: OnceLock::new(),
         }))
     }
@@ -158,6 +174,38 @@ impl Service {
     /// How often what was asked since the start, in order.
     pub fn counts(&self) -> Vec<(Counted, u64)> {
         self.counts.list()
+    }
+
+    /// How long requests took since the start, in order.
+    pub fn durations(&self) -> Vec<Durations> {
+        self.clocked.list()
+    }
+
+    /// How many alerts could not be stored since the start.
+    pub fn dead_letter_count(&self) -> u64 {
+        self.dead_letters.count()
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        (self.clock)()
+    }
+
+    pub(crate) fn dead_letters(&self) -> &DeadLetters {
+        &self.dead_letters
+    }
+
+    pub(crate) fn kept_alert_counts(&self) -> &AlertCounts {
+        &self.alert_counts
+    }
+
+    pub(crate) fn protected(&self) -> Arc<Protected> {
+        Arc::clone(&self.protected.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes other protected addresses; returns those before.
+    pub(crate) fn swap_protected(&self, protected: Protected) -> Arc<Protected> {
+        let mut kept = self.protected.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *kept, Arc::new(protected))
     }
 
     pub(crate) fn count(&self, what: Counted) {
@@ -193,7 +241,12 @@ impl Service {
             let time = Timestamp::from_unix((self.clock)().div_euclid(1000), 0);
             AccessLine::new(client, time, parts.method.clone(), parts.uri.clone(), parts.version, agent)
         });
+        let route = Route::find(parts.uri.path()).map(|(route, _)| route);
+        let method = parts.method.clone();
         let answer = self.answer_parts(parts, body, client, &origin).await;
+        if route != Some(Route::Health) {
+            self.clocked.add(route, &method, begun.elapsed());
+        }
         if let Some(access) = access {
             tracing::info!(target: ACCESS_LOG, "{}", access.line(answer.status(), begun.elapsed()));
         }

@@ -189,6 +189,16 @@ impl Target {
         Ok(Target { place: Place::parse(text)?.0, contains })
     }
 
+    /// The network that is asked about; mapped addresses are IPv4.
+    pub fn network(self) -> Prefix {
+        let number = self.place.number();
+        let addr = match self.place.family {
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(number)),
+            Family::V4 | Family::Named => IpAddr::V4(Ipv4Addr::from_bits(number as u32)),
+        };
+        Prefix::new(addr, self.place.bits).unwrap_or(Prefix::single(addr))
+    }
+
     pub(crate) fn place(self) -> Place {
         self.place
     }

@@ -1,10 +1,11 @@
 //! Alerts: as the API shows them, and as agents and tools post them.
 
 use serde::{Deserialize, Serialize};
+use testudo_event::{Contributor, alert::Bystanders};
 
 use crate::decision::{AlertDecision, PostedDecision};
 use crate::invalid::Checker;
-use crate::spelling::{is_false, is_zero, null_if_empty, nullable, number32};
+use crate::spelling::{is_false, is_zero, lenient, null_if_empty, nullable, number32};
 
 /// A key and a value of an event's meta or an alert's context.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,13 +157,20 @@ pub struct PostedEvent {
     pub timestamp: Option<String>,
 }
 
-/// An alert that is posted. Number, identity, machine and creation time are given by the receiver; what a
-/// sender says about them is not read.
+/// An alert that is posted. Number, machine and creation time are given by the receiver; what a sender says
+/// about them is not read. Identity, contributors and bystanders are additions of ours, which other
+/// receivers pass over.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PostedAlert {
+    /// How many good sources were lately seen in the networks around the contributors. An addition.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    pub bystanders: Vec<Bystanders>,
     /// Capacity of the bucket as declared. Required.
     pub capacity: Option<i32>,
+    /// Who poured how much into the bucket. An addition.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    pub contributors: Vec<Contributor>,
     /// Decisions that are already taken; `null` lets the receiver's profiles decide.
     #[serde(serialize_with = "null_if_empty", deserialize_with = "nullable")]
     pub decisions: Vec<PostedDecision>,
@@ -200,6 +208,10 @@ pub struct PostedAlert {
     pub start_at: Option<String>,
     /// Time of the overflow, RFC 3339. Required.
     pub stop_at: Option<String>,
+    /// Its identity, by which it is known again when it is sent once more. An addition: receivers look at it
+    /// when the sender is one of ours.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "lenient")]
+    pub uuid: String,
 }
 
 impl PostedAlert {

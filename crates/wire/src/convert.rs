@@ -8,15 +8,26 @@ use testudo_event::{
 use crate::alert::{Alert, Event, Pair, PostedAlert, PostedEvent, PostedSource, Source};
 use crate::decision::{AlertDecision, PostedDecision};
 
+/// Contributors or bystanders of one alert: more than any bucket of ours tells.
+const ADDITIONS_MOST: usize = 4096;
+
 /// The machine of an alert whose machine is unknown or gone.
 pub const NO_MACHINE: &str = "N/A";
 
-/// What an agent posts about an overflow: one alert for each of its sources.
+/// What an agent posts about an overflow: one alert for each of its sources. An identity of the overflow
+/// becomes one of each: those after the first get their place behind it.
 pub fn posted_alerts(overflow: &Overflow) -> Vec<PostedAlert> {
-    overflow
-        .alert_sources()
-        .map(|source| PostedAlert { source: Some(source.into()), ..PostedAlert::from(&overflow.alert) })
-        .collect()
+    let identity = |place: usize| match (overflow.alert.uuid.as_str(), place) {
+        (uuid, 0) => uuid.to_owned(),
+        ("", _) => String::new(),
+        (uuid, place) => format!("{uuid}.{place}"),
+    };
+    let posted = |(place, source)| PostedAlert {
+        source: Some(PostedSource::from(source)),
+        uuid: identity(place),
+        ..PostedAlert::from(&overflow.alert)
+    };
+    overflow.alert_sources().enumerate().map(posted).collect()
 }
 
 fn pairs(items: &[(String, String)]) -> Vec<Pair> {
@@ -96,7 +107,9 @@ impl From<&Record> for PostedAlert {
             timestamp: Some(event.timestamp.clone()),
         });
         PostedAlert {
+            bystanders: alert.bystanders.clone(),
             capacity: Some(alert.capacity),
+            contributors: alert.contributors.clone(),
             decisions: alert.decisions.iter().map(PostedDecision::from).collect(),
             events: Some(events.collect()),
             events_count: Some(alert.events_count),
@@ -113,6 +126,7 @@ impl From<&Record> for PostedAlert {
             source: Some((&alert.source).into()),
             start_at: Some(alert.start_at.to_rfc3339_nano()),
             stop_at: Some(alert.stop_at.to_rfc3339_nano()),
+            uuid: alert.uuid.clone(),
         }
     }
 }
@@ -142,7 +156,8 @@ impl PostedDecision {
 
 impl PostedAlert {
     /// The record of a posted alert, without its decisions (see [`PostedDecision::record`]). What is absent
-    /// is empty; times that cannot be read are `now`. All times are in UTC.
+    /// is empty; times that cannot be read are `now`. All times are in UTC. Of contributors and bystanders
+    /// only the first few thousand are taken.
     pub fn record(&self, now: Timestamp) -> Record {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let time = |field: Option<&String>| {
@@ -168,6 +183,9 @@ impl PostedAlert {
             source: self.source.as_ref().map(SourceRecord::from).unwrap_or_default(),
             events: events.collect(),
             context: items(&self.meta),
+            contributors: self.contributors.iter().take(ADDITIONS_MOST).cloned().collect(),
+            bystanders: self.bystanders.iter().take(ADDITIONS_MOST).copied().collect(),
+            uuid: self.uuid.clone(),
             ..Record::default()
         }
     }

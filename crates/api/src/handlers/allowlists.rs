@@ -7,10 +7,12 @@ use testudo_wire::allowlist::{
 };
 
 use crate::answer::{self, Answer, Answered, Refusal};
+use crate::instant;
+use crate::protected;
 use crate::request::Ask;
 use crate::service::Service;
 
-use super::{instant, read};
+use super::read;
 
 /// RFC 3339 with milliseconds.
 fn time(millis: i64) -> String {
@@ -42,14 +44,17 @@ fn shown(list: Stored, ask: &Ask) -> Allowlist {
 
 /// GET /v1/allowlists.
 pub(super) fn list(service: &Service, ask: &Ask) -> Answer {
-    let lists: Vec<Allowlist> =
-        service.store().allowlists().into_iter().map(|list| shown(list, ask)).collect();
+    let lists = service.store().allowlists().into_iter().chain(service.protected_list());
+    let lists: Vec<Allowlist> = lists.map(|list| shown(list, ask)).collect();
     answer::json(StatusCode::OK, &lists)
 }
 
 /// GET /v1/allowlists/{name}.
 pub(super) fn one(service: &Service, name: &str, ask: &Ask) -> Answered {
-    let list = service.store().allowlist(name);
+    let list = match name {
+        protected::NAME => service.protected_list(),
+        name => service.store().allowlist(name),
+    };
     let list = list.ok_or_else(|| Refusal::not_found(format!("allowlist '{name}' not found")))?;
     Ok(answer::json(StatusCode::OK, &shown(list, ask)))
 }
@@ -57,7 +62,7 @@ pub(super) fn one(service: &Service, name: &str, ask: &Ask) -> Answered {
 /// The items that allow an address or range, with their lists.
 fn allowed(service: &Service, text: &str, now_ms: i64) -> Result<Vec<String>, Refusal> {
     let target = Target::parse(text, true).map_err(|error| Refusal::bad(error.to_string()))?;
-    let found = service.store().allowed_by(target, now_ms);
+    let found = service.allowed_by(target, now_ms);
     Ok(found.iter().map(|found| reason(&found.item.value, &found.list, &found.item.description)).collect())
 }
 

@@ -17,6 +17,9 @@ use crate::service::Service;
 /// that ask for them.
 const KNOWN_TYPES: [&str; 2] = ["ban", "captcha"];
 
+/// In the list of types: all there are.
+const ANY_TYPE: &str = "*";
+
 /// A type that lifts what others impose. Clients of the stream would take it for a ban.
 const ALLOW: &str = "allow";
 
@@ -50,7 +53,8 @@ fn filter(query: &Query) -> Result<Filter, Refusal> {
         scopes: query.scopes("scopes"),
         scope: query.scopes("scope"),
         value: query.filled("value").map(str::to_owned),
-        types: Some(types(query)),
+        types: types(query),
+        types_not: Vec::new(),
         origins: query.list("origins"),
         scenarios: None,
         scenarios_containing: query.list("scenarios_containing"),
@@ -61,13 +65,19 @@ fn filter(query: &Query) -> Result<Filter, Refusal> {
     })
 }
 
-fn types(query: &Query) -> Vec<String> {
-    match (query.list("types"), query.filled("type")) {
-        (Some(types), Some(one)) => types.into_iter().filter(|kind| kind == one).collect(),
+/// The types that are asked for; `None` for all.
+fn types(query: &Query) -> Option<Vec<String>> {
+    let several = query.list("types").map(|types| Some(types).filter(|types| !types.iter().any(is_any)));
+    match (several, query.filled("type")) {
+        (Some(Some(types)), Some(one)) => Some(types.into_iter().filter(|kind| kind == one).collect()),
+        (_, Some(one)) => Some(vec![one.to_owned()]),
         (Some(types), None) => types,
-        (None, Some(one)) => vec![one.to_owned()],
-        (None, None) => KNOWN_TYPES.map(str::to_owned).to_vec(),
+        (None, None) => Some(KNOWN_TYPES.map(str::to_owned).to_vec()),
     }
+}
+
+fn is_any(kind: &String) -> bool {
+    kind == ANY_TYPE
 }
 
 fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>, Refusal> {
@@ -111,9 +121,7 @@ pub(super) fn stream(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answer
     let mut filter = filter(query)?;
     let default_scopes = || vec!["Ip".to_owned(), "Range".to_owned()];
     filter.scopes = Some(filter.scopes.unwrap_or_else(default_scopes));
-    if let Some(types) = &mut filter.types {
-        types.retain(|kind| kind != ALLOW);
-    }
+    filter.types_not = vec![ALLOW.to_owned()];
     if ask.is_head() {
         return Ok(answer::head(StatusCode::OK));
     }

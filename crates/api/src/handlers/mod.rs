@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
-use testudo_event::Timestamp;
 use testudo_wire::body;
 
 use crate::answer::{self, Answered, Refusal};
@@ -51,9 +50,4 @@ pub(crate) fn handle(service: &Arc<Service>, route: Route, caller: &Caller, ask:
 /// Reads the body of a request.
 fn read<T: DeserializeOwned + Default>(ask: &Ask) -> Result<T, Refusal> {
     body::read(&ask.body).map_err(|error| Refusal::bad(error.to_string()))
-}
-
-/// Milliseconds since 1970 as an instant, in UTC.
-fn instant(millis: i64) -> Timestamp {
-    Timestamp::from_unix(millis.div_euclid(1000), millis.rem_euclid(1000) as u32 * 1_000_000)
 }

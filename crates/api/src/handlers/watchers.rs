@@ -9,6 +9,7 @@ use testudo_wire::watcher::{Login, Registration, Token};
 
 use crate::answer::{self, Answered, Refusal};
 use crate::config::covers;
+use crate::instant;
 use crate::keys;
 use crate::machines::{certificate_name, claims, has_unit, still_good};
 use crate::passwords::{hash_password, verify_password};
@@ -16,7 +17,7 @@ use crate::request::{Ask, PeerCertificate};
 use crate::service::Service;
 use crate::token::{self, Claims, LIFETIME_SECS};
 
-use super::{instant, read};
+use super::read;
 
 const WITH_PASSWORD: &str = "password";
 const WITH_CERTIFICATE: &str = "tls";

@@ -61,6 +61,8 @@ fn filters_of_lists() {
     check("type=throttle", &["192.0.2.11"]);
     check("types=ban,throttle,allow", &["192.0.2.10", "2001:DB8::1", "NL", "192.0.2.11", "192.0.2.12"]);
     check("types=ban,captcha&type=captcha", &["192.0.2.0/24"]);
+    check("types=*", &["192.0.2.10", "192.0.2.0/24", "2001:DB8::1", "NL", "192.0.2.11", "192.0.2.12"]);
+    check("types=ban,*&type=throttle", &["192.0.2.11"]);
     check("origins=lists,CAPI", &["192.0.2.0/24", "2001:DB8::1"]);
     check("origins=Lists", &[]);
     check("scenarios_containing=SSH,http", &["192.0.2.10", "2001:DB8::1"]);

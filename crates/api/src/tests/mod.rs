@@ -7,6 +7,7 @@ mod hostile;
 mod interop;
 mod metrics;
 mod plain;
+mod push;
 
 use std::io::Write as _;
 use std::net::SocketAddr;

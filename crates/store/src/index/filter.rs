@@ -17,6 +17,8 @@ pub struct Filter {
     pub value: Option<String>,
     /// The type is one of these, exactly.
     pub types: Option<Vec<String>>,
+    /// The type is none of these.
+    pub types_not: Vec<String>,
     /// The origin is one of these, exactly.
     pub origins: Option<Vec<String>>,
     /// The scenario is one of these, exactly.
@@ -57,6 +59,7 @@ impl Filter {
             && is_one_of(self.scopes.as_ref(), label.scope)
             && is_one_of(self.scope.as_ref(), label.scope)
             && is_one_of(self.types.as_ref(), label.kind)
+            && !self.types_not.iter().any(|kind| kind == label.kind)
             && is_one_of(self.origins.as_ref(), label.origin)
             && is_one_of(self.scenarios.as_ref(), label.scenario)
             && self.scenarios_containing.as_deref().is_none_or(words)
@@ -193,6 +196,8 @@ mod tests {
         check(Filter { scopes: list(&["Ip"]), scope: list(&["Range"]), ..any() }, false);
         check(Filter { origins: list(&["CAPI", "lists"]), ..any() }, false);
         check(Filter { types: list(&["captcha"]), ..any() }, false);
+        check(Filter { types_not: vec!["ban".to_owned()], ..any() }, false);
+        check(Filter { types_not: vec!["allow".to_owned()], ..any() }, true);
         check(Filter { scenarios: list(&["demo/ssh"]), ..any() }, false);
         check(Filter { scenarios_containing: list(&["http", "SSH"]), ..any() }, true);
         check(Filter { scenarios_not_containing: list(&["http", "SSH"]), ..any() }, false);

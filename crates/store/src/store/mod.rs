@@ -4,6 +4,7 @@
 mod alerts;
 mod allowlists;
 mod clients;
+mod counts;
 mod flush;
 mod follow;
 
