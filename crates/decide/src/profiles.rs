@@ -1,13 +1,16 @@
 //! Profiles: which alerts get which decisions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use testudo_event::{Alert, Decision, Overflow, alert::normalise_scope, duration};
-use testudo_expr::{EvalError, Handle, Host, Services, Slot, Value, eval::eval, host::NoServices};
+use testudo_event::{Alert, Decision, Overflow, Prefix, alert::normalise_scope, duration};
+use testudo_expr::{EvalError, Handle, Host, Services, Slot, Value, eval::eval};
 use testudo_rules::{
     objects,
     plan::{OnError, OnMatch, Profile},
 };
+
+use crate::attribution::{Subject, subjects};
 
 /// A profile that failed on an alert and says that this must not pass silently.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,17 +47,30 @@ impl Profiles {
 
     /// Decides about every source of an overflow.
     ///
+    /// `services` answer the helpers of filters, [`NoServices`](crate::NoServices) where there is no store. `barred` tells
+    /// the networks that must not be decided about as a whole, since they hold an address that is protected or
+    /// allowed. Single addresses are not asked about: who takes the decisions may leave some out, and say so.
+    ///
+    /// Where a profile attributes to contributors or prefixes, the decisions that are about no source of another alert
+    /// are those of the first alert that the profile matches.
+    ///
     /// # Errors
     /// A filter failed, and its profile has no `on_error` that lets this pass.
-    pub fn decide(&self, overflow: &Overflow) -> Result<Vec<Decided>, ProfileError> {
+    pub fn decide(
+        &self,
+        overflow: &Overflow,
+        services: &dyn Services,
+        barred: &dyn Fn(Prefix) -> bool,
+    ) -> Result<Vec<Decided>, ProfileError> {
         let mut overflow = overflow.clone();
         for source in overflow.sources.values_mut() {
             source.scope = normalise_scope(&source.scope).to_owned();
         }
         let scope = normalise_scope(&overflow.alert.source.scope).to_owned();
         overflow.alert.source.scope = scope;
+        let mut run = Run { overflow: &overflow, services, barred, attributed: BTreeMap::new() };
         let decided: Vec<Verdict> = (0..overflow.sources.len().max(1) as u32)
-            .map(|at| self.judge(&overflow, at))
+            .map(|at| self.judge(&mut run, at))
             .collect::<Result<_, _>>()?;
         let alerts = overflow.into_alerts();
         Ok(alerts
@@ -68,23 +84,51 @@ impl Profiles {
             .collect())
     }
 
-    fn judge(&self, overflow: &Overflow, at: u32) -> Result<Verdict, ProfileError> {
+    fn judge(&self, run: &mut Run<'_>, at: u32) -> Result<Verdict, ProfileError> {
         let mut verdict = Verdict::default();
-        let mut host = AlertHost { overflow, alert: objects::alert_of(at) };
-        for profile in &self.0 {
-            let Some(matches) = matches(profile, &mut host)? else { continue };
+        let Run { overflow, services, .. } = *run;
+        let mut host = AlertHost { overflow, services, alert: objects::alert_of(at) };
+        for (index, profile) in self.0.iter().enumerate() {
+            let Some(decides) = matches(profile, &mut host)? else { continue };
             verdict.profiles.push(profile.name.clone());
             verdict.notifications.extend(profile.notifications.iter().cloned());
-            if verdict.decisions.is_empty() {
-                for _ in 0..matches {
-                    verdict.decisions.extend(decisions(profile, &mut host));
-                }
+            if verdict.decisions.is_empty() && decides {
+                let about = run.about(index, profile, at);
+                verdict.decisions = decisions(profile, &mut host, about.as_deref());
             }
             if profile.on_success == OnMatch::Break {
                 break;
             }
         }
         Ok(verdict)
+    }
+}
+
+/// One overflow being decided about.
+struct Run<'r> {
+    overflow: &'r Overflow,
+    services: &'r dyn Services,
+    barred: &'r dyn Fn(Prefix) -> bool,
+    /// By the place of the profile: those whom its decisions are about.
+    attributed: BTreeMap<usize, Option<Vec<Subject>>>,
+}
+
+impl Run<'_> {
+    /// Whom the decisions of a profile for one alert are about. `None`: its source.
+    fn about(&mut self, index: usize, profile: &Profile, at: u32) -> Option<Vec<Subject>> {
+        let sources = || self.overflow.alert_sources().map(|source| source.value.as_str());
+        let own = sources().nth(at as usize).unwrap_or_default();
+        if let Some(known) = self.attributed.get(&index) {
+            let known = known.as_ref()?.iter().filter(|subject| subject.value == own);
+            return Some(known.cloned().collect());
+        }
+        let mut all = subjects(profile.attribution, &self.overflow.alert, self.barred);
+        self.attributed.insert(index, all.clone());
+        let others: Vec<&str> = sources().filter(|value| *value != own).collect();
+        if let Some(all) = &mut all {
+            all.retain(|subject| !others.contains(&subject.value.as_str()));
+        }
+        all
     }
 }
 
@@ -95,22 +139,21 @@ struct Verdict {
     notifications: Vec<Arc<str>>,
 }
 
-/// How many times a profile gives its decisions: once for each filter that is true. `None`: it does
-/// not match. `Some(0)`: it failed, and its `on_error` takes that for a match.
-fn matches(profile: &Profile, host: &mut AlertHost<'_>) -> Result<Option<usize>, ProfileError> {
-    let mut count = 0;
+/// Whether a profile that matches decides. `None`: it does not match. `Some(false)`: it failed, and its `on_error` takes that
+/// for a match.
+fn matches(profile: &Profile, host: &mut AlertHost<'_>) -> Result<Option<bool>, ProfileError> {
+    let mut is_true = false;
     for filter in &profile.filters {
         let reason = match eval(&filter.node, host) {
-            Ok(Value::Bool(true)) => {
-                count += 1;
+            Ok(Value::Bool(result)) => {
+                is_true |= result;
                 continue;
             }
-            Ok(Value::Bool(false)) => continue,
             Ok(other) => EvalError::Kind { what: "a filter", got: other.kind() },
             Err(error) => error,
         };
         match profile.on_error {
-            OnError::Apply => return Ok(Some(0)),
+            OnError::Apply => return Ok(Some(false)),
             OnError::Continue => return Ok(None),
             OnError::Fail => {
                 return Err(ProfileError {
@@ -121,10 +164,11 @@ fn matches(profile: &Profile, host: &mut AlertHost<'_>) -> Result<Option<usize>,
             }
         }
     }
-    Ok((count > 0).then_some(count))
+    Ok(is_true.then_some(true))
 }
 
-fn decisions(profile: &Profile, host: &mut AlertHost<'_>) -> Vec<Decision> {
+/// The decisions of a profile, about its subjects or, where there are none to tell, the source of the alert.
+fn decisions(profile: &Profile, host: &mut AlertHost<'_>, about: Option<&[Subject]>) -> Vec<Decision> {
     let computed = profile.duration_expr.as_ref().and_then(|expression| {
         let text = match eval(&expression.node, host).ok()? {
             Value::Str(text) => text.to_string(),
@@ -135,34 +179,42 @@ fn decisions(profile: &Profile, host: &mut AlertHost<'_>) -> Vec<Decision> {
     });
     let alert = &host.overflow.alert;
     let source = host.overflow.alert_sources().nth(host.alert.a as usize).unwrap_or(&alert.source);
-    profile
-        .decisions
-        .iter()
-        .map(|template| {
-            let (nanos, text) =
-                computed.clone().unwrap_or_else(|| (template.nanoseconds, template.duration.to_string()));
-            Decision {
-                kind: template.kind.to_string(),
-                scope: template.scope.as_deref().map_or_else(|| source.scope.clone(), str::to_owned),
-                value: source.value.clone(),
-                duration: text,
-                duration_ns: nanos,
-                origin: template
-                    .origin
-                    .as_deref()
-                    .filter(|origin| !origin.is_empty())
-                    .map_or_else(|| "crowdsec".to_owned(), |origin| format!("crowdsec/{origin}")),
-                scenario: alert.scenario.clone(),
-                simulated: template.simulated || alert.simulated,
-                until: alert.stop_at.add_nanos(nanos),
-            }
-        })
-        .collect()
+    let templates = profile.decisions.iter().map(|template| {
+        let (nanos, text) =
+            computed.clone().unwrap_or_else(|| (template.nanoseconds, template.duration.to_string()));
+        Decision {
+            kind: template.kind.to_string(),
+            scope: template.scope.as_deref().map_or_else(|| source.scope.clone(), str::to_owned),
+            value: source.value.clone(),
+            duration: text,
+            duration_ns: nanos,
+            origin: template
+                .origin
+                .as_deref()
+                .filter(|origin| !origin.is_empty())
+                .map_or_else(|| "crowdsec".to_owned(), |origin| format!("crowdsec/{origin}")),
+            scenario: alert.scenario.clone(),
+            simulated: template.simulated || alert.simulated,
+            until: alert.stop_at.add_nanos(nanos),
+        }
+    });
+    let Some(about) = about else { return templates.collect() };
+    let templates: Vec<Decision> = templates.collect();
+    let each = about.iter().flat_map(|subject| {
+        let named = |decision: &Decision| Decision {
+            scope: subject.scope.to_owned(),
+            value: subject.value.clone(),
+            ..decision.clone()
+        };
+        templates.iter().map(named)
+    });
+    each.collect()
 }
 
 /// Shows `Alert` to expressions.
 struct AlertHost<'o> {
     overflow: &'o Overflow,
+    services: &'o dyn Services,
     alert: Handle,
 }
 
@@ -200,91 +252,9 @@ impl Host for AlertHost<'_> {
     }
 
     fn services(&self) -> &dyn Services {
-        &NoServices
+        self.services
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use testudo_event::Source;
-    use testudo_rules::{SourceFile, load_profiles};
-
-    use testudo_event::Timestamp;
-
-    use super::*;
-
-    fn overflow(values: &[&str]) -> Overflow {
-        let sources: BTreeMap<String, Source> = values
-            .iter()
-            .map(|value| {
-                let source = Source {
-                    scope: "ip".into(),
-                    value: (*value).into(),
-                    ip: (*value).into(),
-                    ..Source::default()
-                };
-                ((*value).to_owned(), source)
-            })
-            .collect();
-        let alert = Alert {
-            scenario: "t/bf".into(),
-            remediation: true,
-            events_count: 6,
-            stop_at: Timestamp::from_unix(1_000, 0),
-            ..Alert::default()
-        };
-        Overflow::new("key".into(), sources, alert).expect("it has a source")
-    }
-
-    fn profiles(text: &str) -> Profiles {
-        let file = SourceFile { path: "profiles.yaml".into(), text: text.into() };
-        let loaded = load_profiles(Arc::new(file));
-        assert_eq!(loaded.diagnostics, []);
-        Profiles::new(loaded.items)
-    }
-
-    fn decided(text: &str, values: &[&str]) -> Vec<String> {
-        let decided = profiles(text).decide(&overflow(values)).expect("the profiles run");
-        let decisions = decided.iter().flat_map(|d| &d.alert.decisions);
-        decisions.map(|d| format!("{} {} {} {} {}", d.kind, d.scope, d.value, d.duration, d.origin)).collect()
-    }
-
-    #[test]
-    fn every_source_is_decided_from_the_time_of_the_overflow() {
-        let decided = Profiles::new(crate::default_profiles())
-            .decide(&overflow(&["192.0.2.1", "192.0.2.2"]))
-            .expect("the profiles run");
-        let ends: Vec<_> = decided
-            .iter()
-            .map(|d| (d.alert.source.value.as_str(), d.alert.decisions[0].until.unix()))
-            .collect();
-        assert_eq!(ends, [("192.0.2.1", 1_000 + 4 * 3_600), ("192.0.2.2", 1_000 + 4 * 3_600)]);
-    }
-
-    #[test]
-    fn two_true_filters_give_the_decisions_twice() {
-        let text =
-            "name: p\nfilters:\n - Alert.Remediation\n - 'true'\ndecisions:\n - type: ban\n   duration: 1h\n";
-        assert_eq!(decided(text, &["192.0.2.1"]), ["ban Ip 192.0.2.1 1h crowdsec"; 2]);
-    }
-
-    #[test]
-    fn duration_is_computed_where_it_can_be() {
-        let text = "name: p\nfilters:\n - Alert.Remediation\ndecisions:\n - type: captcha\n   duration: 1h\n   origin: x\n\
-                    duration_expr: \"Sprintf('%dh', Alert.GetEventsCount())\"\n";
-        assert_eq!(decided(text, &["192.0.2.1"]), ["captcha Ip 192.0.2.1 6h crowdsec/x"]);
-        let bad = text.replace("'%dh'", "'%d apples'");
-        assert_eq!(decided(&bad, &["192.0.2.1"]), ["captcha Ip 192.0.2.1 1h crowdsec/x"]);
-    }
-
-    #[test]
-    fn a_failing_filter_is_told_or_passes_as_the_profile_says() {
-        let failing = "name: p\nfilters:\n - Alert.Decisions[7].Value == 'x'\ndecisions:\n - type: ban\n";
-        let error = profiles(failing).decide(&overflow(&["192.0.2.1"])).expect_err("it fails");
-        assert_eq!(error.profile, "p");
-        let passing = format!("{failing}on_error: continue\n");
-        assert_eq!(decided(&passing, &["192.0.2.1"]), Vec::<String>::new());
-    }
-}
+mod tests;

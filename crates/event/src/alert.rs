@@ -284,12 +284,20 @@ impl Overflow {
         std::iter::once(&self.alert.source).chain(self.sources.values().skip(1))
     }
 
-    /// The alerts, one per source. The first is the one that the record holds, the others are copies of it.
+    /// The alerts, one per source. The first is the one that the record holds, the others are copies of it, but only the
+    /// first tells of everybody who contributed: each of the others of its own source.
     pub fn into_alerts(self) -> Vec<Alert> {
-        let mut alerts = vec![self.alert];
+        let mut alert = self.alert;
+        let contributors = std::mem::take(&mut alert.contributors);
+        let bystanders = std::mem::take(&mut alert.bystanders);
+        let mut alerts = vec![alert];
         for source in self.sources.into_values().skip(1) {
-            alerts.push(Alert { source, ..alerts[0].clone() });
+            let own = contributors.iter().filter(|contributor| contributor.value == source.value);
+            let contributors = own.cloned().collect();
+            alerts.push(Alert { source, contributors, ..alerts[0].clone() });
         }
+        alerts[0].contributors = contributors;
+        alerts[0].bystanders = bystanders;
         alerts
     }
 

@@ -379,6 +379,28 @@ pub struct Profile {
     pub on_error: OnError,
     /// Names of the notifications that a match sends.
     pub notifications: Vec<Arc<str>>,
+    /// Whom the decisions are about.
+    pub attribution: Attribution,
+}
+
+/// Whom the decisions of a profile are about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attribution {
+    /// The source of the alert.
+    #[default]
+    Sources,
+    /// Each address that poured into the bucket.
+    Contributors {
+        /// Pours that it takes.
+        least: u32,
+    },
+    /// The smallest set of networks and addresses that holds all contributors.
+    Prefixes {
+        /// Good clients that a network may hold.
+        budget: u32,
+        /// Contributors that a network must hold; of a wide one, its parts.
+        least: u32,
+    },
 }
 
 /// What follows a match, or none.

@@ -9,8 +9,8 @@ use crate::{
     expression::{self, Usage},
     load::{self, Fields, Loaded, Loading},
     place::SourceFile,
-    plan::{DecisionTemplate, OnError, OnMatch, Profile},
-    yaml::Node,
+    plan::{Attribution, DecisionTemplate, OnError, OnMatch, Profile},
+    yaml::{Kind, Node},
 };
 
 /// Reads a profiles file, one profile a document.
@@ -25,6 +25,7 @@ pub fn load_profiles(file: Arc<SourceFile>) -> Loaded<Profile> {
         "on_failure",
         "on_error",
         "notifications",
+        "attribution",
     ];
     load::documents(file, |load, document| {
         if document.is_null() {
@@ -76,6 +77,66 @@ fn profile(load: &mut Loading, fields: &Fields<'_>) -> Profile {
             .into_iter()
             .map(|name| name.text.into())
             .collect(),
+        attribution: fields.get("attribution").map_or(Attribution::Sources, |node| attribution(load, node)),
+    }
+}
+
+/// A name, or a map from it to its parameters: `prefixes`, `prefixes: {budget: 3}`.
+fn attribution(load: &mut Loading, node: &Node) -> Attribution {
+    const NAMES: &[&str] = &["sources", "contributors", "prefixes"];
+    let (name, parameters) = if matches!(node.kind, Kind::Map(_)) {
+        let entries = load.map(node, "`attribution`");
+        let [(name, parameters)] = entries[..] else {
+            let hint = "write one of them, e.g. `attribution: {prefixes: {budget: 0}}`".to_owned();
+            load.error(codes::WRONG_TYPE, node.span.clone(), "`attribution` takes one name", hint);
+            return Attribution::Sources;
+        };
+        (name, Some(parameters).filter(|parameters| !parameters.is_null()))
+    } else {
+        let Some(name) = load.text(node, "`attribution`") else { return Attribution::Sources };
+        (name, None)
+    };
+    match name.text {
+        "sources" => {
+            if let Some(parameters) = parameters {
+                Fields::read(load, parameters, "`sources`, which has no parameters", &[]);
+            }
+            Attribution::Sources
+        }
+        "contributors" => {
+            let fields = parameters.map(|node| Fields::read(load, node, "`contributors`", &["least"]));
+            Attribution::Contributors { least: count(load, fields.as_ref(), "least", 1, 1) }
+        }
+        "prefixes" => {
+            let fields = parameters.map(|node| Fields::read(load, node, "`prefixes`", &["budget", "least"]));
+            Attribution::Prefixes {
+                budget: count(load, fields.as_ref(), "budget", 0, 0),
+                least: count(load, fields.as_ref(), "least", 1, 2),
+            }
+        }
+        other => {
+            let message = format!("`attribution` cannot be `{other}`");
+            let hint = load::suggestion(other, NAMES);
+            load.error(codes::UNKNOWN_VALUE, name.span.clone(), message, hint);
+            Attribution::Sources
+        }
+    }
+}
+
+/// A count of at least `least`, `default` where none is given.
+fn count(load: &mut Loading, fields: Option<&Fields<'_>>, key: &str, least: u32, default: u32) -> u32 {
+    let Some((fields, node)) = fields.and_then(|fields| Some((fields, fields.get(key)?))) else {
+        return default;
+    };
+    let Some(number) = fields.integer(load, key) else { return default };
+    match u32::try_from(number) {
+        Ok(count) if count >= least => count,
+        _ => {
+            let message = format!("`{key}` cannot be {number}");
+            let hint = format!("write a whole number from {least} to {}", u32::MAX);
+            load.error(codes::NUMBER, node.span.clone(), message, hint);
+            default
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use testudo_rules::{
     Diagnostic, Loaded, Severity, SourceFile, load_context, load_parsers, load_profiles, load_scenarios,
-    load_simulation,
+    load_simulation, plan::Attribution,
 };
 
 fn file(text: &str) -> Arc<SourceFile> {
@@ -541,6 +541,47 @@ fn profiles() {
             "warning R022 4:37 `value` has no effect in a profile | decisions take the value of the alert's source",
         ],
     );
+}
+
+#[test]
+fn attribution_of_profiles() {
+    let profile = |attribution: &str| format!("name: x\nfilters: ['true']\nattribution: {attribution}\n");
+    let check_reads = |text: &str, expected: Attribution| {
+        let loaded = load_profiles(file(&profile(text)));
+        check(&loaded, 1, &[]);
+        assert_eq!(loaded.items[0].attribution, expected, "{text}");
+    };
+    check_reads("", Attribution::Sources);
+    check_reads("sources", Attribution::Sources);
+    check_reads("contributors", Attribution::Contributors { least: 1 });
+    check_reads("{contributors: }", Attribution::Contributors { least: 1 });
+    check_reads("{contributors: {least: 3}}", Attribution::Contributors { least: 3 });
+    check_reads("prefixes", Attribution::Prefixes { budget: 0, least: 2 });
+    check_reads("{prefixes: {budget: 5}}", Attribution::Prefixes { budget: 5, least: 2 });
+    check_reads("{prefixes: {budget: 5, least: 1}}", Attribution::Prefixes { budget: 5, least: 1 });
+    let check_bad = |text: &str, expected: &str| check(&load_profiles(file(&profile(text))), 0, &[expected]);
+    check_bad("prefix", "error R007 3:14 `attribution` cannot be `prefix` | did you mean `prefixes`?");
+    check_bad(
+        "[sources]",
+        "error R005 3:14 `attribution` takes text, not a list | put the value into quotes if its brackets or braces belong to it",
+    );
+    check_bad(
+        "{sources: , prefixes: }",
+        "error R005 3:15 `attribution` takes one name | write one of them, e.g. `attribution: {prefixes: {budget: 0}}`",
+    );
+    check_bad(
+        "{sources: {least: 1}}",
+        "error R003 3:25 unknown key `least` in `sources`, which has no parameters | -",
+    );
+    check_bad(
+        "{contributors: {budget: 1}}",
+        "error R003 3:30 unknown key `budget` in `contributors` | known here: least",
+    );
+    check_bad(
+        "{contributors: {least: 0}}",
+        "error R010 3:37 `least` cannot be 0 | write a whole number from 1 to 4294967295",
+    );
+    check_bad("{contributors: {least: few}}", "error R005 3:37 `least` takes a whole number, not text | -");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use testudo_decide::{Profiles, is_simulated};
+use testudo_decide::{NoServices, Profiles, is_simulated};
 use testudo_engine::{Line, LineOutcome, Sink};
 use testudo_event::{Alert, Overflow, Timestamp};
 use testudo_rules::plan::Simulation;
@@ -229,7 +229,7 @@ impl Sink for Report<'_> {
             }
             return;
         }
-        match self.profiles.decide(&overflow) {
+        match self.profiles.decide(&overflow, &NoServices, &|_| false) {
             Ok(decided) => {
                 let at = self.position(line);
                 for decided in decided {
