@@ -235,7 +235,7 @@ impl Service {
         let source = alert.source.clone();
         let sources = BTreeMap::from([(source.value.clone(), source)]);
         let Some(overflow) = Overflow::new(String::new(), sources, alert.clone()) else { return Vec::new() };
-        match self.profiles().decide(&overflow) {
+        match self.profiles().decide(&overflow, &testudo_decide::NoServices, &|_| false) {
             Ok(decided) => decided.into_iter().flat_map(|decided| decided.alert.decisions).collect(),
             Err(error) => {
                 tracing::error!(scenario = alert.scenario, %error, "a profile failed");
