@@ -287,6 +287,22 @@ mod tests {
     }
 
     #[test]
+    fn additions_are_read_from_anyone() {
+        let with = |text: &str| {
+            let alerts = posted(&AGENT.replacen(r#""capacity":5"#, &format!(r#""capacity":5,{text}"#), 1));
+            (alerts[0].uuid.clone(), alerts[0].contributors.len(), alerts[0].bystanders.len())
+        };
+        let contributors =
+            r#""contributors":[{"value":"192.0.2.1","count":3,"last_seen":"2026-11-21T20:49:58Z"}]"#;
+        let bystanders = r#""bystanders":[{"network":"192.0.2.0/24","count":9}]"#;
+        assert_eq!(with(&format!(r#""uuid":"x",{contributors},{bystanders}"#)), ("x".to_owned(), 1, 1));
+        // Whatever others mean by these names does not cost them their alert.
+        let other = r#""uuid":7,"contributors":{"a":[1]},"bystanders":[3]"#;
+        assert_eq!(with(other), (String::new(), 0, 0));
+        assert_eq!(with(r#""uuid":null,"contributors":null,"bystanders":null"#), (String::new(), 0, 0));
+    }
+
+    #[test]
     fn what_is_missing_is_listed() {
         let check = |text: &str, at: usize, expected: &[&str]| {
             assert_eq!(posted(text)[at].problems(at), expected, "{text}");

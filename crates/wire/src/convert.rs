@@ -234,6 +234,7 @@ mod tests {
     use super::*;
     use crate::body;
     use proptest::prelude::*;
+    use testudo_event::Contributor;
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse_rfc3339(text).expect(text)
@@ -274,6 +275,10 @@ mod tests {
             posted.iter().filter_map(|alert| alert.source.as_ref()?.value.as_deref()).collect();
         assert_eq!(values, ["192.0.2.10", "192.0.2.11"]);
         assert!(posted.iter().all(|alert| alert.problems(0).is_empty()));
+        let identified = Overflow { alert: Record { uuid: "x".to_owned(), ..alert() }, ..overflow };
+        let identities: Vec<String> =
+            posted_alerts(&identified).into_iter().map(|alert| alert.uuid).collect();
+        assert_eq!(identities, ["x", "x.1"]);
         assert_eq!(
             String::from_utf8(body::write(&posted[0]).expect("JSON")).expect("UTF-8"),
             r#"{"capacity":5,"decisions":null,"events":[{"meta":[{"key":"log_type","value":"ssh_failed-auth"}],"timestamp":"2026-11-21T20:49:58Z"}],"events_count":6,"kind":"crowdsec","labels":null,"leakspeed":"10s","message":"m","meta":[{"key":"target_user","value":"[\"root\"]"}],"remediation":true,"scenario":"demo/ssh-bf","scenario_hash":"","scenario_version":"","simulated":false,"source":{"scope":"Ip","value":"192.0.2.10"},"start_at":"2026-11-21T20:49:44.5Z","stop_at":"2026-11-21T20:49:58Z"}"#
@@ -331,6 +336,7 @@ mod tests {
         #[test]
         fn records_survive_the_wire(
             texts in prop::array::uniform8(".{0,12}"),
+            uuid in "[a-z]{0,4}",
             numbers in prop::array::uniform2(any::<i32>()),
             flags in prop::array::uniform2(any::<bool>()),
             meta in prop::collection::vec(("[a-z]{1,4}", ".{0,6}"), 0..3),
@@ -350,6 +356,8 @@ mod tests {
                 context: meta,
                 start_at: time,
                 stop_at: time,
+                uuid,
+                contributors: vec![Contributor { value: "192.0.2.1".to_owned(), count: 3, last_seen: time }],
                 ..Record::default()
             };
             let bytes = body::write(&[PostedAlert::from(&alert)]).expect("JSON");

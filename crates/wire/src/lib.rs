@@ -3,7 +3,7 @@
 //!
 //! Nothing here reads a clock, a socket or a store. What a client sends is read leniently (unknown fields,
 //! `null` for "not given") into types whose required fields are checked in a second step, because the API
-//! answers a broken document and an incomplete one differently.
+//! answers a broken document and an incomplete one differently. [`snapshot`] is the one form that is not JSON.
 
 pub mod alert;
 pub mod allowlist;
@@ -13,6 +13,7 @@ mod convert;
 pub mod decision;
 pub mod invalid;
 pub mod metrics;
+pub mod snapshot;
 mod spelling;
 pub mod stream;
 pub mod watcher;
