@@ -1,6 +1,6 @@
 //! The small files beside `config.yaml`: simulation, console, features.
 
-use std::{io, path::Path};
+use std::{fmt::Write as _, io, path::Path};
 
 use serde::Deserialize;
 use testudo_rules::plan::Simulation;
@@ -32,7 +32,7 @@ pub fn save_simulation(path: &Path, simulation: &Simulation) -> Result<(), Confi
     let mut text = format!("simulation: {}\n", simulation.simulation);
     text.push_str(if simulation.exclusions.is_empty() { "exclusions: []\n" } else { "exclusions:\n" });
     for name in &simulation.exclusions {
-        text.push_str(&format!("  - {}\n", quoted(name)));
+        let _ = writeln!(text, "  - {}", quoted(name));
     }
     file::replace(path, &text)
 }

@@ -123,7 +123,7 @@ impl Config {
         };
         let flush = Flush {
             max_items: Some(5000),
-            max_age: Some(std::time::Duration::from_secs(7 * 86_400)),
+            max_age: Some(std::time::Duration::from_hours(7 * 24)),
             ..Flush::default()
         };
         let database = Database {

@@ -119,6 +119,14 @@ impl de::Error for Fault {
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let number = match unexpected {
+            Unexpected::Signed(number) => Some(number.to_string()),
+            Unexpected::Unsigned(number) => Some(number.to_string()),
+            _ => None,
+        };
+        if let Some(number) = number {
+            return Self::new(codes::VALUE, format!("{number} is too small or too large here"), None);
+        }
         Self::invalid_type(unexpected, expected)
     }
 
@@ -210,10 +218,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.0.is_null() {
-            true => visitor.visit_none(),
-            false => visitor.visit_some(self),
-        }
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(

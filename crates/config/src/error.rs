@@ -34,8 +34,15 @@ pub enum ConfigError {
 }
 
 /// Everything that is wrong, at least one thing; shown one a line, with place and hint.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl fmt::Debug for Diagnostics {
+    /// Without the texts of the files, in which there are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fmt, fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,12 +24,19 @@ use crate::{
 const MAX_FILE: u64 = 8 << 20;
 
 /// One file of a single document, with what its companion changes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Document {
     /// The merged tree.
     pub root: Node,
     /// The files that it was read from, the changed one first.
     pub files: Vec<PathBuf>,
+}
+
+impl fmt::Debug for Document {
+    /// Without the values, among which are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl Document {
@@ -44,10 +51,7 @@ impl Document {
             }
             Err(error) => return Err(error),
         };
-        let root = match over.is_null() {
-            true => base,
-            false => merge(base, over)?,
-        };
+        let root = if over.is_null() { base } else { merge(base, over)? };
         Ok(Self { root, files: vec![path.to_owned(), local] })
     }
 

@@ -76,7 +76,7 @@ mod tests {
             assert_eq!(found.trim_end(), expected, "{base:?} {over:?}");
         };
         check("a: 1\nb: 2", "b: 3\nc: 4", "a: 1\nb: 3\nc: 4");
-        check("a: {x: 1, y: 2}", "a: {y: 3}", "a:\n  x: 1\n  y: 3");
+        check("a: {x: 1, z: 2}", "a: {z: 3}", "a:\n  x: 1\n  z: 3");
         check("a: [1, 2]", "a: [3]", "a:\n  - 3");
         check("a: 1", "a:", "a: null");
         check("a:", "a: {b: c}", "a:\n  b: c");

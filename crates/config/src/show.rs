@@ -1,6 +1,6 @@
 //! One value of a loaded configuration by the name that scripts use, such as `Config.Common.LogLevel`.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use testudo_event::{duration, net::Prefix};
 
@@ -63,7 +63,7 @@ impl Config {
 
     fn shown(&self, credentials: Option<&Credentials>) -> Shown {
         Shown::Struct(vec![
-            ("FilePath", optional(self.file.as_ref(), path)),
+            ("FilePath", self.file.as_deref().map_or(Shown::Nil, |file| pointer(path(file)))),
             ("Common", common(&self.common)),
             ("Prometheus", pointer(prometheus(&self.prometheus))),
             ("Crowdsec", self.agent.as_ref().map_or(Shown::Nil, |a| pointer(agent(a)))),
@@ -88,13 +88,13 @@ fn text(value: &str) -> Shown {
     Shown::Text(value.to_owned())
 }
 
-fn path(value: &PathBuf) -> Shown {
+fn path(value: &Path) -> Shown {
     Shown::Text(value.display().to_string())
 }
 
 /// A path that is empty where it is missing.
-fn path_or_empty(value: &Option<PathBuf>) -> Shown {
-    value.as_ref().map_or(text(""), path)
+fn path_or_empty(value: Option<&Path>) -> Shown {
+    value.map_or(text(""), path)
 }
 
 fn level(level: LogLevel) -> Shown {
@@ -145,7 +145,7 @@ fn common(section: &Common) -> Shown {
                 LogFormat::Json => "json",
             }),
         ),
-        ("WorkingDir", path_or_empty(&section.working_dir)),
+        ("WorkingDir", path_or_empty(section.working_dir.as_deref())),
         ("CompressLogs", pointer(flag(section.compress_logs))),
         ("LogMaxSize", number(section.log_max_size)),
         ("LogMaxAge", number(section.log_max_age)),
@@ -173,9 +173,9 @@ fn prometheus(section: &Prometheus) -> Shown {
 fn agent(section: &Agent) -> Shown {
     Shown::Struct(vec![
         ("Enable", pointer(flag(section.enable))),
-        ("AcquisitionFilePath", path_or_empty(&section.acquisition_path)),
-        ("AcquisitionDirPath", path_or_empty(&section.acquisition_dir)),
-        ("ConsoleContextPath", path_or_empty(&section.console_context_path)),
+        ("AcquisitionFilePath", path_or_empty(section.acquisition_path.as_deref())),
+        ("AcquisitionDirPath", path_or_empty(section.acquisition_dir.as_deref())),
+        ("ConsoleContextPath", path_or_empty(section.console_context_path.as_deref())),
         ("ConsoleContextValueLength", number(section.console_context_value_length)),
         ("ParserRoutinesCount", Shown::Number(section.parser_routines)),
         ("BucketsRoutinesCount", Shown::Number(section.buckets_routines)),
@@ -214,7 +214,7 @@ fn paths(section: &Paths) -> Shown {
         ("SimulationFilePath", path(&section.simulation_path)),
         ("HubIndexFile", path(&section.index_path)),
         ("HubDir", path(&section.hub_dir)),
-        ("PluginDir", path_or_empty(&section.plugin_dir)),
+        ("PluginDir", path_or_empty(section.plugin_dir.as_deref())),
         ("NotificationDir", path(&section.notification_dir)),
         ("PatternDir", path(&section.pattern_dir)),
     ])
@@ -238,7 +238,7 @@ fn database(section: &Database) -> Shown {
         ("DbName", text(&section.db_name)),
         ("Host", text(&section.host)),
         ("Port", number(section.port)),
-        ("DbPath", path_or_empty(&section.db_path)),
+        ("DbPath", path_or_empty(section.db_path.as_deref())),
         (
             "Type",
             text(match section.kind {
@@ -263,14 +263,14 @@ fn api(section: &Api, credentials: Option<&Credentials>) -> Shown {
                 ("URL", text(&credentials.url)),
                 ("Login", text(&credentials.login)),
                 ("Password", text(credentials.password.expose())),
-                ("CACertPath", path_or_empty(&credentials.ca_cert_path)),
-                ("KeyPath", path_or_empty(&credentials.key_path)),
-                ("CertPath", path_or_empty(&credentials.cert_path)),
+                ("CACertPath", path_or_empty(credentials.ca_cert_path.as_deref())),
+                ("KeyPath", path_or_empty(credentials.key_path.as_deref())),
+                ("CertPath", path_or_empty(credentials.cert_path.as_deref())),
                 ("PapiURL", text(credentials.papi_url.as_deref().unwrap_or_default())),
             ]))
         });
         pointer(Shown::Struct(vec![
-            ("CredentialsFilePath", path_or_empty(&client.credentials_path)),
+            ("CredentialsFilePath", path_or_empty(client.credentials_path.as_deref())),
             ("Credentials", credentials),
             ("InsecureSkipVerify", pointer(flag(client.insecure_skip_verify))),
             ("UnregisterOnExit", flag(client.unregister_on_exit)),
@@ -279,29 +279,29 @@ fn api(section: &Api, credentials: Option<&Credentials>) -> Shown {
     let server = section.server.as_ref().map_or(Shown::Nil, |server| {
         let tls = server.tls.as_ref().map_or(Shown::Nil, |tls| {
             pointer(Shown::Struct(vec![
-                ("CertFilePath", path_or_empty(&tls.cert_file)),
-                ("KeyFilePath", path_or_empty(&tls.key_file)),
-                ("CACertPath", path_or_empty(&tls.ca_cert_path)),
+                ("CertFilePath", path_or_empty(tls.cert_file.as_deref())),
+                ("KeyFilePath", path_or_empty(tls.key_file.as_deref())),
+                ("CACertPath", path_or_empty(tls.ca_cert_path.as_deref())),
                 ("ServerName", text(tls.server_name.as_deref().unwrap_or_default())),
                 ("AllowedAgentsOU", texts(&tls.agents_allowed_ou)),
                 ("AllowedBouncersOU", texts(&tls.bouncers_allowed_ou)),
-                ("CRLPath", path_or_empty(&tls.crl_path)),
+                ("CRLPath", path_or_empty(tls.crl_path.as_deref())),
                 ("CacheExpiration", pointer(time(tls.cache_expiration))),
             ]))
         });
         let online = server.online_client.as_ref().map_or(Shown::Nil, |online| {
             pointer(Shown::Struct(vec![
-                ("CredentialsFilePath", path_or_empty(&online.credentials_path)),
+                ("CredentialsFilePath", path_or_empty(online.credentials_path.as_deref())),
                 ("Sharing", pointer(flag(online.sharing))),
             ]))
         });
         pointer(Shown::Struct(vec![
             ("Enable", pointer(flag(server.enable))),
             ("ListenURI", text(server.listen_uri.as_deref().unwrap_or_default())),
-            ("ListenSocket", path_or_empty(&server.listen_socket)),
+            ("ListenSocket", path_or_empty(server.listen_socket.as_deref())),
             ("TLS", tls),
-            ("ProfilesPath", path_or_empty(&server.profiles_path)),
-            ("ConsoleConfigPath", path_or_empty(&server.console_path)),
+            ("ProfilesPath", path_or_empty(server.profiles_path.as_deref())),
+            ("ConsoleConfigPath", path_or_empty(server.console_path.as_deref())),
             ("OnlineClient", online),
             ("LogLevel", optional_level(server.log_level)),
             ("UseForwardedForHeaders", flag(server.use_forwarded_for_headers)),

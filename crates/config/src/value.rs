@@ -1,6 +1,6 @@
 //! Values that a configuration writes in a way of its own: durations, sizes, networks, levels.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use testudo_event::{
@@ -114,10 +114,10 @@ pub(crate) fn optional_duration<'de, D: Deserializer<'de>>(
 /// A network, or an address as the network of only itself.
 pub(crate) fn prefix(text: &str) -> Option<Prefix> {
     let text = text.trim();
-    match text.contains('/') {
-        true => Prefix::parse(text).map(Prefix::network),
-        false => net::parse_addr(text).map(|address: IpAddr| Prefix::single(address)),
+    if text.contains('/') {
+        return Prefix::parse(text).map(Prefix::network);
     }
+    net::parse_addr(text).map(Prefix::single)
 }
 
 /// A list of networks and addresses.

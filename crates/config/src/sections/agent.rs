@@ -71,6 +71,6 @@ pub struct DnsCache {
 
 impl Default for DnsCache {
     fn default() -> Self {
-        Self { ttl: Duration::from_secs(3600), negative_ttl: Duration::from_secs(300), size: 16_384 }
+        Self { ttl: Duration::from_hours(1), negative_ttl: Duration::from_mins(5), size: 16_384 }
     }
 }

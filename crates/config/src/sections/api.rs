@@ -154,7 +154,7 @@ impl Default for Tls {
             agents_allowed_ou: Vec::new(),
             bouncers_allowed_ou: Vec::new(),
             crl_path: None,
-            cache_expiration: Duration::from_secs(3600),
+            cache_expiration: Duration::from_hours(1),
         }
     }
 }
@@ -228,7 +228,7 @@ impl Default for Cti {
         Self {
             key: None,
             enabled: None,
-            cache_timeout: Duration::from_secs(600),
+            cache_timeout: Duration::from_mins(10),
             cache_size: 100,
             log_level: None,
         }

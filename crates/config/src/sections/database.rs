@@ -114,7 +114,7 @@ impl Default for Flush {
         Self {
             max_items: None,
             max_age: None,
-            metrics_max_age: Duration::from_secs(7 * 86_400),
+            metrics_max_age: Duration::from_hours(7 * 24),
             bouncers_autodelete: BouncersAutodelete::default(),
             agents_autodelete: AgentsAutodelete::default(),
         }

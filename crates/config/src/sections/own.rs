@@ -91,7 +91,7 @@ pub struct BlastRadius {
 
 impl Default for BlastRadius {
     fn default() -> Self {
-        Self { share: 0.02, least: 10, window: Duration::from_secs(3600) }
+        Self { share: 0.02, least: 10, window: Duration::from_hours(1) }
     }
 }
 
