@@ -25,6 +25,8 @@ pub struct Counters {
     pub overflows: u64,
     /// Overflows that were discarded by a filter, a blackhole, or for want of a source.
     pub discarded: u64,
+    /// Lines whose handling panicked: a defect. Each costs itself only.
+    pub panics: u64,
 }
 
 impl Counters {
@@ -41,5 +43,6 @@ impl Counters {
         self.evicted += other.evicted;
         self.overflows += other.overflows;
         self.discarded += other.discarded;
+        self.panics += other.panics;
     }
 }

@@ -1,6 +1,6 @@
 //! A compiled set of rules.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use hashbrown::HashMap;
 
@@ -55,6 +55,17 @@ pub struct Engine {
     pub(crate) layouts: HashMap<Box<str>, Layout>,
     pub(crate) options: Options,
     pub(crate) shows_stage: bool,
+    /// The nodes that are counted, by number: parsers' first.
+    pub(crate) nodes: Vec<NodeName>,
+}
+
+/// A node as people know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeName {
+    pub(crate) name: Arc<str>,
+    pub(crate) stage: Arc<str>,
+    /// The reason of its whitelist.
+    pub(crate) reason: Option<Arc<str>>,
 }
 
 impl Engine {
@@ -107,8 +118,9 @@ impl Engine {
         let mut finish = |pending, keys: &mut Keys| {
             parse::finish_groks(pending, keys, options.capture_all, &mut open, &mut diagnostics)
         };
-        let parsers = finish(parsers, &mut keys);
-        let postoverflows = finish(postoverflows, &mut keys);
+        let mut parsers = finish(parsers, &mut keys);
+        let mut postoverflows = finish(postoverflows, &mut keys);
+        let nodes = numbered(&mut parsers, &mut postoverflows);
         keys.seal();
         // Alerts carry all of Meta, and what the enrichers tell of an address.
         scenarios.kept.spaces[Space::Meta as usize] = true;
@@ -119,8 +131,18 @@ impl Engine {
         scenarios.kept.seal(&keys);
         let shows_stage = options.capture_all || keys.stage_is_read();
         let layouts = layouts.into_iter().map(|text| (text.clone(), Layout::new(&text))).collect();
-        let engine =
-            Engine { keys, world, parsers, postoverflows, scenarios, known, layouts, options, shows_stage };
+        let engine = Engine {
+            keys,
+            world,
+            parsers,
+            postoverflows,
+            scenarios,
+            known,
+            layouts,
+            options,
+            shows_stage,
+            nodes,
+        };
         (engine, diagnostics)
     }
 
@@ -160,19 +182,33 @@ impl Engine {
         (self.parsers.stages.iter().map(|stage| stage.nodes.len()).sum(), self.scenarios.all.len())
     }
 
-    pub(crate) fn parser(&self, postoverflow: bool, ordered: bool) -> parse::Parser<'_> {
+    pub(crate) fn parser(&self, postoverflow: bool, ordered: bool, years: YearClock) -> parse::Parser<'_> {
         parse::Parser {
             stages: if postoverflow { &self.postoverflows } else { &self.parsers },
             keys: &self.keys,
             world: &self.world,
             known: &self.known,
             layouts: &self.layouts,
-            years: self.options.years,
+            years,
             ordered,
             may_wait: postoverflow,
             shows_stage: self.shows_stage,
         }
     }
+}
+
+/// Gives each node that has a name its number.
+fn numbered(parsers: &mut Stages, postoverflows: &mut Stages) -> Vec<NodeName> {
+    let mut names = Vec::new();
+    for stage in parsers.stages.iter_mut().chain(&mut postoverflows.stages) {
+        let mut number = |node: &parse::Node| {
+            let reason = node.whitelist.as_ref().map(|list| list.reason.clone());
+            names.push(NodeName { name: node.name.clone(), stage: stage.name.clone(), reason });
+            names.len() as u32 - 1
+        };
+        stage.nodes.iter_mut().for_each(|node| node.number(&mut number));
+    }
+    names
 }
 
 fn data_files(rules: &RuleSet) -> Vec<&plan::DataFile> {

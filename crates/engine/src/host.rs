@@ -234,14 +234,14 @@ impl View for Record {
         self.time.unwrap_or_else(|| {
             // Without a date of its own the event's time is "now", which in replay is the time of
             // the lines before it.
-            self.needs_order.store(true, Ordering::Relaxed);
+            self.needs_clock.store(true, Ordering::Relaxed);
             self.now
         })
     }
 
     fn arrival(&self) -> Timestamp {
         // In replay a line is read when the lines before it are done.
-        self.needs_order.store(true, Ordering::Relaxed);
+        self.needs_clock.store(true, Ordering::Relaxed);
         self.arrival
     }
 
@@ -485,7 +485,7 @@ impl Services for RecordHost<'_> {
     world_services!();
 
     fn now(&self) -> Timestamp {
-        self.record.needs_order.store(true, Ordering::Relaxed);
+        self.record.needs_clock.store(true, Ordering::Relaxed);
         self.record.now
     }
 

@@ -55,6 +55,14 @@ pub enum Mode {
     Replay,
 }
 
+/// Nanoseconds that a live line may trail its arrival and still count as happening now.
+pub(crate) const MAX_LAG: i64 = 10_000_000_000;
+
+/// Whether a line that arrives at `arrival` tells of something that is over.
+pub(crate) fn is_late(time: Timestamp, arrival: Timestamp) -> bool {
+    arrival.nanos_since(time) > MAX_LAG
+}
+
 /// An event on its way through the parsers.
 #[derive(Debug, Default)]
 pub struct Record {
@@ -87,8 +95,16 @@ pub struct Record {
     pub(crate) marshaled: Option<(Span, Timestamp)>,
     /// `evt.Overflow`.
     pub overflow: Option<Box<Overflow>>,
-    /// Set when something was asked that depends on the lines before this one.
+    /// Set when something was asked or written that other lines write or ask, too.
     pub(crate) needs_order: AtomicBool,
+    /// Set when the present was asked for, which may be the time of the lines before this one.
+    pub(crate) needs_clock: AtomicBool,
+    /// Whether the line has just arrived: its date only says whether it is late.
+    pub(crate) live: bool,
+    /// The date that was last found in a live line.
+    own: Option<Timestamp>,
+    /// Whether the date of the line could not be read, so that the present was taken.
+    pub(crate) guessed: bool,
 }
 
 impl Record {
@@ -137,7 +153,53 @@ impl Record {
         self.time = None;
         self.marshaled = None;
         self.overflow = None;
+        self.live = false;
+        self.own = None;
+        self.guessed = false;
         *self.needs_order.get_mut() = false;
+        *self.needs_clock.get_mut() = false;
+    }
+
+    /// Takes in the date that the line tells.
+    pub(crate) fn found_date(&mut self, time: Timestamp) {
+        self.guessed = false;
+        if self.live {
+            self.own = Some(time);
+            let late = is_late(time, self.arrival);
+            self.mode = if late { Mode::Replay } else { Mode::Live };
+            self.time = Some(if late { time } else { self.arrival });
+        } else if self.mode == Mode::Replay {
+            self.time = Some(time);
+        }
+    }
+
+    /// Decides by which clock a live line goes on, once its parsers are done, and gives the time found in
+    /// it. A line without one goes by the present, which is in the past where `late` says that of the
+    /// lines of its source.
+    pub(crate) fn settle_clock(&mut self, late: bool) -> Option<Timestamp> {
+        let found = if self.guessed { None } else { self.marshaled_time().or(self.own) };
+        match found {
+            Some(time) if is_late(time, self.arrival) => {
+                self.mode = Mode::Replay;
+                self.time = Some(self.own.unwrap_or(time));
+            }
+            None if late => {
+                self.mode = Mode::Replay;
+                self.time = Some(self.now);
+            }
+            _ => {
+                self.mode = Mode::Live;
+                self.time = Some(self.arrival);
+            }
+        }
+        if self.mode == Mode::Replay && self.marshaled_time().is_none() {
+            // Rules that never say when an event happened are of use all the same.
+            let time = found.unwrap_or(self.now);
+            let span = self.write(|buffer| time.write_rfc3339_nano(buffer));
+            self.marshaled = Some((span, time));
+            self.assign(crate::keys::MARSHALED_TIME, span);
+        }
+        found
     }
 
     /// The span in a slot.

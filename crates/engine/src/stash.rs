@@ -62,6 +62,14 @@ impl Stashes {
         }
     }
 
+    /// How many entries each cache has, by name.
+    pub(crate) fn sizes(&self) -> Vec<(Arc<str>, usize)> {
+        let mut sizes: Vec<(Arc<str>, usize)> =
+            self.caches.iter().map(|(name, cache)| (Arc::clone(name), cache.entries.len())).collect();
+        sizes.sort_unstable();
+        sizes
+    }
+
     /// Stores an entry that lives `ttl` nanoseconds from `now`; unknown caches ignore it.
     pub(crate) fn set(&mut self, name: &str, key: &str, value: &str, ttl: i64, now: Timestamp) {
         let Some(cache) = self.caches.get_mut(name) else { return };

@@ -64,6 +64,8 @@ pub(crate) struct Bucket {
     text: Box<str>,
     key_len: u32,
     has_value: bool,
+    /// Whether it stands beside one for live lines, and takes those of the past.
+    pub(crate) late: bool,
     /// The scenario that created it: everything about it comes from there.
     pub(crate) owner: u32,
     /// Which source's clock it lives by.
@@ -117,6 +119,7 @@ impl Bucket {
             },
             key_len: key.len() as u32,
             has_value: value.is_some(),
+            late: false,
             owner,
             source,
             mode,
@@ -223,6 +226,13 @@ impl Bucket {
             rare.texts += allocated(text.len());
         }
         rare.scopes.push_back(scope);
+    }
+
+    /// Says that what was its last moment is now: the clock of the machine was put back.
+    pub(crate) fn rebase(&mut self, now: Timestamp) {
+        self.last = now;
+        self.first = self.first.min(now);
+        self.limiter.rebase(now);
     }
 
     /// Remembers what the predicates said of the newest event, for when it leaves the queue.

@@ -42,6 +42,11 @@ impl Limiter {
         Limiter { tokens: rate.burst, last: Timestamp::zero() }
     }
 
+    /// Says that its tokens were counted now.
+    pub(super) fn rebase(&mut self, now: Timestamp) {
+        self.last = self.last.min(now);
+    }
+
     /// Asks for one token at `now`.
     pub(super) fn allow(&mut self, rate: Rate, now: Timestamp) -> bool {
         if rate.unlimited {

@@ -20,7 +20,7 @@ pub(crate) use alert::{Alerts, ContextField, mapkey};
 pub(crate) use bucket::Queue;
 pub(crate) use limiter::Rate;
 pub(crate) use select::{DEFAULT_V6_KEY_BITS, Frozen, Held, Pours, Selector};
-pub(crate) use store::{Buckets, DEFAULT_BUCKET_BYTES, Emission, Pouring};
+pub(crate) use store::{BucketCounts, Buckets, Clocks, DEFAULT_BUCKET_BYTES, Emission, Pouring};
 
 use crate::{
     dispatch::Dispatch,

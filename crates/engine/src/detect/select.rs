@@ -84,6 +84,17 @@ impl Pours {
         self.text.clear();
     }
 
+    /// How much there is of it.
+    pub(crate) fn mark(&self) -> (usize, usize) {
+        (self.list.len(), self.text.len())
+    }
+
+    /// Forgets what came after a mark.
+    pub(crate) fn rewind(&mut self, (list, text): (usize, usize)) {
+        self.list.truncate(list);
+        self.text.truncate(text);
+    }
+
     pub(crate) fn of<'f>(&'f self, held: &'f Held) -> Frozen<'f> {
         let pours = self.list.get(held.pours.clone()).unwrap_or_default();
         Frozen { event: &held.event, address: held.address, pours, text: &self.text }

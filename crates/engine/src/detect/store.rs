@@ -5,6 +5,8 @@
 //! time of the machine, so the same lines give the same result at any speed.
 
 mod blackhole;
+mod clocks;
+mod seam;
 mod table;
 #[cfg(test)]
 pub(super) mod tests;
@@ -18,6 +20,7 @@ use testudo_event::{Overflow, Timestamp};
 use testudo_expr::program::Program;
 use testudo_rules::plan::BucketKind;
 
+pub(crate) use self::clocks::Clocks;
 use self::{
     blackhole::Blackhole,
     table::{Key, Tables},
@@ -59,12 +62,36 @@ pub(crate) struct Buckets {
     budget: usize,
     /// Until when a bucket's key stays silent, by scenario.
     blackholes: HashMap<u32, Blackhole>,
-    /// Deadlines of buckets that overflow when their time is up: class and key.
-    deadlines: BTreeMap<Deadline, (u32, Box<str>)>,
+    deadlines: Deadlines,
     next_deadline: u64,
     /// The latest good time of each source.
-    clocks: Vec<Option<Timestamp>>,
+    pub(crate) clocks: Clocks,
+    /// Whether lines come as they are written, so that those of the past are told apart.
+    live: bool,
     seen: u64,
+    /// When it was last swept because time has passed.
+    swept: Timestamp,
+    /// By scenario.
+    counts: Vec<BucketCounts>,
+}
+
+/// Deadlines of buckets that overflow when their time is up: class, key, and whether it is one for lines of
+/// the past beside one for live lines.
+type Deadlines = BTreeMap<Deadline, (u32, Box<str>, bool)>;
+
+/// What became of the buckets of a scenario.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BucketCounts {
+    /// Made.
+    pub(crate) instantiated: u64,
+    /// Ran over and were told.
+    pub(crate) overflowed: u64,
+    /// Ended by `cancel_on`.
+    pub(crate) canceled: u64,
+    /// Ended without having run over.
+    pub(crate) underflowed: u64,
+    /// There now.
+    pub(crate) open: u64,
 }
 
 /// What pouring needs of the engine.
@@ -76,7 +103,8 @@ pub(crate) struct Pouring<'p> {
 }
 
 impl Buckets {
-    pub(crate) fn new(budget: usize) -> Buckets {
+    /// For `scenarios` scenarios and this many bytes.
+    pub(crate) fn new(budget: usize, scenarios: usize) -> Buckets {
         Buckets {
             tables: Tables::default(),
             bytes: 0,
@@ -84,9 +112,22 @@ impl Buckets {
             blackholes: HashMap::new(),
             deadlines: BTreeMap::new(),
             next_deadline: 0,
-            clocks: Vec::new(),
+            clocks: Clocks::default(),
+            live: false,
             seen: 0,
+            swept: Timestamp::zero(),
+            counts: vec![BucketCounts::default(); scenarios],
         }
+    }
+
+    /// The same for lines that come as they are written.
+    pub(crate) fn live(budget: usize, scenarios: usize) -> Buckets {
+        Buckets { live: true, ..Buckets::new(budget, scenarios) }
+    }
+
+    /// What became of the buckets of each scenario.
+    pub(crate) fn counts(&self) -> &[BucketCounts] {
+        &self.counts
     }
 
     /// How many buckets there are.
@@ -96,7 +137,7 @@ impl Buckets {
 
     /// The latest good time of a source.
     pub(crate) fn clock(&self, source: u32) -> Option<Timestamp> {
-        self.clocks.get(source as usize).copied().flatten()
+        self.clocks.get(source)
     }
 
     /// Moves the clock of a source, lets timed buckets of that source overflow, and now and then
@@ -110,11 +151,8 @@ impl Buckets {
         emit: &mut Vec<Emission>,
     ) {
         self.seen += 1;
-        if self.clocks.len() <= source as usize {
-            self.clocks.resize(source as usize + 1, None);
-        }
         if let Some(time) = time {
-            self.clocks[source as usize] = Some(time);
+            self.clocks.set(source, Some(time));
             self.fire(source, time, pouring, counters, emit);
         }
         if self.seen.is_multiple_of(SWEEP_EVERY) {
@@ -137,36 +175,39 @@ impl Buckets {
                 .next()
                 .map(|(at, _)| *at);
             let Some(at) = due else { return };
-            let Some((class, group)) = self.deadlines.remove(&at) else { return };
-            let Some(bucket) = self.tables.remove(self.tables.key(class, &group)) else { return };
+            let Some((class, group, late)) = self.deadlines.remove(&at) else { return };
+            let key = self.tables.key(class, &group).of(late);
+            let Some(bucket) = self.tables.remove(key) else { return };
             emit.extend(self.overflow(&bucket, &group, at.1, pouring, counters));
-            self.end(bucket);
+            self.end(bucket, End::Overflow);
         }
     }
 
     /// Forgets a bucket that is no longer in the table.
-    fn end(&mut self, mut bucket: Box<Bucket>) {
-        let bytes = end(&mut bucket, &mut self.deadlines);
+    fn end(&mut self, mut bucket: Box<Bucket>, how: End) {
+        let bytes = end(&mut bucket, &mut self.deadlines, &mut self.counts, how);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    fn remove(&mut self, key: Key<'_>) {
+    fn remove(&mut self, key: Key<'_>, how: End) {
         if let Some(bucket) = self.tables.remove(key) {
-            self.end(bucket);
+            self.end(bucket, how);
         }
     }
 
     /// Forgets buckets whose life ended a good while ago by the clock of their source.
     fn sweep(&mut self, scenarios: &Scenarios) {
-        let Buckets { tables, clocks, deadlines, bytes, .. } = self;
-        tables.sweep(scenarios, clocks, |bucket| *bytes = bytes.saturating_sub(end(bucket, deadlines)));
+        let Buckets { tables, clocks, deadlines, bytes, counts, .. } = self;
+        tables.sweep(scenarios, clocks, |bucket| {
+            *bytes = bytes.saturating_sub(end(bucket, deadlines, counts, End::Underflow));
+        });
     }
 
     /// Makes room: the oldest eighth goes.
     fn evict(&mut self, counters: &mut Counters) {
-        let Buckets { tables, deadlines, bytes, .. } = self;
+        let Buckets { tables, deadlines, bytes, counts, .. } = self;
         tables.evict((tables.len() / 8).max(1), |bucket| {
-            *bytes = bytes.saturating_sub(end(bucket, deadlines));
+            *bytes = bytes.saturating_sub(end(bucket, deadlines, counts, End::Underflow));
             counters.evicted += 1;
         });
     }
@@ -190,16 +231,19 @@ impl Buckets {
         let scenario = &pouring.scenarios.all[pour.scenario as usize];
         let event = frozen.event;
         let group = frozen.piece(pour.group);
-        let key = self.tables.key(scenario.class, group);
-        let time = match event.mode() {
+        let mut key = self.tables.key(scenario.class, group);
+        let mut time = match event.mode() {
             Mode::Live => Some(event.arrival()),
             Mode::Replay => event.marshaled(),
         };
+        if self.live {
+            (key, time) = self.seam(key, event.mode(), time);
+        }
         let mut taken = self.tables.get_mut(key);
         if let (Some(bucket), Some(time)) = (&taken, time) {
             let owner = &pouring.scenarios.all[bucket.owner as usize];
             if bucket.is_expired(owner, time) && !owner.timed {
-                self.remove(key);
+                self.remove(key, End::Underflow);
                 taken = None;
             }
         }
@@ -214,7 +258,9 @@ impl Buckets {
             let value = pour.distinct.map(|value| frozen.piece(value));
             let bucket = Bucket::new(pour.scenario, scenario, group, value, event.mode(), pouring.source);
             self.bytes += bucket.bytes();
-            self.tables.insert(key, bucket);
+            self.counts[pour.scenario as usize].instantiated += 1;
+            self.counts[pour.scenario as usize].open += 1;
+            self.tables.insert(key, Box::new(bucket));
         }
         let bucket = self.tables.get_mut(key)?;
         let owner = &pouring.scenarios.all[bucket.owner as usize];
@@ -225,6 +271,9 @@ impl Buckets {
             frozen.pours.iter().find(|p| p.scenario == bucket.owner).unwrap_or(pour)
         };
         bucket.source = pouring.source;
+        if self.live && event.mode() == Mode::Live {
+            bucket.mode = Mode::Live;
+        }
         let (before, count) = (bucket.bytes(), bucket.count);
         let outcome = Step { scenario: owner, frozen, pour, time, pouring, group }.take(
             bucket,
@@ -240,7 +289,7 @@ impl Buckets {
             if let Some(old) = bucket.set_deadline(at) {
                 self.deadlines.remove(&old);
             }
-            self.deadlines.insert(at, (key.class, group.into()));
+            self.deadlines.insert(at, (key.class, group.into(), key.late));
         }
         self.bytes = (self.bytes + bucket.bytes()).saturating_sub(before);
         match outcome {
@@ -250,13 +299,13 @@ impl Buckets {
                 None
             }
             Outcome::Cancelled => {
-                self.remove(key);
+                self.remove(key, End::Cancel);
                 None
             }
             Outcome::Overflows => {
                 let bucket = self.tables.remove(key)?;
                 let emission = self.overflow(&bucket, group, bucket.last, pouring, counters);
-                self.end(bucket);
+                self.end(bucket, End::Overflow);
                 emission
             }
         }
@@ -273,6 +322,7 @@ impl Buckets {
     ) -> Option<Emission> {
         let scenario = &pouring.scenarios.all[pour.scenario as usize];
         let mode = frozen.event.mode();
+        self.counts[pour.scenario as usize].instantiated += 1;
         let mut bucket = Bucket::new(pour.scenario, scenario, "", None, mode, pouring.source);
         bucket.trigger(time.unwrap_or(pouring.alerts.now), &poured(frozen, pour));
         self.overflow(&bucket, frozen.piece(pour.group), bucket.last, pouring, counters)
@@ -306,13 +356,17 @@ impl Buckets {
         if scenario.plan.blackhole > 0 {
             // Filter and name are those of the scenario, so that the group stands for the whole key.
             let blackhole = self.blackholes.entry(bucket.owner).or_default();
-            if blackhole.silences(group, time, scenario.plan.blackhole) {
+            let horizon = self.clocks.horizon(time);
+            if blackhole.silences(group, time, scenario.plan.blackhole, horizon) {
                 counters.discarded += 1;
                 return None;
             }
         }
         match overflow.take().unwrap_or_else(build) {
-            Some(overflow) => Some(Emission { overflow, mode: bucket.mode, time }),
+            Some(overflow) => {
+                self.counts[bucket.owner as usize].overflowed += 1;
+                Some(Emission { overflow, mode: bucket.mode, time })
+            }
             None => {
                 counters.discarded += 1;
                 None
@@ -321,8 +375,25 @@ impl Buckets {
     }
 }
 
+/// How a bucket ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Overflow,
+    Cancel,
+    /// Its time was up, or its room was needed.
+    Underflow,
+}
+
 /// Forgets what a bucket has elsewhere, and gives the bytes that this frees.
-fn end(bucket: &mut Bucket, deadlines: &mut BTreeMap<Deadline, (u32, Box<str>)>) -> usize {
+fn end(bucket: &mut Bucket, deadlines: &mut Deadlines, counts: &mut [BucketCounts], how: End) -> usize {
+    if let Some(counts) = counts.get_mut(bucket.owner as usize) {
+        counts.open = counts.open.saturating_sub(1);
+        match how {
+            End::Overflow => {}
+            End::Cancel => counts.canceled += 1,
+            End::Underflow => counts.underflowed += 1,
+        }
+    }
     if let Some(deadline) = bucket.deadline() {
         deadlines.remove(&deadline);
     }

@@ -152,6 +152,7 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
     Ok(Pending {
         plan: Node {
             name: plan.name.clone(),
+            id: Node::UNCOUNTED,
             on_success: plan.on_success,
             filter,
             whitelist: whitelist

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::HashMap;
 
-use testudo_event::{Timestamp, dates, net, text};
+use testudo_event::{Timestamp, YearClock, dates, net, text};
 use testudo_expr::{Value, functions};
 
 use super::{
@@ -28,6 +28,20 @@ pub(crate) struct Memory {
     address: String,
     place: Arc<Place>,
     places: HashMap<IpAddr, Arc<Place>>,
+    /// Lines that arrive at other times may mean another year.
+    years: Option<YearClock>,
+}
+
+impl Memory {
+    /// Forgets the last date where a date without a year might mean another one by now.
+    pub(crate) fn set_years(&mut self, years: YearClock) {
+        if self.years.replace(years) != Some(years) {
+            self.date.2 = None;
+            self.date.0.clear();
+            self.date.1.clear();
+            self.date_text.clear();
+        }
+    }
 }
 
 /// What the databases say of an address, as the texts that rules read.
@@ -132,13 +146,12 @@ impl Parser<'_> {
         }
         let (span, time) = match enricher.date.2 {
             Some(time) => {
-                if Parser::is_replay(record) {
-                    record.time = Some(time);
-                }
+                record.found_date(time);
                 (record.push(&enricher.date_text), time)
             }
             None => {
-                *record.needs_order.get_mut() = true;
+                record.guessed = true;
+                *record.needs_clock.get_mut() = true;
                 let now = record.now.utc();
                 (record.write(|buffer| now.write_rfc3339_nano(buffer)), now)
             }

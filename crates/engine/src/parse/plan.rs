@@ -38,6 +38,8 @@ pub(crate) struct Stage {
 pub struct Node {
     /// Its name.
     pub name: Arc<str>,
+    /// Number under which it is counted; [`Node::UNCOUNTED`] for those without a name.
+    pub(crate) id: u32,
     pub(crate) on_success: OnSuccess,
     pub(crate) filter: Option<Program>,
     pub(crate) whitelist: Option<Whitelist>,
@@ -135,6 +137,18 @@ pub(crate) enum Method {
 }
 
 impl Node {
+    /// The number of nodes that are not counted.
+    pub(crate) const UNCOUNTED: u32 = u32::MAX;
+
+    /// Gives numbers from `next` on to this node and those below it, as far as they have a name; `tell` is
+    /// called with each, in order.
+    pub(crate) fn number(&mut self, tell: &mut dyn FnMut(&Node) -> u32) {
+        if !self.name.is_empty() {
+            self.id = tell(self);
+        }
+        self.nodes.iter_mut().for_each(|node| node.number(tell));
+    }
+
     /// Its pattern as written, and what compares it with lines; `None` where it has none.
     pub fn pattern(&self) -> Option<(&str, &Grok)> {
         self.grok.as_ref().map(|grok| (&*grok.text, &grok.grok))

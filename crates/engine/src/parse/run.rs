@@ -6,6 +6,7 @@ use testudo_expr::{EvalError, Type, Value, core::Kind, program::Answer};
 use testudo_pattern::GrokCache;
 use testudo_rules::plan::{OnSuccess, TextField};
 
+use super::counts::NodeCounts;
 use super::plan::{
     Hopeless, Node, NodeGrok, Source, Stages, Static, Target, Value as StaticValue, WellKnown,
 };
@@ -14,7 +15,7 @@ use crate::{
     dispatch::BitSet,
     host::{self, RecordHost},
     keys::{self, Keys},
-    record::{EventKind, Mode, Record, Span},
+    record::{EventKind, Record, Span},
     world::World,
 };
 
@@ -80,11 +81,20 @@ pub(crate) struct Worker {
     text: String,
     pub(crate) enricher: super::enrich::Memory,
     pub(crate) counters: Counters,
+    pub(crate) nodes: NodeCounts,
 }
 
 impl Worker {
     pub(crate) fn new(keys: &Keys) -> Worker {
         Worker { record: Record::new(keys), ..Worker::default() }
+    }
+
+    /// Begins anew after a panic has left it in the middle of something, which is counted.
+    pub(crate) fn recover(&mut self, keys: &Keys) {
+        let counters = Counters { panics: self.counters.panics + 1, ..self.counters };
+        let mut nodes = std::mem::take(&mut self.nodes);
+        nodes.end_line(false);
+        *self = Worker { counters, nodes, ..Worker::new(keys) };
     }
 }
 
@@ -253,9 +263,24 @@ impl Parser<'_> {
                 }
             }
         }
+        let ok = self.inside(walk, stage, node, depth);
+        walk.worker.nodes.done(node.id, ok == Ok(true));
+        ok
+    }
+
+    /// What comes after the filter of a node.
+    #[inline]
+    fn inside<O: Observer>(
+        &self,
+        walk: &mut Walk<'_, O>,
+        stage: &str,
+        node: &Node,
+        depth: usize,
+    ) -> Result<bool, Dropped> {
         let whitelisted = node.whitelist.is_some() && self.whitelist(walk, node);
         if whitelisted {
             walk.observer.step(node, Step::Whitelisted, None);
+            walk.worker.nodes.whitelisted(node.id);
         }
         let matched = match &node.grok {
             Some(grok) => self.grok(walk, node, grok)?,
@@ -524,10 +549,6 @@ impl Parser<'_> {
             }
             Target::Nowhere => {}
         }
-    }
-
-    pub(crate) fn is_replay(record: &Record) -> bool {
-        record.mode == Mode::Replay
     }
 }
 

@@ -6,7 +6,10 @@ use std::hash::BuildHasher as _;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use testudo_event::Timestamp;
 
-use super::super::{Scenario, Scenarios, bucket::Bucket};
+use super::{
+    super::{Scenario, Scenarios, bucket::Bucket},
+    Clocks,
+};
 
 /// Nanoseconds that a bucket is kept beyond its life, for lines that come out of order.
 const GRACE: i64 = 60_000_000_000;
@@ -16,7 +19,30 @@ const GRACE: i64 = 60_000_000_000;
 pub(super) struct Key<'k> {
     pub(super) class: u32,
     pub(super) group: &'k str,
+    /// Whether the bucket for lines of the past is meant, where one for live lines stands beside it.
+    pub(super) late: bool,
     hash: u64,
+}
+
+impl Key<'_> {
+    /// The bucket for live lines, or the only one.
+    pub(super) fn main(self) -> Self {
+        Key { late: false, ..self }
+    }
+
+    /// The bucket for lines of the past beside it.
+    pub(super) fn late(self) -> Self {
+        Key { late: true, ..self }
+    }
+
+    /// One or the other.
+    pub(super) fn of(self, late: bool) -> Self {
+        Key { late, ..self }
+    }
+
+    fn is_of(&self, bucket: &Bucket) -> bool {
+        bucket.late == self.late && bucket.key() == self.group
+    }
 }
 
 #[derive(Debug)]
@@ -35,6 +61,8 @@ pub(super) struct Tables {
     by_class: Vec<Table>,
     hasher: DefaultHashBuilder,
     len: usize,
+    /// How many of them stand beside one for live lines.
+    late: usize,
 }
 
 impl Table {
@@ -55,30 +83,33 @@ impl Tables {
 
     /// The key of a bucket.
     pub(super) fn key<'k>(&self, class: u32, group: &'k str) -> Key<'k> {
-        Key { class, group, hash: self.hasher.hash_one(group) }
+        Key { class, group, late: false, hash: self.hasher.hash_one(group) }
     }
 
     pub(super) fn get_mut(&mut self, key: Key<'_>) -> Option<&mut Bucket> {
         let table = self.by_class.get_mut(key.class as usize)?;
-        table.buckets.find_mut(key.hash, |bucket| bucket.key() == key.group).map(|bucket| &mut **bucket)
+        table.buckets.find_mut(key.hash, |bucket| key.is_of(bucket)).map(|bucket| &mut **bucket)
     }
 
     /// Puts a bucket in, which must not be there yet.
-    pub(super) fn insert(&mut self, key: Key<'_>, bucket: Bucket) {
+    pub(super) fn insert(&mut self, key: Key<'_>, mut bucket: Box<Bucket>) {
+        bucket.late = key.late;
         let class = key.class as usize;
         if self.by_class.len() <= class {
             self.by_class.resize_with(class + 1, Table::new);
         }
         self.len += 1;
+        self.late += usize::from(key.late);
         let hasher = &self.hasher;
         let table = &mut self.by_class[class].buckets;
-        table.insert_unique(key.hash, Box::new(bucket), |bucket| hasher.hash_one(bucket.key()));
+        table.insert_unique(key.hash, bucket, |bucket| hasher.hash_one(bucket.key()));
     }
 
     pub(super) fn remove(&mut self, key: Key<'_>) -> Option<Box<Bucket>> {
         let table = self.by_class.get_mut(key.class as usize)?;
-        let found = table.buckets.find_entry(key.hash, |bucket| bucket.key() == key.group).ok()?;
+        let found = table.buckets.find_entry(key.hash, |bucket| key.is_of(bucket)).ok()?;
         self.len -= 1;
+        self.late -= usize::from(key.late);
         Some(found.remove().0)
     }
 
@@ -96,24 +127,19 @@ impl Tables {
 
     /// Forgets buckets whose life ended a good while ago by the clock of their source, and shows each
     /// to `end`.
-    pub(super) fn sweep(
-        &mut self,
-        scenarios: &Scenarios,
-        clocks: &[Option<Timestamp>],
-        mut end: impl FnMut(&mut Bucket),
-    ) {
-        let Some(latest) = clocks.iter().flatten().max() else { return };
+    pub(super) fn sweep(&mut self, scenarios: &Scenarios, clocks: &Clocks, mut end: impl FnMut(&mut Bucket)) {
+        let Some(latest) = clocks.latest() else { return };
         for table in &mut self.by_class {
-            if table.shortest == i64::MAX
-                || *latest <= table.oldest.add_nanos(table.shortest).add_nanos(GRACE)
+            if table.shortest == i64::MAX || latest <= table.oldest.add_nanos(table.shortest).add_nanos(GRACE)
             {
                 continue;
             }
             let (before, mut oldest) = (table.buckets.len(), None::<Timestamp>);
             table.buckets.retain(|bucket| {
                 let scenario = &scenarios.all[bucket.owner as usize];
-                let clock = clocks.get(bucket.source as usize).copied().flatten();
+                let clock = clocks.get(bucket.source);
                 if clock.is_some_and(|clock| is_over(bucket, scenario, clock)) {
+                    self.late -= usize::from(bucket.late);
                     end(bucket);
                     return false;
                 }
@@ -143,7 +169,7 @@ impl Tables {
         let second = *second;
         let left = count - older.iter().filter(|s| **s < second).count();
         drop(seconds);
-        let rank = |class: u32, bucket: &Bucket| (bucket.last, class);
+        let rank = |class: u32, bucket: &Bucket| (bucket.last, class, bucket.late);
         let mut tied: Vec<(u32, &Bucket)> =
             self.all().filter(|(_, bucket)| bucket.last.unix() == second).collect();
         let by_rank = |a: &(u32, &Bucket), b: &(u32, &Bucket)| {
@@ -156,12 +182,23 @@ impl Tables {
             table.buckets.retain(|bucket| {
                 let goes = (rank(class, bucket), bucket.key()) <= (bound.0, &*bound.1);
                 if goes {
+                    self.late -= usize::from(bucket.late);
                     end(bucket);
                 }
                 !goes
             });
         }
         self.len -= count;
+    }
+
+    /// Whether any bucket stands beside one for live lines.
+    pub(super) fn any_late(&self) -> bool {
+        self.late > 0
+    }
+
+    /// All buckets, to be changed in what is no part of their key.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Bucket> {
+        self.by_class.iter_mut().flat_map(|table| table.buckets.iter_mut().map(|bucket| &mut **bucket))
     }
 
     /// All buckets with their classes.

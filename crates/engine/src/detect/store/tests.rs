@@ -171,13 +171,14 @@ fn counted(buckets: &Buckets) -> usize {
 /// Parses, selects and pours, as a replay does, and shows the buckets after each line.
 fn pour_all(engine: &Engine, lines: &[String], mut show: impl FnMut(&Buckets, &Counters)) -> Vec<String> {
     let mut worker = Worker::new(&engine.keys);
-    let (mut selector, mut buckets) = (Selector::default(), Buckets::new(engine.options.bucket_bytes));
+    let (mut selector, mut buckets) =
+        (Selector::default(), Buckets::new(engine.options.bucket_bytes, engine.scenarios.all.len()));
     let mut told = Vec::new();
     for text in lines {
         worker.record.clear();
         worker.record.mode = Mode::Replay;
         worker.record.set(crate::keys::LINE_RAW, text);
-        let parsed = engine.parser(false, true).run(&mut worker, &mut NoObserver);
+        let parsed = engine.parser(false, true, engine.options.years).run(&mut worker, &mut NoObserver);
         assert!(matches!(parsed, Ok(true)), "{text}");
         let Worker { record, counters, .. } = &mut worker;
         let Engine { scenarios, keys, world, known, .. } = engine;
@@ -265,7 +266,7 @@ fn the_oldest_go_first() {
             // Few instants, so that many are equal; some differ by less than a second.
             bucket.last = Timestamp::from_unix(random.below(4) as i64, random.below(2) as u32 * 5);
             model.insert((bucket.last, class, group.clone()));
-            tables.insert(tables.key(class, &group), bucket);
+            tables.insert(tables.key(class, &group), Box::new(bucket));
         }
         let mut gone = BTreeSet::new();
         let mut ended = 0;
@@ -298,7 +299,8 @@ fn sweeping_forgets_what_is_over() {
             let last = clocks[source as usize].add_nanos(-late);
             let key = tables.key(scenario.class, &group);
             if tables.get_mut(key).is_none() {
-                tables.insert(key, Bucket::new(owner, scenario, &group, None, Mode::Replay, source));
+                let bucket = Bucket::new(owner, scenario, &group, None, Mode::Replay, source);
+                tables.insert(key, Box::new(bucket));
             }
             let Some(bucket) = tables.get_mut(key) else { continue };
             (bucket.last, bucket.source) = (last, source);
@@ -308,7 +310,9 @@ fn sweeping_forgets_what_is_over() {
         }
         let step = random.below(200) as i64;
         clocks[round % 2] = clocks[round % 2].add_nanos(step * 1_000_000_000);
-        tables.sweep(scenarios, &clocks.map(Some), |_| ());
+        let mut times = Clocks::default();
+        (0..).zip(clocks).for_each(|(source, time)| times.set(source, Some(time)));
+        tables.sweep(scenarios, &times, |_| ());
         model.retain(|(owner, _, last, source)| {
             let scenario = &scenarios.all[*owner as usize];
             let end = last.add_nanos(scenario.lifetime).add_nanos(60_000_000_000);

@@ -1,0 +1,207 @@
+//! The merge lane: everything that happens in the order of the lines. Pours events, lets buckets run over,
+//! sends overflows through their stages, and pours again those that want it. Replays and live runs share it.
+
+use std::sync::Arc;
+
+use testudo_event::{Overflow, Timestamp};
+
+use crate::{
+    detect::{Alerts, Buckets, Emission, Frozen, Held, Pouring, Pours, Selector},
+    engine::Engine,
+    keys,
+    parse::{Observer, Worker},
+    record::EventKind,
+};
+
+/// How often an overflow of an overflow is poured again.
+const MAX_REPROCESS_DEPTH: usize = 8;
+
+/// Overflows that are poured again for one line. Real rules pour a handful; rules that feed each other
+/// would pour the power of their number.
+const MAX_REPROCESSED: usize = 256;
+
+/// Is told what the lane finds.
+pub(crate) trait Tell {
+    /// An event was handed to a scenario, by its number.
+    #[inline]
+    fn poured(&mut self, _scenario: u32) {}
+
+    /// A bucket ran over, at the line that is being poured or, `timed`, because its time was up.
+    fn overflow(&mut self, overflow: &Overflow, timed: bool);
+}
+
+/// Where and when something is poured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Number of the clock.
+    pub(crate) source: u32,
+    /// The present where that clock does not tell.
+    pub(crate) now: Timestamp,
+    /// Whether the buckets' own time led here.
+    pub(crate) timed: bool,
+}
+
+/// The merge lane of a run.
+#[derive(Debug)]
+pub(crate) struct Lane<'e> {
+    pub(crate) engine: &'e Engine,
+    pub(crate) worker: Worker,
+    pub(crate) selector: Selector,
+    /// For lines that are parsed here.
+    pub(crate) pours: Pours,
+    pub(crate) buckets: Buckets,
+    emissions: Vec<Emission>,
+    /// Overflows that were poured again for the present line.
+    reprocessed: usize,
+}
+
+impl<'e> Lane<'e> {
+    /// An empty one. Of what earlier runs put into stashes it sees nothing, so that an engine serves one run at
+    /// a time.
+    pub(crate) fn new(engine: &'e Engine, live: bool) -> Self {
+        engine.world.lock_stashes().clear();
+        let (budget, scenarios) = (engine.options.bucket_bytes, engine.scenarios.all.len());
+        Lane {
+            engine,
+            worker: Worker::new(&engine.keys),
+            selector: Selector::default(),
+            pours: Pours::default(),
+            buckets: if live { Buckets::live(budget, scenarios) } else { Buckets::new(budget, scenarios) },
+            emissions: Vec::new(),
+            reprocessed: 0,
+        }
+    }
+
+    /// The present at a place.
+    pub(crate) fn now(&self, place: Place) -> Timestamp {
+        self.buckets.clock(place.source).unwrap_or(place.now)
+    }
+
+    /// Moves clocks: `advance` is given the buckets, and the overflows of those whose time is up are told.
+    pub(crate) fn advance<O: Observer>(
+        &mut self,
+        place: Place,
+        observer: &mut O,
+        tell: &mut impl Tell,
+        advance: impl FnOnce(&mut Buckets, &Pouring<'_>, &mut Worker, &mut Vec<Emission>),
+    ) {
+        self.reprocessed = 0;
+        let mut emissions = std::mem::take(&mut self.emissions);
+        let pouring = pouring(self.engine, place.source, place.now);
+        advance(&mut self.buckets, &pouring, &mut self.worker, &mut emissions);
+        for emission in emissions.drain(..) {
+            self.emit(emission, Place { timed: true, ..place }, 0, observer, tell);
+        }
+        self.emissions = emissions;
+    }
+
+    /// Pours what a line gave.
+    pub(crate) fn pour_line<O: Observer>(
+        &mut self,
+        held: &Held,
+        pours: &Pours,
+        place: Place,
+        observer: &mut O,
+        tell: &mut impl Tell,
+    ) {
+        self.pour(&pours.of(held), place, 0, observer, tell);
+    }
+
+    fn pour<O: Observer>(
+        &mut self,
+        frozen: &Frozen<'_>,
+        place: Place,
+        depth: usize,
+        observer: &mut O,
+        tell: &mut impl Tell,
+    ) {
+        for pour in frozen.pours {
+            let pouring = pouring(self.engine, place.source, self.now(place));
+            tell.poured(pour.scenario);
+            let emission = self.buckets.pour(frozen, pour, &pouring, &mut self.worker.counters);
+            if let Some(emission) = emission {
+                self.emit(emission, place, depth, observer, tell);
+            }
+        }
+        self.buckets.settle(frozen);
+    }
+
+    /// Sends an overflow through the postoverflow stages, tells it, and pours it again if it wants that.
+    fn emit<O: Observer>(
+        &mut self,
+        emission: Emission,
+        place: Place,
+        depth: usize,
+        observer: &mut O,
+        tell: &mut impl Tell,
+    ) {
+        let Emission { overflow, mode, time } = emission;
+        let now = self.now(place);
+        let engine = self.engine;
+        self.worker.source = None;
+        let record = &mut self.worker.record;
+        record.clear();
+        record.kind = EventKind::Overflow;
+        record.mode = mode;
+        record.now = now;
+        record.arrival = time;
+        record.time = Some(time);
+        let span = record.write(|buffer| time.write_rfc3339_nano(buffer));
+        record.marshaled = Some((span, time));
+        record.assign(keys::MARSHALED_TIME, span);
+        record.set(keys::OVERFLOW_SOURCE_IP, &overflow.alert.source.ip);
+        record.overflow = Some(Box::new(overflow));
+        // A node that drops the event leaves the overflow as it was before it.
+        if engine.parser(true, true, engine.options.years).run(&mut self.worker, observer).is_err() {
+            self.worker.counters.dropped += 1;
+        }
+        self.worker.nodes.end_line(true);
+        if *self.worker.record.needs_order.get_mut() {
+            engine.world.lock_stashes().settle(Some(now));
+        }
+        let Some(overflow) = &self.worker.record.overflow else { return };
+        tell.overflow(overflow, place.timed);
+        let too_many = depth >= MAX_REPROCESS_DEPTH || self.reprocessed >= MAX_REPROCESSED;
+        if overflow.whitelisted || !overflow.reprocess || too_many {
+            return;
+        }
+        self.reprocessed += 1;
+        let Worker { record, counters, .. } = &mut self.worker;
+        let mut pours = Pours::default();
+        let held = self.selector.select(
+            &engine.scenarios,
+            record,
+            &engine.keys,
+            &engine.world,
+            &engine.known,
+            true,
+            counters,
+            observer,
+            &mut pours,
+        );
+        if let Some(held) = held {
+            self.pour(&pours.of(&held), place, depth + 1, observer, tell);
+        }
+    }
+}
+
+/// Says when an event was read, unless somebody else holds it already.
+pub(crate) fn set_arrival(held: &mut Option<Held>, arrival: Timestamp) {
+    if let Some(event) = held.as_mut().and_then(|held| Arc::get_mut(&mut held.event)) {
+        event.set_arrival(arrival);
+    }
+}
+
+fn pouring(engine: &Engine, source: u32, now: Timestamp) -> Pouring<'_> {
+    Pouring {
+        scenarios: &engine.scenarios,
+        alerts: Alerts {
+            keys: &engine.keys,
+            world: &engine.world,
+            known: &engine.known,
+            context: &engine.scenarios.context,
+            now,
+        },
+        source,
+    }
+}

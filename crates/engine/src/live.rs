@@ -1,0 +1,563 @@
+//! Runs lines as they are written: what a daemon stands on.
+//!
+//! Batches come with the time at which they arrived. A line happens when it arrives; one that says that it
+//! is older than ten seconds (after downtime, out of a backlog) is poured at the time that it tells, as a
+//! replay would, so that a backlog is no burst. Everything else is as in a [`Replay`](crate::Replay), and done
+//! by the same code.
+//!
+//! Results depend on the lines, their arrivals and the [`Input::Tick`]s alone. The clock of the machine is read
+//! only to tell how long things take.
+
+mod sources;
+mod state;
+mod tallies;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
+
+use testudo_event::{Overflow, Timestamp, YearClock};
+
+pub use self::state::{Restored, StateError};
+pub use self::tallies::{
+    Board, Histogram, NodeTallies, OTHER_SOURCES, PARSING_BOUNDS, POURING_BOUNDS, ScenarioTallies,
+    SourceTallies, Tallies,
+};
+use self::{
+    sources::{Known, Sources},
+    tallies::{BatchTally, Ledger},
+};
+use crate::{
+    counters::Counters,
+    crew::{self, Back, Item},
+    detect::{Clocks, Pours, Selector},
+    engine::Engine,
+    lane::{self, Lane, Place, Tell},
+    line::{Found, Moment, Parsed, Task},
+    parse::{NODE_COUNTS, NoObserver, Worker},
+    replay::{LineOutcome, Source},
+};
+
+/// Time between two moments at which the tallies are shown: nanoseconds of the clock of arrivals.
+const SHOW_EVERY: i64 = 500_000_000;
+
+/// A source of live lines. Sources may appear at any time; two that are equal are the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LiveSource {
+    /// Its name, module and labels.
+    pub source: Source,
+    /// Whether its lines always happen at the time that they tell.
+    pub time_machine: bool,
+}
+
+/// A batch of lines of one source, in order.
+#[derive(Clone, Debug)]
+pub struct LiveBatch {
+    /// Given by the caller, who gets it back; ascending.
+    pub number: u64,
+    /// Where the lines come from.
+    pub source: Arc<LiveSource>,
+    /// When they arrived.
+    pub arrival: Timestamp,
+    /// The lines, without their ends, one after the other.
+    pub text: String,
+    /// Where each line ends in `text`.
+    pub ends: Vec<u32>,
+}
+
+impl LiveBatch {
+    /// How many lines there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The line at a position; `""` where there is none.
+    pub fn line(&self, at: usize) -> &str {
+        let start = at.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
+        let (Some(start), Some(end)) = (start, self.ends.get(at)) else { return "" };
+        self.text.get(start as usize..*end as usize).unwrap_or("")
+    }
+}
+
+/// What a live run is given, in order.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Lines.
+    Lines(LiveBatch),
+    /// It is this late: timed buckets overflow, silences end, what is over is forgotten.
+    Tick(Timestamp),
+    /// The state at this point of the order is to be saved, and given to [`LiveSink::checkpoint`].
+    Checkpoint,
+}
+
+/// What became of a live line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen<'l> {
+    /// The line.
+    pub text: &'l str,
+    /// How far it came.
+    pub outcome: LineOutcome,
+    /// The time that it tells, if any.
+    pub time: Option<Timestamp>,
+    /// `evt.Meta.source_ip` of a line that was parsed, if it is an address.
+    pub source_ip: Option<IpAddr>,
+    /// Whether any scenario wanted it.
+    pub poured: bool,
+    /// Whether it was poured at the time that it tells, not at its arrival.
+    pub late: bool,
+}
+
+/// What let a bucket run over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// A line.
+    Line {
+        /// The number of its batch.
+        batch: u64,
+        /// Its position in the batch.
+        line: usize,
+    },
+    /// Its time was up.
+    Time,
+}
+
+/// Takes what a live run finds, in the order of the lines. It is called on the thread of [`Live::run`], between
+/// lines, and should not wait.
+#[expect(unused_variables, reason = "the names of the parameters document the hooks")]
+pub trait LiveSink {
+    /// A line that is not empty is done; its overflows follow.
+    fn line(&mut self, batch: &LiveBatch, at: usize, seen: Seen<'_>) {}
+
+    /// A bucket ran over. Whitelisted ones are told too.
+    fn overflow(&mut self, overflow: &Overflow, spot: Spot);
+
+    /// All lines of a batch are poured, and so are those of all batches before it.
+    fn done(&mut self, batch: LiveBatch) {}
+
+    /// The state after all batches that were [`LiveSink::done`], for [`Live::restore`].
+    fn checkpoint(&mut self, state: Vec<u8>) {}
+}
+
+/// A run over lines as they are written.
+#[derive(Debug)]
+pub struct Live<'e> {
+    lane: Lane<'e>,
+    sources: Sources,
+    ledger: Ledger,
+    board: Board,
+    /// The latest arrival or tick.
+    now: Timestamp,
+    shown: Timestamp,
+}
+
+/// A thread that parses.
+struct Hand {
+    worker: Worker,
+    selector: Selector,
+    /// The source whose name and labels the worker's record begins with.
+    last: Option<Arc<LiveSource>>,
+}
+
+/// What a thread made of a batch: one for each line.
+struct Done {
+    parsed: Vec<Parsed>,
+    pours: Pours,
+    counters: Counters,
+    nodes: Vec<(u32, [u32; NODE_COUNTS])>,
+    nanos: u64,
+}
+
+/// Tells a sink, and the ledger, of what a line or the time led to.
+struct Telling<'t, S> {
+    sink: &'t mut S,
+    spot: Spot,
+    ledger: &'t mut Ledger,
+    row: Option<usize>,
+}
+
+impl<S: LiveSink> Tell for Telling<'_, S> {
+    fn poured(&mut self, scenario: u32) {
+        if let Some(row) = self.row {
+            self.ledger.poured(row, scenario);
+        }
+    }
+
+    fn overflow(&mut self, overflow: &Overflow, timed: bool) {
+        self.sink.overflow(overflow, if timed { Spot::Time } else { self.spot });
+    }
+}
+
+impl<'e> Live<'e> {
+    /// A run that has seen nothing yet. Of what earlier runs put into stashes it sees nothing, so that an engine
+    /// serves one run at a time.
+    pub fn new(engine: &'e Engine) -> Self {
+        let mut lane = Lane::new(engine, true);
+        lane.worker.nodes.on = true;
+        Live {
+            lane,
+            sources: Sources::default(),
+            ledger: Ledger::new(),
+            board: Board::default(),
+            now: Timestamp::default(),
+            shown: Timestamp::default(),
+        }
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.lane.worker.counters
+    }
+
+    /// How many buckets are open.
+    pub fn open_buckets(&self) -> usize {
+        self.lane.buckets.len()
+    }
+
+    /// Where other threads can read what is counted.
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// What is counted, as it is now.
+    pub fn tallies(&self) -> Tallies {
+        let engine = self.lane.engine;
+        self.ledger.tallies(engine, self.lane.buckets.counts(), self.counters(), self.now)
+    }
+
+    /// Runs until `inputs` ends. With one worker, everything happens on the calling thread; with more, they parse
+    /// and the calling thread pours. The result does not depend on it. A batch is handled as soon as it is given:
+    /// nothing waits for another line.
+    pub fn run<S: LiveSink>(
+        &mut self,
+        workers: usize,
+        inputs: impl Iterator<Item = Input> + Send,
+        sink: &mut S,
+    ) {
+        let engine = self.lane.engine;
+        if workers <= 1 {
+            let mut hand = Hand::new(engine);
+            for input in inputs {
+                match input {
+                    Input::Lines(batch) => {
+                        let done = hand.parse(engine, &batch);
+                        self.batch(batch, done, sink);
+                    }
+                    other => self.other(&other, sink),
+                }
+            }
+        } else {
+            let items = inputs.map(|input| match input {
+                Input::Lines(batch) => Item::Batch(batch),
+                other => Item::Other(other),
+            });
+            crew::run(
+                workers,
+                items,
+                || Hand::new(engine),
+                |hand, batch| hand.parse(engine, batch),
+                |back| match back {
+                    Back::Batch(batch, done) => self.batch(batch, done, sink),
+                    Back::Other(other) => self.other(&other, sink),
+                },
+            );
+        }
+        self.show();
+    }
+
+    fn other<S: LiveSink>(&mut self, input: &Input, sink: &mut S) {
+        match input {
+            Input::Lines(_) => {}
+            Input::Tick(now) => self.tick(*now, sink),
+            Input::Checkpoint => sink.checkpoint(self.save()),
+        }
+    }
+
+    /// Time has passed.
+    fn tick<S: LiveSink>(&mut self, now: Timestamp, sink: &mut S) {
+        self.now = now;
+        let caught_up = self.sources.caught_up(now);
+        let idle = self.sources.forget_idle(now);
+        let place = Place { source: Clocks::COMMON, now, timed: true };
+        let mut tell = Telling { sink, spot: Spot::Time, ledger: &mut self.ledger, row: None };
+        let lane = &mut self.lane;
+        let ticked = catch_unwind(AssertUnwindSafe(|| {
+            lane.advance(place, &mut NoObserver, &mut tell, |buckets, pouring, worker, emit| {
+                for source in caught_up {
+                    buckets.catch_up(source);
+                }
+                if !idle.is_empty() {
+                    buckets.release(&idle);
+                }
+                buckets.advance_common(now, pouring, &mut worker.counters, emit);
+                buckets.sweep_at(now, pouring);
+            });
+        }));
+        if ticked.is_err() {
+            self.lane.worker.recover(&self.lane.engine.keys);
+        }
+        self.count_overflows();
+        self.show_now_and_then();
+    }
+
+    /// Pours a batch, after all batches before it.
+    fn batch<S: LiveSink>(&mut self, batch: LiveBatch, done: Done, sink: &mut S) {
+        let start = Instant::now();
+        self.now = batch.arrival;
+        let source = self.number(&batch);
+        let row = self.sources.get(source).map_or(0, |known| known.tally);
+        let Done { parsed, pours, counters, nodes, nanos } = done;
+        self.lane.worker.counters.add(&counters);
+        let (mut lines, mut ok) = (0, 0);
+        for (at, parsed) in parsed.into_iter().enumerate() {
+            if matches!(parsed, Parsed::Empty) {
+                continue;
+            }
+            lines += 1;
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| self.line(source, row, &batch, at, parsed, &pours, sink)));
+            match outcome {
+                Ok(LineOutcome::Parsed | LineOutcome::Whitelisted) => ok += 1,
+                Ok(_) => {}
+                Err(_) => self.lane.worker.recover(&self.lane.engine.keys),
+            }
+        }
+        let pour_nanos = start.elapsed().as_nanos() as u64;
+        self.ledger.batch(row, &BatchTally { lines, ok, parse_nanos: nanos, pour_nanos, nodes: &nodes });
+        self.count_overflows();
+        sink.done(batch);
+        self.show_now_and_then();
+    }
+
+    /// The number of the source of a batch.
+    fn number(&mut self, batch: &LiveBatch) -> u32 {
+        if let Some(number) = self.sources.find(&batch.source, batch.arrival) {
+            return number;
+        }
+        let released = self.sources.make_room();
+        if !released.is_empty() {
+            self.lane.buckets.release(&released);
+        }
+        let tally = self.ledger.row(&batch.source);
+        let source = Arc::clone(&batch.source);
+        self.sources.add(Known { source, last: batch.arrival, late: false, tally })
+    }
+
+    /// Pours what a line gave, after all lines before it.
+    #[expect(clippy::too_many_arguments, reason = "a line, its batch and what was made of them")]
+    fn line<S: LiveSink>(
+        &mut self,
+        source: u32,
+        row: usize,
+        batch: &LiveBatch,
+        at: usize,
+        parsed: Parsed,
+        pours: &Pours,
+        sink: &mut S,
+    ) -> LineOutcome {
+        let late = self.sources.get(source).is_some_and(|known| known.late);
+        let again = match &parsed {
+            Parsed::NeedsOrder => true,
+            // What it was told of the time is not right.
+            Parsed::Ended(_, found) | Parsed::Through(found, _) => late && found.asked,
+            Parsed::Empty => false,
+        };
+        if !again {
+            return self.merge(source, row, batch, at, parsed, pours, sink);
+        }
+        let mut own = std::mem::take(&mut self.lane.pours);
+        own.clear();
+        let parsed = self.parse_here(source, late, batch, at, matches!(parsed, Parsed::NeedsOrder), &mut own);
+        let outcome = self.merge(source, row, batch, at, parsed, &own, sink);
+        self.lane.pours = own;
+        outcome
+    }
+
+    /// Parses a line that depends on those before it. `counts`: nobody has counted it yet.
+    fn parse_here(
+        &mut self,
+        source: u32,
+        late: bool,
+        batch: &LiveBatch,
+        at: usize,
+        counts: bool,
+        pours: &mut Pours,
+    ) -> Parsed {
+        let live = !batch.source.time_machine;
+        let clock = if live && !late { None } else { self.lane.buckets.clocks.own(source) };
+        let now = clock.unwrap_or(batch.arrival);
+        let Lane { worker, selector, engine, .. } = &mut self.lane;
+        let task = Task {
+            engine,
+            source: &batch.source.source,
+            number: source,
+            moment: Moment { arrival: batch.arrival, now, live, late },
+            ordered: true,
+            years: YearClock::NotAfter(batch.arrival),
+        };
+        let before = worker.counters;
+        // What it holds of another source may be of one that had this number.
+        worker.source = None;
+        worker.enricher.set_years(task.years);
+        let parsed = catch_unwind(AssertUnwindSafe(|| {
+            task.parse(worker, selector, batch.line(at), &mut NoObserver, pours)
+        }));
+        let parsed = parsed.unwrap_or_else(|_| {
+            worker.counters = before;
+            fail(worker, selector, engine);
+            pours.clear();
+            Parsed::Ended(LineOutcome::Dropped, Found::default())
+        });
+        worker.nodes.end_line(false);
+        if !counts {
+            worker.counters = Counters { panics: worker.counters.panics, ..before };
+        }
+        worker.counters.ordered += 1;
+        let record = &mut worker.record;
+        if *record.needs_order.get_mut() {
+            engine.world.lock_stashes().settle(record.time);
+        }
+        parsed
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a line, its batch and what was made of them")]
+    fn merge<S: LiveSink>(
+        &mut self,
+        source: u32,
+        row: usize,
+        batch: &LiveBatch,
+        at: usize,
+        parsed: Parsed,
+        pours: &Pours,
+        sink: &mut S,
+    ) -> LineOutcome {
+        let arrival = batch.arrival;
+        let (outcome, found, mut held) = match parsed {
+            Parsed::NeedsOrder | Parsed::Empty => return LineOutcome::Dropped,
+            Parsed::Ended(outcome, found) => (outcome, found, None),
+            Parsed::Through(found, held) => (LineOutcome::Parsed, found, held),
+        };
+        let Found { time, late, address, .. } = found;
+        let text = batch.line(at);
+        let seen = Seen { text, outcome, time, source_ip: address, poured: held.is_some(), late };
+        sink.line(batch, at, seen);
+        if let Some(time) = time {
+            self.ledger.lag(row, arrival.nanos_since(time));
+        }
+        let machine = batch.source.time_machine;
+        let Some(known) = self.sources.get_mut(source) else { return outcome };
+        // A line without a date says nothing of where its source stands.
+        let caught_up = known.late && time.is_some() && !late && !machine;
+        known.late = (known.late || late || machine) && !caught_up;
+        let clock = if known.late { source } else { Clocks::COMMON };
+        let place = Place { source: clock, now: arrival, timed: false };
+        let mut tell = Telling {
+            sink,
+            spot: Spot::Line { batch: batch.number, line: at },
+            ledger: &mut self.ledger,
+            row: Some(row),
+        };
+        if machine {
+            lane::set_arrival(&mut held, self.lane.buckets.clocks.own(source).unwrap_or(arrival));
+        }
+        self.lane.advance(place, &mut NoObserver, &mut tell, |buckets, pouring, worker, emit| {
+            let counters = &mut worker.counters;
+            if clock == Clocks::COMMON {
+                if caught_up {
+                    buckets.catch_up(source);
+                }
+                buckets.count_line(pouring);
+                buckets.advance_common(arrival, pouring, counters, emit);
+            } else {
+                buckets.advance(source, time, pouring, counters, emit);
+            }
+        });
+        if let Some(held) = held {
+            self.lane.pour_line(&held, pours, place, &mut NoObserver, &mut tell);
+        }
+        outcome
+    }
+
+    /// Counts what the stages of overflows did.
+    fn count_overflows(&mut self) {
+        let nodes = self.lane.worker.nodes.take();
+        if !nodes.is_empty() {
+            self.ledger.overflows(&nodes);
+        }
+    }
+
+    fn show_now_and_then(&mut self) {
+        let since = self.now.nanos_since(self.shown);
+        if !(0..SHOW_EVERY).contains(&since) {
+            self.show();
+        }
+    }
+
+    fn show(&mut self) {
+        self.shown = self.now;
+        self.board.show(self.tallies());
+    }
+}
+
+/// Begins anew after a line that cannot be parsed without a panic, and counts it.
+fn fail(worker: &mut Worker, selector: &mut Selector, engine: &Engine) {
+    worker.counters.lines += 1;
+    worker.counters.dropped += 1;
+    worker.recover(&engine.keys);
+    *selector = Selector::default();
+}
+
+impl Hand {
+    fn new(engine: &Engine) -> Hand {
+        let mut worker = Worker::new(&engine.keys);
+        worker.nodes.on = true;
+        Hand { worker, selector: Selector::default(), last: None }
+    }
+
+    /// Parses a batch. A line that makes it panic is dropped.
+    fn parse(&mut self, engine: &Engine, batch: &LiveBatch) -> Done {
+        let start = Instant::now();
+        let Hand { worker, selector, last } = self;
+        let years = YearClock::NotAfter(batch.arrival);
+        worker.enricher.set_years(years);
+        if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &batch.source)) {
+            worker.source = None;
+            *last = Some(Arc::clone(&batch.source));
+        }
+        let live = !batch.source.time_machine;
+        let moment = Moment { arrival: batch.arrival, now: batch.arrival, live, late: false };
+        let task = Task { engine, source: &batch.source.source, number: 0, moment, ordered: false, years };
+        let mut pours = Pours::default();
+        let mut parsed = Vec::with_capacity(batch.len());
+        for at in 0..batch.len() {
+            let (before, mark) = (worker.counters, pours.mark());
+            let line = catch_unwind(AssertUnwindSafe(|| {
+                task.parse(worker, selector, batch.line(at), &mut NoObserver, &mut pours)
+            }));
+            let line = line.unwrap_or_else(|_| {
+                worker.counters = before;
+                fail(worker, selector, engine);
+                pours.rewind(mark);
+                Parsed::Ended(LineOutcome::Dropped, Found::default())
+            });
+            let again = matches!(line, Parsed::NeedsOrder);
+            if again {
+                // It is parsed, and counted, again.
+                worker.counters = before;
+            }
+            worker.nodes.end_line(true);
+            parsed.push(line);
+        }
+        let (counters, nodes) = (std::mem::take(&mut worker.counters), worker.nodes.take());
+        Done { parsed, pours, counters, nodes, nanos: start.elapsed().as_nanos() as u64 }
+    }
+}
