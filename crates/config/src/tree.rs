@@ -44,6 +44,11 @@ impl Spot {
         }
     }
 
+    /// The range in the text of the file with the variables put in.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
     /// Another range of the same file, of the text with the variables put in.
     pub fn with_span(&self, span: Range<usize>) -> Self {
         Self { text: Arc::clone(&self.text), span }
@@ -118,6 +123,14 @@ impl Node {
             Value::Scalar(_, Resolved::Bool(_)) => "a boolean",
             Value::Scalar(_, Resolved::Int(_) | Resolved::Float(_)) => "a number",
             Value::Scalar(_, Resolved::Text) => "text",
+        }
+    }
+
+    /// The text of a single value, as it is written.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(text, _) => Some(text),
+            _ => None,
         }
     }
 

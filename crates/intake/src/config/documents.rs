@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_saphyr::Spanned;
+use testudo_config::decode::At;
 
 /// A text with its place.
-pub(super) type Text = Spanned<String>;
+pub(super) type Text = At<String>;
 
 /// The keys that every document may have.
 #[derive(Debug, Default)]
@@ -18,15 +18,6 @@ pub(super) struct Common {
     pub(super) unique_id: Option<String>,
     pub(super) use_time_machine: Option<bool>,
     pub(super) transform: Option<Text>,
-}
-
-/// What is looked at before the kind is known.
-#[derive(Debug, Deserialize)]
-pub(super) struct Probe {
-    pub(super) source: Option<Text>,
-    pub(super) filename: Option<serde::de::IgnoredAny>,
-    pub(super) filenames: Option<serde::de::IgnoredAny>,
-    pub(super) journalctl_filter: Option<serde::de::IgnoredAny>,
 }
 
 /// A document of one kind: every key that it may have, all of them optional. `flatten` would spoil the
@@ -74,7 +65,7 @@ document! {
         filenames: Vec<Text>,
         exclude_regexps: Vec<Text>,
         force_inotify: bool,
-        max_buffer_size: Spanned<i64>,
+        max_buffer_size: At<i64>,
         poll_without_inotify: bool,
         discovery_poll_enable: bool,
         discovery_poll_interval: Text,
@@ -93,8 +84,8 @@ document! {
     /// `source: syslog`.
     SyslogDocument {
         listen_addr: Text,
-        listen_port: Spanned<i64>,
-        max_message_len: Spanned<i64>,
+        listen_port: At<i64>,
+        max_message_len: At<i64>,
         protocol: Text,
         disable_rfc_parser: bool,
         tls: TlsDocument,
@@ -133,9 +124,9 @@ document! {
         basic_auth: BasicAuthDocument,
         headers: BTreeMap<String, String>,
         tls: TlsDocument,
-        custom_status_code: Spanned<i64>,
+        custom_status_code: At<i64>,
         custom_headers: BTreeMap<String, String>,
-        max_body_size: Spanned<i64>,
+        max_body_size: At<i64>,
         timeout: Text,
     }
 }

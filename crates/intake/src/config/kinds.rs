@@ -1,8 +1,8 @@
 //! The keys of each kind of source, checked.
 
-use std::{net::IpAddr, ops::Range, path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use serde_saphyr::Spanned;
+use testudo_config::decode::At;
 use testudo_event::{Timestamp, duration};
 
 use super::{
@@ -35,8 +35,8 @@ const BOTH: &[&str] = &["tail", "cat"];
 const SERVER: &[&str] = &["tail", "server"];
 
 /// Reads a document of a known kind.
-pub(super) fn read(load: &mut Loading<'_>, document: &Document, kind: Kind) -> Option<(Settings, Spec)> {
-    let mut read = Reader { end: load.expanded.text.len(), load, document };
+pub(super) fn read(load: &mut Loading, document: &Document, kind: Kind) -> Option<(Settings, Spec)> {
+    let mut read = Reader { load, document };
     match kind {
         Kind::File => read.file(),
         Kind::Journal => read.journal(),
@@ -46,19 +46,14 @@ pub(super) fn read(load: &mut Loading<'_>, document: &Document, kind: Kind) -> O
     }
 }
 
-struct Reader<'r, 'l> {
-    load: &'r mut Loading<'l>,
+struct Reader<'r> {
+    load: &'r mut Loading,
     document: &'r Document,
-    end: usize,
 }
 
-impl Reader<'_, '_> {
-    fn at<T>(&self, value: &Spanned<T>) -> Range<usize> {
-        span_of(value, self.document, self.end)
-    }
-
-    fn bad<T>(&mut self, value: &Spanned<T>, message: &str, hint: Option<&str>) {
-        let at = self.at(value);
+impl Reader<'_> {
+    fn bad<T>(&mut self, value: &At<T>, message: &str, hint: Option<&str>) {
+        let at = span_of(value);
         self.load.error(codes::VALUE, self.document, Some(&at), message, hint);
     }
 
@@ -92,7 +87,7 @@ impl Reader<'_, '_> {
     }
 
     /// A whole number of at least `least`.
-    fn number(&mut self, key: &str, value: Option<Spanned<i64>>, least: i64) -> Option<u64> {
+    fn number(&mut self, key: &str, value: Option<At<i64>>, least: i64) -> Option<u64> {
         let value = value?;
         if value.value < least {
             let message = format!("invalid {key} {}", value.value);
@@ -268,7 +263,7 @@ impl Reader<'_, '_> {
             self.missing("no containers or services configuration provided", hint);
         }
         if let Some(text) = doc.check_interval.take() {
-            let at = self.at(&text);
+            let at = span_of(&text);
             let message = "`check_interval` has no effect: containers are noticed when they start";
             self.load.warn(codes::NO_EFFECT, self.document, Some(&at), message, Some("remove it"));
         }

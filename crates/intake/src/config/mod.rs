@@ -6,7 +6,6 @@
 pub mod codes;
 mod documents;
 mod dsn;
-mod expand;
 mod kinds;
 mod load;
 #[cfg(test)]
@@ -15,22 +14,19 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
-    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use testudo_config::tree::{Node, documents};
 use testudo_rules::{Diagnostic, Place, Severity, SourceFile};
 use thiserror::Error;
 use tracing::Level;
 
+pub use self::dsn::{DsnError, parse_dsn};
 use self::{
-    documents::{Common, Probe, Text},
+    documents::{Common, Text},
     load::{Document, Loading, span_of},
-};
-pub use self::{
-    dsn::{DsnError, parse_dsn},
-    expand::{Expanded, expand},
 };
 use crate::{
     batch::Labels,
@@ -159,13 +155,19 @@ pub fn load(
 
 /// Reads one acquisition file from its text.
 pub fn load_text(file: SourceFile, variable: &dyn Fn(&str) -> Option<String>) -> Loaded {
-    let file = Arc::new(file);
-    let expanded = expand(&file.text, variable);
-    let mut loading = Loading { file: &file, expanded: &expanded, diagnostics: Vec::new() };
+    let mut loading = Loading::default();
     let mut sources = Vec::new();
-    for range in load::documents(&expanded.text) {
+    for root in documents(file, variable) {
+        let root = match root {
+            Ok(root) if root.is_null() => continue,
+            Ok(root) => root,
+            Err(wrong) => {
+                loading.take(*wrong, "");
+                continue;
+            }
+        };
         let errors = count_errors(&loading);
-        let source = document(&mut loading, range);
+        let source = document(&mut loading, root);
         if count_errors(&loading) == errors {
             sources.extend(source);
         }
@@ -175,7 +177,7 @@ pub fn load_text(file: SourceFile, variable: &dyn Fn(&str) -> Option<String>) ->
     loaded
 }
 
-fn count_errors(loading: &Loading<'_>) -> usize {
+fn count_errors(loading: &Loading) -> usize {
     loading.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
 }
 
@@ -220,30 +222,30 @@ fn tell_apart(loaded: &mut Loaded) {
     }
 }
 
-fn document(load: &mut Loading<'_>, range: Range<usize>) -> Option<Acquisition> {
-    let mut document = Document { range, prefix: String::new() };
-    let probe: Probe = load.decode(&document)?;
-    let kind = kind_of(load, &document, &probe)?;
+fn document(load: &mut Loading, root: Node) -> Option<Acquisition> {
+    let mut document = Document { root, prefix: String::new() };
+    let kind = kind_of(load, &document)?;
     document.prefix = format!("datasource of type {kind}: ");
-    let place = load.place(&load.first_line(&document));
+    let place = document.root.spot.place();
     let (settings, spec) = kinds::read(load, &document, kind)?;
     Some(Acquisition { settings, spec, place: Some(place) })
 }
 
-fn kind_of(load: &mut Loading<'_>, document: &Document, probe: &Probe) -> Option<Kind> {
-    let Some(source) = &probe.source else {
-        if probe.filename.is_some() || probe.filenames.is_some() {
+fn kind_of(load: &mut Loading, document: &Document) -> Option<Kind> {
+    let root = &document.root;
+    let Some(source) = root.get("source") else {
+        if root.get("filename").is_some() || root.get("filenames").is_some() {
             return Some(Kind::File);
         }
-        if probe.journalctl_filter.is_some() {
+        if root.get("journalctl_filter").is_some() {
             return Some(Kind::Journal);
         }
         let hint = format!("add `source:` with one of {}", names().join(", "));
         load.error(codes::MISSING_KEY, document, None, "missing 'source' field", Some(&hint));
         return None;
     };
-    let name = source.value.as_str();
-    let span = span_of(source, document, load.expanded.text.len());
+    let name = source.text().unwrap_or_default();
+    let span = source.spot.span();
     match Kind::from_name(name) {
         Some(kind) if kind.is_built_in() => return Some(kind),
         None if !kind::OTHERS.contains(&name) => {
@@ -265,15 +267,14 @@ fn names() -> Vec<&'static str> {
 
 /// The common keys, checked.
 fn settings(
-    load: &mut Loading<'_>,
+    load: &mut Loading,
     document: &Document,
     kind: Kind,
     title: String,
     common: Common,
     modes: &[&str],
 ) -> Settings {
-    let end = load.expanded.text.len();
-    let at = |text: &Text| span_of(text, document, end);
+    let at = |text: &Text| span_of(text);
     let labels: Labels = common
         .labels
         .unwrap_or_default()

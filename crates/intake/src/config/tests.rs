@@ -117,7 +117,7 @@ transform: Upper(evt.Line.Raw)
     bad("mode: dog", "A003", 7, "unsupported mode dog for file source");
     bad("log_level: loud", "A003", 12, "log_level");
     bad("transform: evt.Nothing", "A007", 12, "evt.Nothing");
-    bad("use_time_machine: maybe", "A003", 19, "boolean");
+    bad("use_time_machine: maybe", "A003", 19, "true or false");
     check(
         "source: syslog\nlabels: {a: b}\nmode: cat",
         &[],
