@@ -2,16 +2,17 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use testudo_store::StoreError;
 use testudo_wire::{ApiError, body};
 
+use crate::events::Listening;
 use crate::pages::Pages;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -21,17 +22,23 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// The reason for which a body is given up; there is none so far.
 pub type BodyError = Infallible;
 
-/// The body of an answer: one piece, or pages that are made as the client takes them.
+/// The body of an answer: one piece, pages that are made as the client takes them, or events as they happen.
 pub struct AnswerBody(Content);
 
 enum Content {
     Whole(Option<Bytes>),
     Pages(Box<dyn Pages>),
+    Events(Box<Listening>),
 }
 
 impl AnswerBody {
     fn whole(bytes: impl Into<Bytes>) -> AnswerBody {
         AnswerBody(Content::Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())))
+    }
+
+    /// Whether it is sent as things happen.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.0, Content::Events(_))
     }
 }
 
@@ -41,11 +48,12 @@ impl Body for AnswerBody {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let next = match &mut self.get_mut().0 {
             Content::Whole(bytes) => bytes.take(),
             Content::Pages(pages) => pages.next_page(),
+            Content::Events(listening) => ready!(listening.poll_next(context)),
         };
         Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -59,7 +67,7 @@ impl Body for AnswerBody {
             Content::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Content::Pages(_) => SizeHint::default(),
+            Content::Pages(_) | Content::Events(_) => SizeHint::default(),
         }
     }
 }
@@ -158,6 +166,20 @@ pub(crate) fn json_pages(pages: impl Pages + 'static, has_charset: bool) -> Answ
     with_type(StatusCode::OK, Some(kind), AnswerBody(Content::Pages(Box::new(pages))))
 }
 
+/// An answer of another kind whose pages are made as the client takes them.
+pub(crate) fn pages(pages: impl Pages + 'static, kind: &'static str) -> Answer {
+    let kind = HeaderValue::from_static(kind);
+    with_type(StatusCode::OK, Some(kind), AnswerBody(Content::Pages(Box::new(pages))))
+}
+
+/// An answer that tells events as they happen. Caches and proxies must not hold it back.
+pub(crate) fn events(listening: Listening) -> Answer {
+    let body = AnswerBody(Content::Events(Box::new(listening)));
+    let answer = with_type(StatusCode::OK, Some(HeaderValue::from_static("text/event-stream")), body);
+    let answer = with_header(answer, CACHE_CONTROL, "no-cache");
+    with_header(answer, HeaderName::from_static("x-accel-buffering"), "no")
+}
+
 /// Adds a header.
 pub(crate) fn with_header(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -169,6 +191,6 @@ pub(crate) fn map_pages(answer: Answer, map: impl FnOnce(Box<dyn Pages>) -> Box<
     answer.map(|body| match body.0 {
         Content::Pages(pages) => AnswerBody(Content::Pages(map(pages))),
         Content::Whole(Some(bytes)) => AnswerBody(Content::Pages(map(Box::new(Some(bytes))))),
-        Content::Whole(None) => AnswerBody(Content::Whole(None)),
+        other => AnswerBody(other),
     })
 }

@@ -33,24 +33,25 @@ struct Letter<'a> {
 
 /// The file, if there is one, and how many alerts went its way.
 #[derive(Default)]
-pub(crate) struct DeadLetters {
+pub struct DeadLetters {
     path: Option<PathBuf>,
     writing: Mutex<()>,
     count: AtomicU64,
 }
 
 impl DeadLetters {
-    pub(crate) fn new(path: Option<PathBuf>) -> DeadLetters {
+    /// Letters into this file; without one, they are only logged.
+    pub fn new(path: Option<PathBuf>) -> DeadLetters {
         DeadLetters { path, ..DeadLetters::default() }
     }
 
     /// How many there were since the start.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
     /// Keeps an alert that could not be stored. What cannot be written is only logged.
-    pub(crate) fn add(&self, machine: &str, reason: &str, alert: &PostedAlert, now_ms: i64) {
+    pub fn add(&self, machine: &str, reason: &str, alert: &PostedAlert, now_ms: i64) {
         self.count.fetch_add(1, Ordering::Relaxed);
         tracing::error!(machine, reason, scenario = alert.scenario, "an alert cannot be stored");
         let Some(path) = &self.path else { return };

@@ -34,6 +34,8 @@ pub struct Gauges {
     pub last_heartbeats: Vec<(String, i64)>,
     /// `cs_bouncer_last_pull_timestamp`: bouncer, and Unix seconds.
     pub last_pulls: Vec<(String, i64)>,
+    /// How many clients listen to events.
+    pub listeners: usize,
 }
 
 /// The counts of alerts, and when they were made.
@@ -58,6 +60,7 @@ impl Service {
                 .filter_map(|machine| seconds(machine.name, machine.last_heartbeat_ms))
                 .collect(),
             last_pulls: bouncers.filter_map(|bouncer| seconds(bouncer.name, bouncer.last_pull_ms)).collect(),
+            listeners: self.events().listeners(),
         })
     }
 

@@ -1,18 +1,19 @@
 //! Bodies that are made page by page: the memory that they take does not depend on their length.
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use testudo_store::{Filter, Page, Side, Stream, View};
+use testudo_store::{Cursor, Filter, LabelTexts, Page, Side, Stream, View};
+use testudo_wire::snapshot::{Kind, SnapshotWriter};
 use testudo_wire::{decision, stream as wire};
 
 use crate::service::Service;
 
 /// Rows of the index that are looked at for one page: writers wait no longer than for these.
 const PAGE_ROWS: usize = 2000;
+
+/// Entries of a block of a snapshot: the more, the closer its addresses lie together.
+const SNAPSHOT_ROWS: usize = 32_768;
 
 /// Makes a body, one page after the other.
 pub(crate) trait Pages: Send {
@@ -170,32 +171,56 @@ impl<P: Pages> Pages for (Option<Bytes>, P) {
     }
 }
 
-/// Another body, compressed.
-pub(crate) struct Gzipped {
-    inner: Box<dyn Pages>,
-    encoder: Option<GzEncoder<Vec<u8>>>,
+/// The body of a snapshot. What it holds in memory is one block.
+pub(crate) struct SnapshotPages {
+    service: Arc<Service>,
+    stream: Stream,
+    writer: Option<SnapshotWriter>,
 }
 
-impl Gzipped {
-    pub(crate) fn new(inner: Box<dyn Pages>) -> Gzipped {
-        Gzipped { inner, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }
+impl SnapshotPages {
+    pub(crate) fn new(service: Arc<Service>, stream: Stream) -> SnapshotPages {
+        let Cursor { seq, at } = stream.cursor();
+        SnapshotPages { service, stream, writer: Some(SnapshotWriter::new(seq, at)) }
     }
 }
 
-impl Pages for Gzipped {
+impl Pages for SnapshotPages {
     fn next_page(&mut self) -> Option<Bytes> {
-        loop {
-            let encoder = self.encoder.as_mut()?;
-            let Some(page) = self.inner.next_page() else {
-                let rest = self.encoder.take()?.finish().ok()?;
-                return Some(rest.into());
-            };
-            // Writing into memory does not fail.
-            encoder.write_all(&page).ok()?;
-            let out = std::mem::take(encoder.get_mut());
-            if !out.is_empty() {
-                return Some(out.into());
-            }
+        let writer = self.writer.as_mut()?;
+        let moment_ms = self.stream.cursor().at;
+        let mut value = String::new();
+        while !self.stream.is_done() && writer.pending() < SNAPSHOT_ROWS {
+            let index = self.service.store().index_as_it_is();
+            index.page(&mut self.stream, PAGE_ROWS, |side, view, left_ms| {
+                if side == Side::Deleted {
+                    return;
+                }
+                let LabelTexts { scope, kind, origin, scenario, .. } = view.label();
+                value.clear();
+                view.push_value(&mut value);
+                writer.add(Kind { scope, kind, origin, scenario }, &value, moment_ms.saturating_add(left_ms));
+            });
         }
+        if !self.stream.is_done() {
+            return Some(writer.block().into());
+        }
+        self.writer.take().map(|writer| writer.finish().into())
     }
+}
+
+/// The next piece of a delta that tells anything: a whole JSON object, for which at most `rows` rows are
+/// looked at. `None` when there was nothing among them.
+pub(crate) fn delta_piece(service: &Service, stream: &mut Stream, rows: usize) -> Option<Vec<u8>> {
+    let (mut new, mut deleted) = (Vec::new(), Vec::new());
+    let mut value = String::new();
+    service.store().index_as_it_is().page(stream, rows, |side, view, left_ms| {
+        let out = if side == Side::New { &mut new } else { &mut deleted };
+        if !out.is_empty() {
+            out.push(wire::COMMA);
+        }
+        append(out, view, left_ms, view.uuid(), &mut value);
+    });
+    let is_empty = new.is_empty() && deleted.is_empty();
+    (!is_empty).then(|| [wire::OPEN, &new, wire::MIDDLE, &deleted, wire::CLOSE].concat())
 }

@@ -18,6 +18,8 @@ pub(crate) enum Route {
     Decisions,
     Decision,
     Stream,
+    Events,
+    Snapshot,
     UsageMetrics,
     Allowlists,
     Allowlist,
@@ -58,6 +60,8 @@ impl Route {
             ["v1", "alerts"] => Route::Alerts,
             ["v1", "decisions"] => Route::Decisions,
             ["v1", "decisions", "stream"] => Route::Stream,
+            ["v1", "decisions", "events"] => Route::Events,
+            ["v1", "decisions", "snapshot"] => Route::Snapshot,
             ["v1", "usage-metrics"] => Route::UsageMetrics,
             ["v1", "allowlists"] => Route::Allowlists,
             ["v1", "allowlists", "check"] => Route::AllowlistCheck,
@@ -84,6 +88,8 @@ impl Route {
             Route::Decisions => "/v1/decisions",
             Route::Decision => "/v1/decisions/:decision_id",
             Route::Stream => "/v1/decisions/stream",
+            Route::Events => "/v1/decisions/events",
+            Route::Snapshot => "/v1/decisions/snapshot",
             Route::UsageMetrics => "/v1/usage-metrics",
             Route::Allowlists => "/v1/allowlists",
             Route::Allowlist => "/v1/allowlists/:allowlist_name",
@@ -100,6 +106,7 @@ impl Route {
         const DELETE: &[Method] = &[Method::DELETE];
         match self {
             Route::Health | Route::RefreshToken | Route::Heartbeat | Route::Allowlists => GET,
+            Route::Events | Route::Snapshot => GET,
             // The check of many shares its path with the list of that name.
             Route::AllowlistCheck => &[Method::GET, Method::POST],
             Route::Allowlist => GET,
@@ -116,7 +123,7 @@ impl Route {
         match self {
             Route::Health | Route::Watchers | Route::Login | Route::RefreshToken => Access::Anyone,
             Route::Decisions if method == Method::DELETE => Access::Machine,
-            Route::Decisions | Route::Stream => Access::Bouncer,
+            Route::Decisions | Route::Stream | Route::Events | Route::Snapshot => Access::Bouncer,
             Route::UsageMetrics => Access::Either,
             _ => Access::Machine,
         }
@@ -135,7 +142,8 @@ impl Route {
     /// Whether it is answered from memory alone.
     pub(crate) fn is_quick(self, method: &Method) -> bool {
         match self {
-            Route::Health | Route::Heartbeat | Route::RefreshToken | Route::Stream => true,
+            Route::Health | Route::Heartbeat | Route::RefreshToken => true,
+            Route::Stream | Route::Snapshot => true,
             Route::Allowlists | Route::Allowlist | Route::AllowlistCheckOne => true,
             Route::Decisions => method != Method::DELETE,
             _ => false,

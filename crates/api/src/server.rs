@@ -129,8 +129,9 @@ impl Server {
         }
         tasks.spawn(save_often(Arc::clone(&self.service)));
         stop.await;
-        // Ends the listening; connections go on.
+        // Ends the listening; connections go on, but for those that would never end.
         tasks.shutdown().await;
+        self.service.events().close();
         if let Some(graceful) = Arc::into_inner(graceful)
             && tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err()
         {

@@ -6,10 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::body::Body;
-use hyper::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, EXPIRES, HeaderName, HeaderValue, LOCATION, PRAGMA,
-    USER_AGENT, VARY,
-};
+use hyper::header::{CACHE_CONTROL, EXPIRES, HeaderName, HeaderValue, LOCATION, PRAGMA, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use testudo_decide::Profiles;
@@ -26,11 +23,12 @@ use crate::config::{Config, ConfigError};
 use crate::counts::{Counted, Counts};
 use crate::dead::DeadLetters;
 use crate::durations::{Clocked, Durations};
+use crate::encoding::Encoding;
+use crate::events::Hub;
 use crate::gauges::AlertCounts;
 use crate::handlers;
 use crate::keys;
 use crate::machines;
-use crate::pages::Gzipped;
 use crate::passwords::hash_password;
 use crate::protected::Protected;
 use crate::query::Query;
@@ -52,9 +50,6 @@ const LOGINS_AT_ONCE: usize = 4;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_mins(5);
-
-/// Answers shorter than this are not worth compressing.
-const COMPRESS_LEAST: u64 = 1024;
 
 /// How the user agents of our own programs begin.
 pub(crate) const OUR_AGENTS: &str = "testudo/";
@@ -103,6 +98,7 @@ pub struct Service {
     alert_counts: AlertCounts,
     protected: RwLock<Arc<Protected>>,
     dead_letters: DeadLetters,
+    events: Hub,
     /// A hash that no password has, for machines that do not exist: they are refused as slowly as others.
     no_password: OnceLock<String>,
 }
@@ -157,12 +153,13 @@ impl Service {
             alert_counts: AlertCounts::default(),
             protected: RwLock::default(),
             dead_letters,
+            events: Hub::default(),
             no_password: OnceLock::new(),
         }))
     }
 
     /// What the API knows.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
@@ -192,6 +189,10 @@ impl Service {
 
     pub(crate) fn dead_letters(&self) -> &DeadLetters {
         &self.dead_letters
+    }
+
+    pub(crate) fn events(&self) -> &Hub {
+        &self.events
     }
 
     pub(crate) fn kept_alert_counts(&self) -> &AlertCounts {
@@ -278,10 +279,13 @@ impl Service {
             return health();
         }
         let is_head = parts.method == Method::HEAD;
-        let wants_gzip = self.may_compress(&parts);
+        let encoding = Encoding::of(&parts.headers, &self.config.compress_for).filter(|_| !is_head);
         let answered = self.answer_route(route, parameter, parts, body, client, origin).await;
         let answer = answered.unwrap_or_else(Refusal::into_answer);
-        if wants_gzip && !is_head { compressed(answer) } else { answer }
+        match encoding {
+            Some(encoding) => encoding.apply(answer),
+            None => answer,
+        }
     }
 
     async fn answer_route<B>(
@@ -355,25 +359,11 @@ impl Service {
             Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error"))
         })
     }
-
-    fn may_compress(&self, parts: &Parts) -> bool {
-        let accepts = header(parts, &ACCEPT_ENCODING).split(',').any(|item| {
-            let (name, weight) = item.split_once(';').unwrap_or((item, ""));
-            name.trim().eq_ignore_ascii_case("gzip") && !is_zero_weight(weight)
-        });
-        let agent = header(parts, &USER_AGENT);
-        accepts && self.config.compress_for.iter().any(|known| agent.starts_with(known.as_str()))
-    }
 }
 
 /// A header's text; empty when there is none.
 fn header<'p>(parts: &'p Parts, name: &HeaderName) -> &'p str {
     parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-/// Whether `;q=0` stands behind an encoding.
-fn is_zero_weight(text: &str) -> bool {
-    text.trim().strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok()) == Some(0.0)
 }
 
 fn kept_secret(store: &Store, now_ms: i64) -> Result<Vec<u8>, StartError> {
@@ -410,15 +400,4 @@ fn redirected(parts: &Parts) -> Option<Answer> {
     let mut answer = answer::empty(status);
     answer.headers_mut().insert(LOCATION, HeaderValue::from_str(&target).ok()?);
     Some(answer)
-}
-
-fn compressed(answer: Answer) -> Answer {
-    let hint = answer.body().size_hint();
-    if hint.exact().is_some_and(|length| length < COMPRESS_LEAST) {
-        return answer;
-    }
-    let mut answer = answer::map_pages(answer, |pages| Box::new(Gzipped::new(pages)));
-    answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    answer
 }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use hyper::header::HeaderName;
 use testudo_store::{Filter, Page, Since, StreamOptions, Target};
-use testudo_wire::{Deleted, answer::NOTHING, decision::parse_uuid};
+use testudo_wire::{Deleted, answer::NOTHING, decision::parse_uuid, snapshot::MEDIA_TYPE};
 
 use crate::answer::{self, Answered, Refusal};
 use crate::counts::Counted;
-use crate::pages::{ListPages, Pages as _, StreamPages};
+use crate::etag::Tag;
+use crate::events::Hub;
+use crate::pages::{ListPages, Pages as _, SnapshotPages, StreamPages};
 use crate::query::{Query, parse_bool};
 use crate::request::Ask;
 use crate::service::Service;
@@ -25,6 +28,9 @@ const ALLOW: &str = "allow";
 
 /// A bouncer that asks about single addresses is noted as seen this often, in milliseconds.
 const SEEN_EVERY_MS: i64 = 60_000;
+
+/// Where a client of events got to.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The parameters with which decisions are deleted.
 const DELETE_PARAMETERS: [&str; 10] =
@@ -104,36 +110,88 @@ pub(super) fn list(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answered
         bouncers.touch(bouncer, |row| row.last_pull_ms = Some(ask.now_ms));
     }
     // Lets time pass; the pages are about the moment in which they are made.
-    drop(service.store().index(ask.now_ms));
+    let tag = Tag::new(service, &service.store().index(ask.now_ms), &(&filter, page));
+    if tag.is_held(ask) {
+        // Only answers with something in them have a tag.
+        service.count(Counted::Decisions { bouncer: bouncer.to_owned(), found: true });
+        return Ok(tag.unchanged());
+    }
     let mut pages = ListPages::new(Arc::clone(service), filter, page);
     let first = pages.next_page();
     service.count(Counted::Decisions { bouncer: bouncer.to_owned(), found: first.is_some() });
     Ok(match first {
         None => answer::json_text(StatusCode::OK, NOTHING),
-        Some(whole) if pages.is_over() => answer::json_text(StatusCode::OK, whole),
-        first => answer::json_pages((first, pages), true),
+        Some(whole) if pages.is_over() => tag.put(answer::json_text(StatusCode::OK, whole)),
+        first => tag.put(answer::json_pages((first, pages), true)),
     })
 }
 
-/// GET, HEAD /v1/decisions/stream: what has changed since the last poll.
-pub(super) fn stream(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answered {
-    let query = &ask.query;
+/// What a client of the stream asks for.
+fn changes(query: &Query) -> Result<(Filter, StreamOptions), Refusal> {
     let mut filter = filter(query)?;
     let default_scopes = || vec!["Ip".to_owned(), "Range".to_owned()];
     filter.scopes = Some(filter.scopes.unwrap_or_else(default_scopes));
     filter.types_not = vec![ALLOW.to_owned()];
+    let dedup = query.get("dedup") != Some("false");
+    Ok((filter, StreamOptions { dedup, ..StreamOptions::default() }))
+}
+
+/// GET, HEAD /v1/decisions/stream: what has changed since the last poll.
+pub(super) fn stream(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answered {
+    let (filter, options) = changes(&ask.query)?;
     if ask.is_head() {
         return Ok(answer::head(StatusCode::OK));
     }
-    let options = StreamOptions { dedup: query.get("dedup") != Some("false"), ..StreamOptions::default() };
-    let position = service.store().bouncers().get(bouncer).and_then(|row| row.stream);
+    let bouncers = service.store().bouncers();
+    let position = bouncers.get(bouncer).and_then(|row| row.stream);
+    let is_start = ask.query.get("startup") == Some("true");
     let since = match position {
-        Some(cursor) if query.get("startup") != Some("true") => Since::Delta(cursor),
+        Some(cursor) if !is_start => Since::Delta(cursor),
         position => Since::Start(position),
     };
-    let opened = service.store().index(ask.now_ms).stream(filter, options, since);
+    let index = service.store().index(ask.now_ms);
+    let tag = is_start.then(|| Tag::new(service, &index, &(&filter, options)));
+    if let Some(tag) = tag.as_ref().filter(|tag| tag.is_held(ask)) {
+        let here = index.now();
+        bouncers.touch(bouncer, |row| {
+            row.stream = Some(here);
+            row.last_pull_ms = Some(ask.now_ms);
+        });
+        return Ok(tag.unchanged());
+    }
+    let opened = index.stream(filter, options, since);
+    drop(index);
     let pages = StreamPages::new(Arc::clone(service), opened, bouncer.to_owned(), ask.now_ms);
-    Ok(answer::json_pages(pages, false))
+    let answer = answer::json_pages(pages, false);
+    Ok(match tag {
+        Some(tag) => tag.put(answer),
+        None => answer,
+    })
+}
+
+/// GET /v1/decisions/events: what changes, as it happens.
+pub(super) fn events(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answered {
+    let (filter, options) = changes(&ask.query)?;
+    let last = ask.header(&LAST_EVENT_ID);
+    let since = Some(last).filter(|last| !last.is_empty()).or_else(|| ask.query.filled("since"));
+    service.store().bouncers().touch(bouncer, |row| row.last_pull_ms = Some(ask.now_ms));
+    let listening = Hub::listen(service, bouncer, filter, options, since)?;
+    Ok(answer::events(listening))
+}
+
+/// GET /v1/decisions/snapshot: everything in force, in the compact form.
+pub(super) fn snapshot(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answered {
+    let (filter, options) = changes(&ask.query)?;
+    service.store().bouncers().touch(bouncer, |row| row.last_pull_ms = Some(ask.now_ms));
+    let index = service.store().index(ask.now_ms);
+    let tag = Tag::new(service, &index, &(MEDIA_TYPE, &filter, options));
+    if tag.is_held(ask) {
+        return Ok(tag.unchanged());
+    }
+    // What ended before is of no interest here.
+    let opened = index.stream(filter, options, Since::Start(Some(index.now())));
+    drop(index);
+    Ok(tag.put(answer::pages(SnapshotPages::new(Arc::clone(service), opened), MEDIA_TYPE)))
 }
 
 /// DELETE /v1/decisions: ends all that a filter asks for.

@@ -38,6 +38,8 @@ pub(crate) fn handle(service: &Arc<Service>, route: Route, caller: &Caller, ask:
         Route::Decisions => decisions::list(service, caller.bouncer(), ask),
         Route::Decision => decisions::delete_one(service, ask),
         Route::Stream => decisions::stream(service, caller.bouncer(), ask),
+        Route::Events => decisions::events(service, caller.bouncer(), ask),
+        Route::Snapshot => decisions::snapshot(service, caller.bouncer(), ask),
         Route::UsageMetrics => usage::post(service, caller, ask),
         Route::Allowlists => Ok(allowlists::list(service, ask)),
         Route::AllowlistCheck if method == Method::POST => allowlists::check_many(service, ask),

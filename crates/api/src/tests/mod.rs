@@ -3,11 +3,13 @@
 mod alerts;
 mod clients;
 mod decisions;
+mod events;
 mod hostile;
 mod interop;
 mod metrics;
 mod plain;
 mod push;
+mod snapshot;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
