@@ -107,6 +107,15 @@ impl Batch {
         Some(Progress { key: Arc::clone(&self.stream.key), change: Change::At(position) })
     }
 
+    /// How many of its lines stand before a position of their own, whether they are still here or not.
+    pub fn marked(&self) -> usize {
+        match &self.marks {
+            Marks::None => 0,
+            Marks::Offsets(_, offsets) => offsets.len(),
+            Marks::Each(positions) => positions.len(),
+        }
+    }
+
     /// What to note when the whole batch is done.
     pub fn progress(&self) -> Option<&Progress> {
         self.progress.as_ref()

@@ -1,1 +1,30 @@
-//! The daemon: sources, engine, decisions, store and API as one process.
+//! The daemon: sources, engine, decisions, store and API as one process that goes on where it was.
+//!
+//! [`test`] reads and compiles everything that a configuration names. [`run`] runs it: the agent part reads
+//! logs and makes alerts, the API part keeps decisions and answers; either may run alone. State is written
+//! as a whole every few seconds ([`Options`] say where), so that no line counts twice or is lost.
+
+mod agent;
+mod clock;
+mod control;
+mod credentials;
+mod daemon;
+pub mod logs;
+mod metrics;
+mod outbox;
+mod page;
+mod plan;
+mod process;
+mod prom;
+mod protect;
+mod rules;
+mod serve;
+mod state;
+
+pub use agent::AgentError;
+pub use control::control_path;
+pub use daemon::{NodeError, Tested, run, test};
+pub use plan::{Options, PlanError, configuration};
+pub use rules::{OwnRules, RuleSources};
+pub use serve::{ServeError, location, store_options};
+pub use state::StateError;

@@ -15,6 +15,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Watch logs as they are written, decide, and serve the local API
+    Run(RunArgs),
+    /// Let the running daemon take its configuration anew; one that is wrong changes nothing
+    Reload(ReloadArgs),
     /// Read log files of the past and tell who attacked, how, and what would have been banned
     Replay(ReplayArgs),
     /// Work with a hub of rules
@@ -28,6 +32,65 @@ pub(crate) enum Command {
 pub(crate) enum HubCommand {
     /// Run the functional tests that a hub carries
     Test(HubTestArgs),
+}
+
+/// Where the daemon keeps what it knows when there is no configuration file.
+pub(crate) const DATA_DIR: &str = "/var/lib/testudo";
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// Log files to follow, beside what the configuration names
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Type of these logs (syslog, nginx, …); guessed from their lines where it is not given
+    #[arg(long = "type", value_name = "TYPE", requires = "files")]
+    pub(crate) kind: Option<String>,
+    /// Configuration file; by default /etc/testudo/config.yaml or /etc/crowdsec/config.yaml, if there is one
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["data_dir", "listen"])]
+    pub(crate) config: Option<PathBuf>,
+    /// Run without a configuration file, and keep everything in this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Without a configuration file: where the API listens besides its Unix socket
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Test the configuration, and run nothing
+    #[arg(long, short)]
+    pub(crate) test: bool,
+    /// Read no logs
+    #[arg(long, visible_alias = "no-cs")]
+    pub(crate) no_agent: bool,
+    /// Serve no API
+    #[arg(long)]
+    pub(crate) no_api: bool,
+    /// Log from this level on
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    pub(crate) log_level: Option<Level>,
+}
+
+/// From which level on is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// What failed
+    Error,
+    /// What may be wrong
+    Warning,
+    /// What happens
+    Info,
+    /// Details
+    Debug,
+    /// Everything
+    Trace,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReloadArgs {
+    /// Configuration file of the daemon
+    #[arg(long, short, value_name = "FILE", conflicts_with = "data_dir")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder of a daemon without a configuration file
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// Which rules run.

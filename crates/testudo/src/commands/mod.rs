@@ -2,4 +2,6 @@
 
 pub(crate) mod explain;
 pub(crate) mod hub_test;
+pub(crate) mod reload;
 pub(crate) mod replay;
+pub(crate) mod run;

@@ -49,7 +49,7 @@ pub(crate) struct ByScenario {
     pub(crate) last: Option<Timestamp>,
 }
 
-/// Alerts about one source.
+/// Alerts and decisions about one source. Who only contributed may have decisions and no alerts.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct BySource {
     pub(crate) scope: String,
@@ -173,8 +173,14 @@ impl<'r> Report<'r> {
             source.alerts += 1;
             source.scenarios.insert(alert.scenario.clone());
             for decision in enforced {
-                if source.decision.as_ref().is_none_or(|known| decision.until > known.until) {
-                    source.decision = Some(Remedy {
+                // A decision may be about another who contributed, or about a network.
+                let about = self
+                    .sources
+                    .entry(decision.value.clone())
+                    .or_insert_with(|| BySource { scope: decision.scope.clone(), ..BySource::default() });
+                about.scenarios.insert(alert.scenario.clone());
+                if about.decision.as_ref().is_none_or(|known| decision.until > known.until) {
+                    about.decision = Some(Remedy {
                         kind: decision.kind.clone(),
                         duration: decision.duration.clone(),
                         until: decision.until,

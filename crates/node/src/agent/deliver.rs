@@ -1,0 +1,211 @@
+//! Takes alerts out of the outbox to the API: the one in this process, or another over the network. What is
+//! not acknowledged stays in the outbox.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use testudo_api::{DeadLetters, PushError, Pushed, Service};
+use testudo_client::{Client, ClientError};
+use testudo_wire::PostedAlert;
+use tokio::task::spawn_blocking;
+
+use crate::agent::counts::Counts;
+use crate::clock;
+use crate::outbox::{Outbox, Waiting};
+
+/// Alerts that are handed over together.
+const TOGETHER_MOST: usize = 500;
+
+/// The first pause after a failure; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often the API hears that we are alive.
+pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_mins(1);
+
+/// Where alerts go.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// The API in this process.
+    Local {
+        /// The API.
+        service: Arc<Service>,
+        /// As whom.
+        machine: String,
+    },
+    /// An API elsewhere.
+    Remote(Arc<Client>),
+}
+
+/// Why alerts were not taken.
+enum Refused {
+    /// They may be sent again.
+    Later(String),
+    /// They will never be taken.
+    Never(String),
+}
+
+impl Target {
+    async fn send(&self, waiting: &[Waiting]) -> Result<(), Refused> {
+        let alerts = waiting.iter().map(|waiting| waiting.alert.clone());
+        match self {
+            Target::Local { service, machine } => {
+                let (service, machine, alerts) = (Arc::clone(service), machine.clone(), alerts.collect());
+                let pushed = spawn_blocking(move || service.push(&machine, alerts, clock::now_ms())).await;
+                match pushed {
+                    // What the database refuses is among its dead letters.
+                    Ok(Ok(outcomes)) => {
+                        let decisions: usize = outcomes
+                            .iter()
+                            .map(|outcome| match outcome {
+                                Pushed::Stored { decisions, .. } => *decisions,
+                                _ => 0,
+                            })
+                            .sum();
+                        tracing::debug!(alerts = outcomes.len(), decisions, "alerts are stored");
+                        Ok(())
+                    }
+                    Ok(Err(PushError::Store(error))) => {
+                        Err(Refused::Later(format!("{error}; {}", error.hint())))
+                    }
+                    Ok(Err(error)) => Err(Refused::Later(error.to_string())),
+                    Err(error) => Err(Refused::Never(format!("storing failed: {error}"))),
+                }
+            }
+            Target::Remote(client) => {
+                let alerts: Vec<_> = alerts.collect();
+                client.post_alerts(&alerts).await.map(drop).map_err(|error| refused(&error))
+            }
+        }
+    }
+
+    async fn heartbeat(&self) {
+        match self {
+            Target::Local { service, machine } => {
+                service.heartbeat(machine, clock::now_ms());
+            }
+            Target::Remote(client) => {
+                if let Err(error) = client.heartbeat().await {
+                    tracing::warn!(%error, "the heartbeat did not reach the API");
+                }
+            }
+        }
+    }
+}
+
+/// Only what the other side says of the content is final: credentials may be mended, servers come back.
+fn refused(error: &ClientError) -> Refused {
+    match error.status() {
+        Some(400 | 413 | 422) => Refused::Never(error.to_string()),
+        _ => Refused::Later(error.to_string()),
+    }
+}
+
+/// Everything that delivering needs.
+pub(crate) struct Delivery {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) target: Target,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) dead: Arc<DeadLetters>,
+    pub(crate) machine: String,
+}
+
+impl Delivery {
+    /// Delivers until it is dropped.
+    pub(crate) async fn run(&self) {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT_EVERY);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pause = FIRST_PAUSE;
+        let mut failing = false;
+        loop {
+            if self.outbox.len() == 0 {
+                tokio::select! {
+                    () = self.outbox.news() => {}
+                    _ = heartbeat.tick() => self.target.heartbeat().await,
+                }
+                continue;
+            }
+            match self.step().await {
+                Ok(()) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::info!("alerts reach the API again");
+                    }
+                    pause = FIRST_PAUSE;
+                }
+                Err(reason) => {
+                    self.counts.failed_deliveries.add(1);
+                    if !std::mem::replace(&mut failing, true) {
+                        let waiting = self.outbox.len();
+                        tracing::error!(
+                            reason,
+                            waiting,
+                            "alerts cannot be handed over; they are kept and sent again"
+                        );
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Hands over what waits, as far as it goes within a time: at the end of the process.
+    pub(crate) async fn flush(&self, within: Duration) {
+        let all = async {
+            while self.outbox.len() > 0 {
+                if self.step().await.is_err() {
+                    break;
+                }
+            }
+        };
+        // What is left is in the state file.
+        let _ = tokio::time::timeout(within, all).await;
+    }
+
+    /// Hands over the first that wait.
+    async fn step(&self) -> Result<(), String> {
+        let first = self.outbox.first(TOGETHER_MOST);
+        match self.target.send(&first).await {
+            Ok(()) => self.delivered(&first),
+            Err(Refused::Later(reason)) => return Err(reason),
+            // One bad alert must not hold up the others.
+            Err(Refused::Never(reason)) if first.len() == 1 => self.bury(&first, &reason),
+            Err(Refused::Never(_)) => {
+                for one in &first {
+                    let one = std::slice::from_ref(one);
+                    match self.target.send(one).await {
+                        Ok(()) => self.delivered(one),
+                        Err(Refused::Later(reason)) => return Err(reason),
+                        Err(Refused::Never(reason)) => self.bury(one, &reason),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn delivered(&self, done: &[Waiting]) {
+        let now = clock::now();
+        for arrived in done.iter().filter_map(|waiting| waiting.arrived) {
+            self.counts
+                .seen_after(Duration::from_nanos(u64::try_from(now.nanos_since(arrived)).unwrap_or(0)));
+        }
+        self.acknowledge(done);
+    }
+
+    fn bury(&self, refused: &[Waiting], reason: &str) {
+        for waiting in refused {
+            self.counts.dead.add(1);
+            self.dead.add(&self.machine, reason, &PostedAlert::from(&waiting.alert), clock::now_ms());
+        }
+        self.acknowledge(refused);
+    }
+
+    fn acknowledge(&self, done: &[Waiting]) {
+        if let Err(error) = self.outbox.acknowledge(done) {
+            tracing::error!(%error, "the journal of delivered alerts cannot be written: after a crash some may come twice");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The agent part: from sources to alerts that the API has acknowledged.
+//!
+//! Three places work hand in hand. The feed (a task) brings batches of the sources, ticks and checkpoints
+//! into one order. The lane (a thread) runs the engine over them; its end, [`lane::Lane`], turns overflows
+//! into alerts. The delivery (a task) hands alerts over. Between them stand bounded channels and the outbox.
+
+mod counts;
+mod deliver;
+mod feed;
+mod identity;
+mod lane;
+mod overload;
+mod saver;
+mod under_way;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use testudo_api::DeadLetters;
+use testudo_config::Config;
+use testudo_engine::{Board, Engine, Input, Live, Tallies};
+use testudo_guard::{BlastRadius, Budget, GoodTraffic, Limits};
+use testudo_intake::{Source, Status};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::outbox::Outbox;
+use crate::state::{State, StateError};
+
+pub(crate) use counts::Counts;
+pub(crate) use deliver::{Delivery, Target};
+pub(crate) use lane::{Policy, Watched};
+
+use feed::{Feed, Feeder, Order, Statuses};
+use lane::Lane;
+use overload::Overload;
+use saver::Saver;
+use under_way::UnderWay;
+
+/// Inputs that may wait for the lane. With the size of a batch this bounds what is in memory.
+const WAITING_INPUTS: usize = 32;
+
+/// How long alerts are handed over at the end of the process.
+const FLUSH_WITHIN: Duration = Duration::from_secs(3);
+
+/// Why the agent part cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The state of the last run.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The system refuses a thread or a file.
+    #[error("cannot {attempt}: {source}")]
+    Io {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// What the agent part needs.
+pub(crate) struct Setup {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) sources: Vec<Arc<dyn Source>>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) target: Target,
+    pub(crate) dead: Arc<DeadLetters>,
+    pub(crate) machine: String,
+}
+
+/// The agent part, running.
+pub(crate) struct Agent {
+    orders: mpsc::Sender<Order>,
+    pub(crate) statuses: Statuses,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) watched: Arc<RwLock<Watched>>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) outbox: Arc<Outbox>,
+    board: Arc<RwLock<Board>>,
+    delivery: Arc<Delivery>,
+    tasks: JoinSet<()>,
+    lane: thread::JoinHandle<State>,
+    state_file: PathBuf,
+}
+
+fn limits(config: &Config) -> Limits {
+    let blast = &config.own.blast_radius;
+    Limits {
+        share: blast.share,
+        least: u32::try_from(blast.least).unwrap_or(u32::MAX),
+        window_s: u32::try_from(blast.window.as_secs()).unwrap_or(u32::MAX),
+    }
+}
+
+/// Reads the state of the last run. One that cannot be used is set aside: a damaged file must not keep the
+/// machine unguarded. One of a newer program stops the start, so that nothing of it is lost.
+fn last_state(path: &std::path::Path) -> Result<Option<State>, StateError> {
+    match State::read(path) {
+        Err(error @ StateError::Damaged { .. }) => {
+            match crate::state::set_aside(path) {
+                Ok(aside) => tracing::error!(
+                    %error,
+                    aside = %aside.display(),
+                    "the state of the last run cannot be used: sources begin at their ends, buckets empty"
+                ),
+                Err(source) => {
+                    return Err(StateError::Io { attempt: "set aside", path: path.to_owned(), source });
+                }
+            }
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
+impl Agent {
+    /// Starts everything. Must be called on a runtime.
+    pub(crate) fn start(config: &Config, setup: Setup) -> Result<Agent, AgentError> {
+        let state_file =
+            config.own.state_file.clone().unwrap_or_else(|| config.paths.data_dir.join("testudo.state"));
+        let last = last_state(&state_file)?;
+        let is_first = last.is_none();
+        let last = last.unwrap_or_default();
+        // An API elsewhere may not know the identities of alerts.
+        let journal = matches!(setup.target, Target::Remote(_)).then(|| {
+            let mut path = state_file.clone().into_os_string();
+            path.push(".delivered");
+            PathBuf::from(path)
+        });
+        let outbox =
+            Outbox::new(journal).map_err(|source| AgentError::Io { attempt: "open the journal", source })?;
+        match outbox.restore(&last.outbox) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "alerts of the last run are sent once more"),
+            Err(error) => tracing::error!(%error, "the alerts of the last run cannot be understood"),
+        }
+        let (outbox, counts) = (Arc::new(outbox), Arc::new(Counts::default()));
+        let saver = Saver::start(state_file.clone(), Arc::clone(&outbox), Arc::clone(&counts))
+            .map_err(|source| AgentError::Io { attempt: "start a thread", source })?;
+        let saving = saver.busy();
+        let options = testudo_intake::Options::default();
+        let sources = setup.sources.len();
+        let (intake, lines) = testudo_intake::start(setup.sources, last.positions.clone(), &options);
+        let (to_lane, feed) = mpsc::channel(WAITING_INPUTS);
+        let (orders, taken) = mpsc::channel(4);
+        let under_way = Arc::new(UnderWay::default());
+        let statuses = Statuses::default();
+        let watched = Arc::new(RwLock::new(Watched::default()));
+        let board = Arc::new(RwLock::new(Board::default()));
+        let window_s = limits(config).window_s;
+        let lane = Lane {
+            under_way: Arc::clone(&under_way),
+            outbox: Arc::clone(&outbox),
+            policy: Arc::clone(&setup.policy),
+            counts: Arc::clone(&counts),
+            watched: Arc::clone(&watched),
+            dead: Arc::clone(&setup.dead),
+            machine: setup.machine.clone(),
+            saver,
+            positions: last.positions,
+            traffic: GoodTraffic::new(Budget { window_s, ..Budget::default() }),
+            blast: BlastRadius::new(limits(config)),
+            events_most: config.own.max_alert_events,
+        };
+        let workers =
+            config.own.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let lane = {
+            let (engine, board, limits) = (setup.engine, Arc::clone(&board), limits(config));
+            let run = move || run_lane(engine, last.buckets, lane, feed, workers, &board, limits);
+            thread::Builder::new()
+                .name("lane".to_owned())
+                .spawn(run)
+                .map_err(|source| AgentError::Io { attempt: "start a thread", source })?
+        };
+        let feeder = Feeder {
+            intake,
+            lines,
+            options,
+            orders: taken,
+            lane: to_lane,
+            under_way,
+            counts: Arc::clone(&counts),
+            statuses: Arc::clone(&statuses),
+            checkpoint_every: config.own.checkpoint_interval.max(Duration::from_millis(50)),
+            saving,
+            overload: Overload::new(config.own.overload.skip_after),
+        };
+        let delivery = Arc::new(Delivery {
+            outbox: Arc::clone(&outbox),
+            target: setup.target,
+            counts: Arc::clone(&counts),
+            dead: setup.dead,
+            machine: setup.machine,
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(feeder.run());
+        tracing::info!(sources, goes_on = !is_first, "logs are read");
+        let mut agent = Agent {
+            orders,
+            statuses,
+            counts,
+            watched,
+            policy: setup.policy,
+            outbox,
+            board,
+            delivery,
+            tasks,
+            lane,
+            state_file,
+        };
+        agent.deliver();
+        Ok(agent)
+    }
+
+    fn deliver(&mut self) {
+        let delivery = Arc::clone(&self.delivery);
+        self.tasks.spawn(async move { delivery.run().await });
+    }
+
+    /// What the engine has counted since it last began.
+    pub(crate) fn tallies(&self) -> Arc<Tallies> {
+        self.board.read().unwrap_or_else(PoisonError::into_inner).read()
+    }
+
+    /// How the sources are.
+    pub(crate) fn statuses(&self) -> Vec<Status> {
+        self.statuses.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes other rules, and other sources if there are any. Buckets of scenarios that did not change go
+    /// on, and so does every line.
+    pub(crate) async fn reload(&self, engine: Arc<Engine>, sources: Option<Vec<Arc<dyn Source>>>) {
+        if let Some(sources) = sources {
+            let (done, ended) = oneshot::channel();
+            if self.orders.send(Order::Sources(sources, done)).await.is_ok() {
+                // An error says that the feed has ended, and then nothing is left to wait for.
+                let _ = ended.await;
+            }
+        }
+        let _ = self.orders.send(Order::Engine(engine)).await;
+    }
+
+    /// Stops: what the sources have handed out goes through, alerts are handed over as far as it goes in a
+    /// few seconds, and the rest is written down.
+    pub(crate) async fn stop(mut self) -> Result<(), AgentError> {
+        let _ = self.orders.send(Order::Stop).await;
+        let lane = self.lane;
+        let state = tokio::task::spawn_blocking(move || lane.join()).await;
+        self.tasks.shutdown().await;
+        self.delivery.flush(FLUSH_WITHIN).await;
+        let Ok(Ok(mut state)) = state else {
+            tracing::error!("the lane failed: the next start goes on from the last checkpoint");
+            return Ok(());
+        };
+        let (outbox, generation) = self.outbox.save();
+        state.outbox = outbox;
+        let path = self.state_file;
+        let written = tokio::task::spawn_blocking(move || state.write(&path)).await;
+        if let Ok(written) = written {
+            written?;
+            let forgotten = self.outbox.saved(generation);
+            forgotten.map_err(|source| AgentError::Io { attempt: "remove the old journal", source })?;
+        }
+        Ok(())
+    }
+}
+
+/// What comes to the lane, until it ends or other rules come.
+struct Inputs<'f> {
+    feed: &'f mut mpsc::Receiver<Feed>,
+    next: &'f mut Option<Arc<Engine>>,
+}
+
+impl Iterator for Inputs<'_> {
+    type Item = Input;
+
+    fn next(&mut self) -> Option<Input> {
+        match self.feed.blocking_recv()? {
+            Feed::Input(input) => Some(input),
+            Feed::Engine(engine) => {
+                *self.next = Some(engine);
+                None
+            }
+        }
+    }
+}
+
+fn run_lane(
+    mut engine: Arc<Engine>,
+    mut buckets: Vec<u8>,
+    mut lane: Lane,
+    mut feed: mpsc::Receiver<Feed>,
+    workers: usize,
+    board: &RwLock<Board>,
+    limits: Limits,
+) -> State {
+    loop {
+        let current = engine;
+        let mut live = Live::new(&current);
+        *board.write().unwrap_or_else(PoisonError::into_inner) = live.board();
+        if !buckets.is_empty() {
+            match live.restore(&buckets) {
+                Ok(restored) => tracing::info!(
+                    buckets = restored.buckets,
+                    dropped = restored.dropped_buckets,
+                    "buckets go on where they were"
+                ),
+                Err(error) => {
+                    tracing::error!(%error, "the buckets of before cannot be used: they begin empty")
+                }
+            }
+        }
+        let mut next = None;
+        live.run(workers, Inputs { feed: &mut feed, next: &mut next }, &mut lane);
+        buckets = live.save();
+        match next {
+            Some(other) => {
+                engine = other;
+                lane.blast = BlastRadius::new(limits);
+            }
+            None => return lane.end(buckets),
+        }
+    }
+}

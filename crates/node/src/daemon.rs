@@ -1,0 +1,597 @@
+//! The life of the daemon: start, reload, stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+use serde_json::json;
+use testudo_api::{DeadLetters, Listen, ListenError, Server, Service};
+use testudo_client::{Client, Login, Settings, SettingsError, TlsFiles};
+use testudo_config::{Config, Credentials, LogFormat, LogLevel, LogMedia};
+use testudo_intake::{Source, config::Acquisition};
+use testudo_rules::{Diagnostic, Severity};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+
+use crate::agent::{Agent, AgentError, Policy, Setup, Target};
+use crate::logs::{self, Format, LogError, LogSettings, Media, Rotation};
+use crate::metrics::{self, Measured};
+use crate::page::{self, Answer, Door, Pages};
+use crate::plan::{AgentPlan, Options, Plan, PlanError};
+use crate::serve::{ApiPart, ServeError, listeners};
+use crate::{control, credentials, protect};
+
+/// How often the service manager hears that we are alive, when it wants to.
+const WATCHDOG_LEAST: Duration = Duration::from_secs(1);
+
+/// How long the API may take to end.
+const API_END: Duration = Duration::from_secs(8);
+
+/// Why the daemon did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// What it is to do.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Its log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The API.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Its sockets.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The agent part.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// How the API elsewhere is reached.
+    #[error("the local API cannot be asked: {0}")]
+    Client(#[from] SettingsError),
+    /// The system.
+    #[error("cannot {attempt}: {source}")]
+    Io {
+        /// What was attempted.
+        attempt: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+fn io_error(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> NodeError {
+    let attempt = attempt.into();
+    move |source| NodeError::Io { attempt, source }
+}
+
+/// What a test of the configuration found.
+#[derive(Debug, Default)]
+pub struct Tested {
+    /// What is wrong with documents that are left out, and what may be wrong.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Tested {
+    /// Whether a document was left out.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|found| found.severity == Severity::Error)
+    }
+}
+
+/// Tests a configuration as far as it goes without running it: everything is read and compiled, the
+/// database is opened and brought to its newest schema.
+///
+/// # Errors
+/// The daemon would not start.
+pub fn test(options: &Options) -> Result<Tested, NodeError> {
+    let plan = Plan::make(options)?;
+    if let Some(api) = plan.api {
+        listeners(&plan.config)?;
+        ApiPart::open(&plan.config, api.profiles)?;
+    }
+    Ok(Tested { diagnostics: plan.diagnostics })
+}
+
+fn log_settings(config: &Config, level: Option<tracing::Level>) -> LogSettings {
+    let common = &config.common;
+    let configured = match common.log_level {
+        LogLevel::Panic | LogLevel::Fatal | LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warning => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    };
+    let rotation = Rotation {
+        bytes_most: u64::from(common.log_max_size) << 20,
+        files_most: common.log_max_files,
+        age_most: Duration::from_secs(u64::from(common.log_max_age) * 86_400),
+        compress: common.compress_logs,
+    };
+    LogSettings {
+        media: match common.log_media {
+            LogMedia::Stdout => Media::Stdout,
+            LogMedia::File => Media::Files(common.log_dir.clone(), rotation),
+            LogMedia::Syslog => Media::Syslog,
+        },
+        format: match common.log_format {
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        },
+        level: level.unwrap_or(configured),
+    }
+}
+
+fn tell_diagnostics(diagnostics: &[Diagnostic]) {
+    for found in diagnostics {
+        let place = &found.place;
+        let at = format!("{}:{}:{}", place.file.path, place.line, place.column);
+        match found.severity {
+            Severity::Error => {
+                tracing::error!(
+                    code = found.code,
+                    hint = found.hint.as_deref().unwrap_or(""),
+                    "{at}: {}",
+                    found.message
+                );
+            }
+            Severity::Warning => {
+                tracing::warn!(
+                    code = found.code,
+                    hint = found.hint.as_deref().unwrap_or(""),
+                    "{at}: {}",
+                    found.message
+                );
+            }
+        }
+    }
+}
+
+fn client(credentials: &Credentials, config: &Config) -> Result<Client, SettingsError> {
+    let login = if credentials.cert_path.is_some() {
+        Login::Certificate
+    } else {
+        Login::Password {
+            machine: credentials.login.clone(),
+            password: credentials.password.expose().to_owned(),
+        }
+    };
+    let mut settings = Settings::new(credentials.url.clone(), login);
+    settings.tls = TlsFiles {
+        ca: credentials.ca_cert_path.clone(),
+        certificate: credentials.cert_path.clone(),
+        key: credentials.key_path.clone(),
+        insecure_skip_verify: config.api.client.as_ref().is_some_and(|client| client.insecure_skip_verify),
+    };
+    Client::new(settings)
+}
+
+fn sources(acquisitions: &[Acquisition]) -> Vec<Arc<dyn Source>> {
+    acquisitions.iter().map(Acquisition::source).collect()
+}
+
+/// What tells sources apart: when it does not change over a reload, they go on undisturbed.
+fn shape(acquisitions: &[Acquisition]) -> String {
+    let all = acquisitions.iter().map(|one| format!("{:?} {:?}", one.settings, one.spec));
+    all.collect::<Vec<_>>().join("\n")
+}
+
+/// Everything that runs.
+struct Node {
+    options: Options,
+    version: &'static str,
+    config: RwLock<Arc<Config>>,
+    agent: Option<Agent>,
+    /// What the sources were when they were last started.
+    shape: Mutex<String>,
+    service: Option<Arc<Service>>,
+    /// What the last reload said, when it was refused.
+    refused: Mutex<Option<String>>,
+    started: Instant,
+    tasks: Mutex<JoinSet<()>>,
+    protecting: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Node {
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+    }
+
+    /// Keeps protecting addresses, as the configuration says now.
+    fn protect(&self) {
+        let policy = self.agent.as_ref().map(|agent| Arc::clone(&agent.policy));
+        let task = tokio::spawn(protect::keep(self.config(), policy, self.service.clone()));
+        let before = self.protecting.lock().unwrap_or_else(PoisonError::into_inner).replace(task);
+        if let Some(before) = before {
+            before.abort();
+        }
+    }
+
+    /// Takes the configuration anew. One that is wrong changes nothing.
+    async fn reload(self: &Arc<Self>) -> Result<String, String> {
+        let begun = Instant::now();
+        let options = self.options.clone();
+        let planned = spawn_blocking(move || Plan::make(&options)).await;
+        let outcome = match planned {
+            Ok(Ok(plan)) => self.take(plan).await,
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(format!("reading the configuration failed: {error}")),
+        };
+        let counts = self.agent.as_ref().map(|agent| &agent.counts);
+        match &outcome {
+            Ok(_) => {
+                if let Some(counts) = counts {
+                    counts.reloads.add(1);
+                }
+                tracing::info!(millis = begun.elapsed().as_millis() as u64, "Reload is finished");
+            }
+            Err(error) => {
+                if let Some(counts) = counts {
+                    counts.refused_reloads.add(1);
+                }
+                tracing::error!("the configuration is not taken, the old one stays in force: {error}");
+            }
+        }
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = outcome.clone().err();
+        outcome
+    }
+
+    async fn take(self: &Arc<Self>, plan: Plan) -> Result<String, String> {
+        if plan.agent.is_some() != self.agent.is_some() || plan.api.is_some() != self.service.is_some() {
+            return Err("which parts run can only be changed by a restart".to_owned());
+        }
+        logs::begin(&log_settings(&plan.config, self.options.log_level))
+            .map_err(|error| error.to_string())?;
+        tell_diagnostics(&plan.diagnostics);
+        if let (Some(service), Some(api)) = (&self.service, plan.api) {
+            service.set_profiles(api.profiles);
+        }
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan.config);
+        if let (Some(agent), Some(planned)) = (&self.agent, plan.agent) {
+            agent.policy.set_simulation(planned.simulation);
+            let new = shape(&planned.sources);
+            let same = std::mem::replace(
+                &mut *self.shape.lock().unwrap_or_else(PoisonError::into_inner),
+                new.clone(),
+            ) == new;
+            let others = (!same).then(|| sources(&planned.sources));
+            agent.reload(planned.engine, others).await;
+        }
+        self.protect();
+        let warnings = plan.diagnostics.len();
+        Ok(format!("the configuration is in force; {warnings} documents or keys deserve a look at the log"))
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = self.config();
+        json!({
+            "schema": 1,
+            "version": self.version,
+            "pid": std::process::id(),
+            "uptime_seconds": self.started.elapsed().as_secs(),
+            "config": config.file.as_ref().map(|path| path.display().to_string()),
+            "reload_refused": refused,
+            "agent": self.agent.as_ref().map(control::agent_status),
+            "api": self.service.as_ref().map(|_| json!({
+                "listen": listeners(&config).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap_or_default(),
+            })),
+        })
+    }
+
+    fn metrics(&self) -> String {
+        metrics::page(&Measured {
+            version: self.version,
+            level: self.config().prometheus.level,
+            agent: self.agent.as_ref(),
+            api: self.service.as_deref(),
+        })
+    }
+}
+
+/// Runs until a signal says that it is enough. Must not be called within a runtime.
+///
+/// # Errors
+/// Something that is needed from the start cannot be had.
+pub fn run(options: Options, version: &'static str) -> Result<(), NodeError> {
+    let plan = Plan::make(&options)?;
+    logs::begin(&log_settings(&plan.config, options.log_level))?;
+    tracing::info!(version, "Testudo starts");
+    tell_diagnostics(&plan.diagnostics);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(io_error("start the runtime"))?;
+    let outcome = live(&runtime, options, version, plan);
+    // What waits for a disk that does not answer must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    match &outcome {
+        Ok(()) => tracing::info!("Testudo has stopped"),
+        Err(error) => tracing::error!("{error}"),
+    }
+    outcome
+}
+
+fn live(runtime: &Runtime, options: Options, version: &'static str, plan: Plan) -> Result<(), NodeError> {
+    std::fs::create_dir_all(&plan.config.paths.data_dir)
+        .map_err(io_error(format!("make the folder {}", plan.config.paths.data_dir.display())))?;
+    let Plan { config, agent, api, .. } = plan;
+    let part = api.map(|api| ApiPart::open(&config, api.profiles)).transpose()?;
+    runtime.block_on(async move {
+        let mut signals = Signals::new().map_err(io_error("listen to signals"))?;
+        let (stop_api, api_stops) = oneshot::channel::<()>();
+        let mut serving = None;
+        if let Some(part) = &part {
+            let listen: Vec<Listen> = listeners(&config)?;
+            let server = Server::bind(Arc::clone(&part.service), &listen)?;
+            for place in &listen {
+                tracing::info!(%place, "the API listens");
+            }
+            serving = Some(tokio::spawn(server.run(async {
+                // An error is the end of the process as well.
+                let _ = api_stops.await;
+            })));
+        }
+        let service = part.as_ref().map(|part| Arc::clone(&part.service));
+        if let Some(service) = &service {
+            let (config, service) = (config.clone(), Arc::clone(service));
+            let made = spawn_blocking(move || credentials::ensure(&config, &service)).await;
+            match made {
+                Ok(Ok(true)) => tracing::info!("credentials for the commands on this machine were made"),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "no credentials for the commands can be made"),
+                Err(error) => tracing::error!(%error, "making credentials failed"),
+            }
+        }
+        let first = config.agent_shape(agent.as_ref());
+        let agent = agent.map(|agent| start_agent(&config, agent, service.as_ref())).transpose()?;
+        let node = Arc::new(Node {
+            options,
+            version,
+            config: RwLock::new(Arc::new(config)),
+            agent,
+            shape: Mutex::new(first),
+            service,
+            refused: Mutex::new(None),
+            started: Instant::now(),
+            tasks: Mutex::new(JoinSet::new()),
+            protecting: Mutex::new(None),
+        });
+        node.protect();
+        if let Some(part) = part {
+            let (store, flush) = part.chores();
+            node.spawn(ApiPart::tend(store, flush));
+        }
+        open_doors(&node).await?;
+        ready();
+        signals.until_stop(&node).await;
+        stopping();
+        tracing::info!("SIGTERM or SIGINT received, shutting down");
+        let Some(mut node) = end_tasks(node).await else { return Ok(()) };
+        // First the lines, then what answers for them.
+        let stopped = match node.agent.take() {
+            Some(agent) => agent.stop().await,
+            None => Ok(()),
+        };
+        let _ = stop_api.send(());
+        if let Some(serving) = serving
+            && tokio::time::timeout(API_END, serving).await.is_err()
+        {
+            tracing::warn!("the API did not end in time");
+        }
+        let control = control::control_path(&node.config().paths.data_dir);
+        // It may not be there.
+        let _ = std::fs::remove_file(control);
+        stopped.map_err(NodeError::from)
+    })
+}
+
+/// Ends what runs beside; nobody else holds the node then.
+async fn end_tasks(node: Arc<Node>) -> Option<Node> {
+    let mut tasks = std::mem::take(&mut *node.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+    tasks.shutdown().await;
+    let protecting = node.protecting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(protecting) = protecting {
+        protecting.abort();
+    }
+    let mut node = node;
+    // A page that is being made ends soon.
+    for _ in 0..200 {
+        match Arc::try_unwrap(node) {
+            Ok(alone) => return Some(alone),
+            Err(shared) => node = shared,
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tracing::error!("something still uses the daemon: the next start goes on from the last checkpoint");
+    None
+}
+
+trait AgentShape {
+    fn agent_shape(&self, agent: Option<&AgentPlan>) -> String;
+}
+
+impl AgentShape for Config {
+    fn agent_shape(&self, agent: Option<&AgentPlan>) -> String {
+        agent.map(|agent| shape(&agent.sources)).unwrap_or_default()
+    }
+}
+
+fn start_agent(config: &Config, plan: AgentPlan, service: Option<&Arc<Service>>) -> Result<Agent, NodeError> {
+    let AgentPlan { engine, sources: acquisitions, simulation, credentials, machine } = plan;
+    let target = match (credentials, service) {
+        (Some(credentials), _) => Target::Remote(Arc::new(client(&credentials, config)?)),
+        (None, Some(service)) => {
+            service
+                .machine_ready(&machine, crate::clock::now_ms())
+                .map_err(|source| ServeError::Store { source })?;
+            Target::Local { service: Arc::clone(service), machine: machine.clone() }
+        }
+        (None, None) => return Err(PlanError::NoPart.into()),
+    };
+    let policy = Arc::new(Policy::default());
+    policy.set_simulation(simulation);
+    policy.set_protected(protect::now(config));
+    let dead = config.own.dead_letters.clone();
+    let setup = Setup {
+        engine,
+        sources: sources(&acquisitions),
+        policy,
+        target,
+        dead: Arc::new(DeadLetters::new(dead)),
+        machine,
+    };
+    Ok(Agent::start(config, setup)?)
+}
+
+/// Opens the pages about the daemon: metrics, control.
+async fn open_doors(node: &Arc<Node>) -> Result<(), NodeError> {
+    let config = node.config();
+    let weak = Arc::downgrade(node);
+    if config.prometheus.enabled {
+        let place = format!("{}:{}", config.prometheus.listen_addr, config.prometheus.listen_port);
+        match TcpListener::bind(&place).await {
+            Ok(listener) => {
+                let address: Option<SocketAddr> = listener.local_addr().ok();
+                tracing::info!(?address, "metrics are served");
+                let weak = weak.clone();
+                let pages: Pages = Arc::new(move |method, path| {
+                    let weak = weak.clone();
+                    Box::pin(async move {
+                        let Some(node) = weak.upgrade() else { return gone() };
+                        if path != "/metrics" {
+                            return Answer::plain(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
+                        }
+                        if method != Method::GET {
+                            return Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "");
+                        }
+                        match spawn_blocking(move || node.metrics()).await {
+                            Ok(text) => Answer {
+                                status: StatusCode::OK,
+                                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                                text,
+                            },
+                            Err(_) => Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "no metrics\n"),
+                        }
+                    })
+                });
+                node.spawn(page::serve(Door::Tcp(listener), pages));
+            }
+            Err(error) => {
+                tracing::warn!(place, %error, "there are no metrics: the port is taken or not ours")
+            }
+        }
+    }
+    let path: PathBuf = control::control_path(&config.paths.data_dir);
+    let listener = control::open(&path).map_err(io_error(format!("listen on {}", path.display())))?;
+    let (ask, mut asked) = mpsc::channel::<oneshot::Sender<Result<String, String>>>(4);
+    let reloading = weak.clone();
+    node.spawn(async move {
+        while let Some(answer) = asked.recv().await {
+            let Some(node) = reloading.upgrade() else { return };
+            // Whoever asked may have gone.
+            let _ = answer.send(node.reload().await);
+        }
+    });
+    let pages: Pages = Arc::new(move |method, path| {
+        let (weak, ask) = (weak.clone(), ask.clone());
+        Box::pin(async move {
+            match (method, path.as_str()) {
+                (Method::GET, "/status") => match weak.upgrade() {
+                    Some(node) => Answer {
+                        status: StatusCode::OK,
+                        content_type: "application/json",
+                        text: node.status().to_string(),
+                    },
+                    None => gone(),
+                },
+                (Method::POST, "/reload") => {
+                    let (answer, answered) = oneshot::channel();
+                    if ask.send(answer).await.is_err() {
+                        return gone();
+                    }
+                    match answered.await {
+                        Ok(Ok(text)) => Answer::plain(StatusCode::OK, text),
+                        Ok(Err(text)) => Answer::plain(StatusCode::BAD_REQUEST, text),
+                        Err(_) => gone(),
+                    }
+                }
+                _ => Answer::plain(StatusCode::NOT_FOUND, "known are GET /status and POST /reload\n"),
+            }
+        })
+    });
+    node.spawn(page::serve(Door::Unix(listener), pages));
+    Ok(())
+}
+
+fn gone() -> Answer {
+    Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending\n")
+}
+
+struct Signals {
+    hang_up: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            hang_up: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Answers signals until one of them says that it is enough.
+    async fn until_stop(&mut self, node: &Arc<Node>) {
+        let every = sd_notify::watchdog_enabled().map(|within| (within / 3).max(WATCHDOG_LEAST));
+        let mut watchdog = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
+        // Two reloads at once would be one too many.
+        let done = Arc::new(Notify::new());
+        let mut reloading = false;
+        loop {
+            tokio::select! {
+                _ = self.hang_up.recv() => {
+                    tracing::info!("SIGHUP received, reloading");
+                    if std::mem::replace(&mut reloading, true) { continue; }
+                    let (node, done) = (Arc::clone(node), Arc::clone(&done));
+                    tokio::spawn(async move {
+                        notify(&[sd_notify::NotifyState::Reloading]);
+                        // It is in the log.
+                        let _ = node.reload().await;
+                        notify(&[sd_notify::NotifyState::Ready]);
+                        done.notify_one();
+                    });
+                }
+                () = done.notified() => reloading = false,
+                _ = watchdog.tick(), if every.is_some() => notify(&[sd_notify::NotifyState::Watchdog]),
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+            }
+        }
+    }
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager does not listen");
+    }
+}
+
+fn ready() {
+    tracing::info!("everything runs");
+    notify(&[sd_notify::NotifyState::Ready]);
+}
+
+fn stopping() {
+    notify(&[sd_notify::NotifyState::Stopping]);
+}

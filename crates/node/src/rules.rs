@@ -1,0 +1,50 @@
+//! The rules of the daemon: those of an installation, or those that the binary carries.
+
+use std::sync::Arc;
+
+use testudo_config::Config;
+use testudo_engine::{Engine, Options, ReverseDns};
+use testudo_event::YearClock;
+use testudo_hub::{DataFolders, Hub, Selection};
+use testudo_rules::{Diagnostic, set::RuleSet};
+
+use crate::clock;
+
+/// Rules with what is wrong with them.
+pub type OwnRules = fn() -> (RuleSet, Vec<Diagnostic>);
+
+/// What the rules need besides the configuration.
+#[derive(Clone)]
+pub struct RuleSources {
+    /// The rules that the binary carries.
+    pub own: OwnRules,
+    /// Answers for the names of addresses.
+    pub names: Option<Arc<dyn ReverseDns>>,
+}
+
+fn installed(config: &Config) -> (RuleSet, Vec<Diagnostic>) {
+    let mut selection = Selection::default();
+    // One beside the rules is found without our help, and told about when it is damaged.
+    let hub = Hub::open(&config.paths.hub_dir).ok();
+    if let Err(error) = selection.directory(&config.paths.config_dir, hub.as_ref()) {
+        tracing::warn!(%error, hint = error.hint(), "no rules are installed");
+    }
+    let loaded = selection.load();
+    (loaded.rules, loaded.diagnostics)
+}
+
+/// Loads and compiles the rules. What cannot be used is told, and left out.
+pub(crate) fn engine(config: &Config, sources: &RuleSources) -> (Engine, Vec<Diagnostic>) {
+    let (rules, mut diagnostics) = if config.own_rules() { (sources.own)() } else { installed(config) };
+    let mut options = Options::new(YearClock::NotAfter(clock::now()));
+    if let Some(bytes) = config.own.bucket_memory {
+        options.bucket_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
+    let folders = DataFolders::new(&[&config.paths.data_dir]);
+    let (mut engine, more) = Engine::new(&rules, &folders, options);
+    diagnostics.extend(more);
+    if let Some(names) = &sources.names {
+        engine.world_mut().set_reverse_dns(Arc::clone(names));
+    }
+    (engine, diagnostics)
+}

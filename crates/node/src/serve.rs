@@ -1,0 +1,226 @@
+//! The API part: the database, the service over it, its sockets, and what has to be done now and then.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use testudo_api::{Config as ApiConfig, Listen, Service, StartError, prepare_label, system_clock};
+use testudo_config::{Config, DatabaseKind, Flush};
+use testudo_decide::Profiles;
+use testudo_event::Prefix;
+use testudo_store::{FlushPolicy, Location, Store, StoreError, StoreOptions};
+use tokio::task::spawn_blocking;
+
+use crate::clock;
+
+/// How long decisions that have ended are kept: clients that were away for longer begin anew.
+const KEEP_ENDED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How often is looked for what other nodes and commands have written. On a server, changes are told at
+/// once; this is for what was missed.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+
+/// How often what is old goes.
+const FLUSH_EVERY: Duration = Duration::from_mins(1);
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration does not say how.
+    #[error("{0}")]
+    Config(String),
+    /// The database cannot be used.
+    #[error("{source}; {}", source.hint())]
+    Store {
+        /// Why.
+        #[from]
+        source: StoreError,
+    },
+    /// The service cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Whether a file lies on a network file system, where a log beside it would not be safe.
+#[cfg(target_os = "linux")]
+fn is_on_network(path: &Path) -> bool {
+    const NFS: i64 = 0x6969;
+    const SMB: i64 = 0x517b;
+    const SMB2: i64 = 0xfe53_4d42;
+    const CIFS: i64 = 0xff53_4d42;
+    let known = path.ancestors().find(|path| path.exists()).and_then(|path| rustix::fs::statfs(path).ok());
+    known.is_some_and(|known| [NFS, SMB, SMB2, CIFS].contains(&i64::from(known.f_type)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_on_network(_: &Path) -> bool {
+    false
+}
+
+/// Where the database is.
+pub fn location(config: &Config) -> Result<Location, ServeError> {
+    let missing = |text: &str| ServeError::Config(text.to_owned());
+    let database = config.database.as_ref().ok_or_else(|| missing("no database configuration provided"))?;
+    match database.kind {
+        DatabaseKind::Sqlite => {
+            let path = database.db_path.clone().ok_or_else(|| missing("db_config: no db_path is given"))?;
+            let wal = database.use_wal.unwrap_or_else(|| !is_on_network(&path));
+            Ok(Location::Sqlite { path, wal })
+        }
+        DatabaseKind::Mysql => Err(missing("db_config: this program was built without MySQL")),
+        DatabaseKind::Postgres => Err(missing("db_config: this program was built without PostgreSQL")),
+    }
+}
+
+fn flush_policy(flush: &Flush) -> FlushPolicy {
+    FlushPolicy {
+        alerts_most: flush.max_items.and_then(|most| u64::try_from(most).ok()),
+        alerts_age_ms: flush.max_age.map(millis),
+        decisions_age_ms: Some(millis(KEEP_ENDED)),
+        metrics_age_ms: Some(millis(flush.metrics_max_age)),
+        key_bouncers_age_ms: flush.bouncers_autodelete.api_key.map(millis),
+        tls_bouncers_age_ms: flush.bouncers_autodelete.cert.map(millis),
+        password_machines_age_ms: flush.agents_autodelete.login_password.map(millis),
+        tls_machines_age_ms: flush.agents_autodelete.cert.map(millis),
+    }
+}
+
+/// Options for a store with decisions as the API writes them.
+pub fn store_options(config: &Config) -> Result<StoreOptions, ServeError> {
+    Ok(StoreOptions { location: location(config)?, keep_ms: millis(KEEP_ENDED), prepare: prepare_label })
+}
+
+/// The addresses of `host:port`.
+fn addresses(text: &str) -> Result<Vec<SocketAddr>, ServeError> {
+    // As Go: without a host, all of them.
+    let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    let bad = |why: String| ServeError::Config(format!("api.server.listen_uri: `{text}`: {why}"));
+    let found: Vec<SocketAddr> =
+        full.to_socket_addrs().map_err(|error| bad(error.to_string()))?.take(1).collect();
+    if found.is_empty() { Err(bad("it has no address".to_owned())) } else { Ok(found) }
+}
+
+/// Where the API listens.
+pub(crate) fn listeners(config: &Config) -> Result<Vec<Listen>, ServeError> {
+    let server = config.api.server.as_ref();
+    let mut listen = Vec::new();
+    if let Some(uri) = server.and_then(|server| server.listen_uri.as_deref()) {
+        listen.extend(addresses(uri)?.into_iter().map(Listen::Tcp));
+    }
+    if let Some(socket) = server.and_then(|server| server.listen_socket.clone()) {
+        listen.push(Listen::Unix(socket));
+    }
+    if listen.is_empty() {
+        return Err(ServeError::Config("no listen_uri or listen_socket specified".to_owned()));
+    }
+    Ok(listen)
+}
+
+/// How the service is run.
+fn api_config(config: &Config) -> ApiConfig {
+    let Some(server) = &config.api.server else { return ApiConfig::default() };
+    let everyone_v4 = || Prefix::new(IpAddr::from([0, 0, 0, 0]), 0).into_iter().collect();
+    let proxies =
+        server.trusted_proxies.clone().or_else(|| server.use_forwarded_for_headers.then(everyone_v4));
+    let tls = server.tls.clone().unwrap_or_default();
+    let auto = server.auto_registration.as_ref().filter(|auto| auto.enabled);
+    ApiConfig {
+        trusted_proxies: proxies,
+        trusted_ips: server.trusted_ips.clone(),
+        local_registration_only: server.disable_remote_lapi_registration,
+        auto_registration: auto.map(|auto| testudo_api::AutoRegistration {
+            token: auto.token.expose().to_owned(),
+            ranges: auto.allowed_ranges.clone(),
+        }),
+        agents_allowed_ou: tls.agents_allowed_ou,
+        bouncers_allowed_ou: tls.bouncers_allowed_ou,
+        token_secret: std::env::var("CS_LAPI_SECRET").ok().map(String::into_bytes),
+        compress_for: config.own.compress_for.clone(),
+        ..ApiConfig::default()
+    }
+}
+
+/// The API before it listens.
+pub(crate) struct ApiPart {
+    pub(crate) service: Arc<Service>,
+    pub(crate) store: Arc<Store>,
+    flush: Option<FlushPolicy>,
+}
+
+impl ApiPart {
+    /// Opens the database, and makes the service over it. Waits for the disk.
+    pub(crate) fn open(config: &Config, profiles: Profiles) -> Result<ApiPart, ServeError> {
+        let store = Arc::new(Store::open(store_options(config)?, clock::now_ms())?);
+        let service = Service::new(Arc::clone(&store), api_config(config), profiles, system_clock())?;
+        let flush = config.database.as_ref().and_then(|database| database.flush.as_ref()).map(flush_policy);
+        Ok(ApiPart { service, store, flush })
+    }
+
+    /// Takes over what others write, and lets go of what is old, until it is dropped.
+    pub(crate) async fn tend(store: Arc<Store>, flush: Option<FlushPolicy>) {
+        let mut follow = tokio::time::interval(FOLLOW_EVERY);
+        let mut old = tokio::time::interval(FLUSH_EVERY);
+        follow.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        old.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                _ = follow.tick() => {
+                    let store = Arc::clone(&store);
+                    let followed = spawn_blocking(move || store.follow(clock::now_ms())).await;
+                    match followed {
+                        Ok(Ok(_)) if failing => {
+                            failing = false;
+                            tracing::info!("the database is back");
+                        }
+                        Ok(Err(error)) if !failing => {
+                            failing = true;
+                            tracing::error!(%error, hint = error.hint(), "the database cannot be asked for changes");
+                        }
+                        Err(error) => tracing::error!(%error, "following the database failed"),
+                        _ => {}
+                    }
+                }
+                _ = old.tick() => {
+                    let (store, policy) = (Arc::clone(&store), flush.clone());
+                    let flushed = spawn_blocking(move || {
+                        policy.map(|policy| store.flush(&policy, clock::now_ms())).transpose()
+                    });
+                    match flushed.await {
+                        Ok(Ok(Some(flushed))) if flushed.alerts > 0 => {
+                            tracing::info!(alerts = flushed.alerts, "old alerts were let go of");
+                        }
+                        Ok(Err(error)) => tracing::warn!(%error, "what is old cannot be let go of yet"),
+                        Err(error) => tracing::error!(%error, "letting go of what is old failed"),
+                        Ok(Ok(_)) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// What [`ApiPart::tend`] needs.
+    pub(crate) fn chores(&self) -> (Arc<Store>, Option<FlushPolicy>) {
+        (Arc::clone(&self.store), self.flush.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_as_go_reads_them() {
+        let text = |uri: &str| addresses(uri).map(|found| found[0].to_string()).map_err(|e| e.to_string());
+        assert_eq!(text("127.0.0.1:8080").as_deref(), Ok("127.0.0.1:8080"));
+        assert_eq!(text("[::1]:80").as_deref(), Ok("[::1]:80"));
+        assert_eq!(text(":8080").as_deref(), Ok("[::]:8080"));
+        let error = text("localhost").expect_err("it has no port");
+        assert!(error.starts_with("api.server.listen_uri: `localhost`: "), "{error}");
+    }
+}
