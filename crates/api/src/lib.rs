@@ -9,6 +9,7 @@ mod access;
 mod address;
 mod answer;
 mod body;
+mod certificates;
 mod config;
 mod counts;
 mod dead;
@@ -30,6 +31,7 @@ mod request;
 mod routes;
 mod server;
 mod service;
+mod tls;
 mod token;
 
 pub use answer::{AnswerBody, BodyError};
@@ -45,6 +47,7 @@ pub use push::{PushError, Pushed};
 pub use request::{Origin, PeerCertificate};
 pub use server::{Listen, ListenError, Server};
 pub use service::{Clock, Service, StartError, prepare_label, system_clock};
+pub use tls::{ClientVerification, Tls, TlsConfig, TlsError};
 
 use testudo_event::Timestamp;
 

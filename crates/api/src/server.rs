@@ -1,6 +1,5 @@
 //! Sockets: where requests come from.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -17,9 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
+use crate::certificates::Chain;
 use crate::request::Origin;
 use crate::service::Service;
+use crate::tls::Tls;
 
 /// Connections at one time; more wait to be accepted.
 const CONNECTIONS_MOST: usize = 8192;
@@ -33,6 +35,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// How long requests are waited for at the end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the list of revoked certificates has changed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How often what changed in memory only is stored.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
@@ -89,6 +94,7 @@ enum Socket {
 pub struct Server {
     service: Arc<Service>,
     sockets: Vec<Socket>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
@@ -102,7 +108,13 @@ impl Server {
             return Err(ListenError::Nowhere);
         }
         let sockets = listen.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Server { service, sockets })
+        Ok(Server { service, sockets, tls: None })
+    }
+
+    /// Speaks TLS where it listens on an address; Unix sockets stay in the clear.
+    #[must_use]
+    pub fn with_tls(self, tls: Arc<Tls>) -> Server {
+        Server { tls: Some(tls), ..self }
     }
 
     /// The addresses and ports that it listens on.
@@ -125,7 +137,17 @@ impl Server {
             if let Socket::Unix(_, path) = &socket {
                 paths.push(path.clone());
             }
-            tasks.spawn(accept(socket, Arc::clone(&self.service), Arc::clone(&room), Arc::clone(&graceful)));
+            let tls = self.tls.clone().filter(|_| matches!(socket, Socket::Tcp(_)));
+            tasks.spawn(accept(
+                socket,
+                tls,
+                Arc::clone(&self.service),
+                Arc::clone(&room),
+                Arc::clone(&graceful),
+            ));
+        }
+        if let Some(tls) = self.tls {
+            tasks.spawn(look_often(tls, Arc::clone(&self.service)));
         }
         tasks.spawn(save_often(Arc::clone(&self.service)));
         stop.await;
@@ -174,6 +196,7 @@ enum Connection {
 
 async fn accept(
     socket: Socket,
+    tls: Option<Arc<Tls>>,
     service: Arc<Service>,
     room: Arc<Semaphore>,
     graceful: Arc<GracefulShutdown>,
@@ -188,7 +211,8 @@ async fn accept(
         };
         match accepted {
             Ok(connection) => {
-                tokio::spawn(begin(connection, Arc::clone(&service), graceful.watcher(), permit));
+                let begun = begin(connection, tls.clone(), Arc::clone(&service), graceful.watcher(), permit);
+                tokio::spawn(begun);
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
@@ -201,6 +225,7 @@ async fn accept(
 /// Waits for the first byte, so that silent connections do not stay.
 async fn begin(
     connection: Connection,
+    tls: Option<Arc<Tls>>,
     service: Arc<Service>,
     watcher: Watcher,
     permit: OwnedSemaphorePermit,
@@ -210,25 +235,64 @@ async fn begin(
             // Small answers must not wait for more; without it they only come later.
             let _ = stream.set_nodelay(true);
             if let Ok(Ok(())) = tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.readable()).await {
-                serve(stream, origin, service, watcher).await;
+                match tls {
+                    Some(tls) => shake_hands(stream, origin, tls, service, watcher).await,
+                    None => serve(stream, origin, None, service, watcher).await,
+                }
             }
         }
         Connection::Unix(stream) => {
             if let Ok(Ok(())) = tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.readable()).await {
-                serve(stream, Origin::unix(), service, watcher).await;
+                serve(stream, Origin::unix(), None, service, watcher).await;
             }
         }
     }
     drop(permit);
 }
 
-async fn serve<S>(stream: S, origin: Origin, service: Arc<Service>, watcher: Watcher)
-where
+/// A connection with TLS: who the client is, if it shows a certificate, is known before its first request.
+async fn shake_hands(
+    stream: TcpStream,
+    origin: Origin,
+    tls: Arc<Tls>,
+    service: Arc<Service>,
+    watcher: Watcher,
+) {
+    let loaded = tls.current();
+    let accepted = TlsAcceptor::from(Arc::clone(&loaded.server)).accept(stream);
+    let stream = match tokio::time::timeout(FIRST_BYTE_TIMEOUT, accepted).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(peer = %origin.peer, %error, "a handshake failed"),
+        Err(_) => return tracing::debug!(peer = %origin.peer, "a handshake took too long"),
+    };
+    let Some(chain) = Chain::of(stream.get_ref().1, &loaded) else {
+        return serve(stream, origin, None, service, watcher).await;
+    };
+    let Some(certificate) = chain.peer() else {
+        return tracing::warn!(peer = %origin.peer, "a client shows a certificate without a common name");
+    };
+    let origin = Origin { certificate: Some(Arc::new(certificate)), ..origin };
+    serve(stream, origin, Some(Arc::new((tls, chain))), service, watcher).await;
+}
+
+/// The certificate of a client has been revoked, or has expired, since its connection began.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate of the client no longer holds")]
+struct NoLongerHolds;
+
+async fn serve<S>(
+    stream: S,
+    origin: Origin,
+    shown: Option<Arc<(Arc<Tls>, Chain)>>,
+    service: Arc<Service>,
+    watcher: Watcher,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let answer = service_fn(move |request| {
         let (service, origin) = (Arc::clone(&service), origin.clone());
-        async move { Ok::<_, Infallible>(service.answer(request, origin).await) }
+        let holds = shown.as_ref().is_none_or(|shown| shown.0.holds(&shown.1));
+        async move { if holds { Ok(service.answer(request, origin).await) } else { Err(NoLongerHolds) } }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -236,6 +300,26 @@ where
     let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+/// Notices when something was revoked. Those who listen to events have to show their certificates again.
+async fn look_often(tls: Arc<Tls>, service: Arc<Service>) {
+    let mut generation = tls.current().generation;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let looking = Arc::clone(&tls);
+        let looked = tokio::task::spawn_blocking(move || looking.look()).await;
+        let found = tls.current().generation;
+        if found != std::mem::replace(&mut generation, found) {
+            service.events().close();
+        }
+        match looked {
+            Ok(Ok(true)) => tracing::info!("the list of revoked certificates was read again"),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the list of revoked certificates cannot be read"),
+            Err(error) => tracing::error!(%error, "reading the list of revoked certificates failed"),
+        }
     }
 }
 

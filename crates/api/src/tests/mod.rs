@@ -10,6 +10,7 @@ mod metrics;
 mod plain;
 mod push;
 mod snapshot;
+mod tls;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use crate::config::Config;
 use crate::keys::hash_key;
 use crate::server::{Listen, Server};
 use crate::service::{Clock, Service, prepare_label};
+use crate::tls::Tls;
 use crate::token::{Claims, sign};
 
 /// 2026-11-21T21:00:00Z.
@@ -96,6 +98,10 @@ impl Api {
     }
 
     fn with(config: Config) -> Api {
+        Api::over(config, None)
+    }
+
+    fn over(config: Config, tls: Option<Arc<Tls>>) -> Api {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(AtomicI64::new(START));
         let service = open(folder.path(), &clock, config);
@@ -123,6 +129,10 @@ impl Api {
             runtime.block_on(async {
                 let listen = [Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), Listen::Unix(socket)];
                 let server = Server::bind(serving, &listen).expect("it listens");
+                let server = match tls {
+                    Some(tls) => server.with_tls(tls),
+                    None => server,
+                };
                 told.send(server.addresses()[0]).expect("somebody waits");
                 server.run(async { stopped.await.unwrap_or_default() }).await;
             });
