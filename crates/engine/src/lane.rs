@@ -6,11 +6,11 @@ use std::sync::Arc;
 use testudo_event::{Overflow, Timestamp};
 
 use crate::{
-    detect::{Alerts, Buckets, Emission, Frozen, Held, Pouring, Pours, Selector},
+    detect::{Alerts, Buckets, Clocks, Emission, Frozen, Held, Pouring, Pours, Selector},
     engine::Engine,
     keys,
-    parse::{Observer, Worker},
-    record::EventKind,
+    parse::{NoObserver, Observer, Worker},
+    record::{EventKind, Mode, Record},
 };
 
 /// How often an overflow of an overflow is poured again.
@@ -70,6 +70,11 @@ impl<'e> Lane<'e> {
             emissions: Vec::new(),
             reprocessed: 0,
         }
+    }
+
+    /// What pouring needs, at this time.
+    pub(crate) fn pouring(&self, now: Timestamp) -> Pouring<'e> {
+        pouring(self.engine, Clocks::COMMON, now)
     }
 
     /// The present at a place.
@@ -139,18 +144,7 @@ impl<'e> Lane<'e> {
         let now = self.now(place);
         let engine = self.engine;
         self.worker.source = None;
-        let record = &mut self.worker.record;
-        record.clear();
-        record.kind = EventKind::Overflow;
-        record.mode = mode;
-        record.now = now;
-        record.arrival = time;
-        record.time = Some(time);
-        let span = record.write(|buffer| time.write_rfc3339_nano(buffer));
-        record.marshaled = Some((span, time));
-        record.assign(keys::MARSHALED_TIME, span);
-        record.set(keys::OVERFLOW_SOURCE_IP, &overflow.alert.source.ip);
-        record.overflow = Some(Box::new(overflow));
+        present(&mut self.worker.record, overflow, mode, now, time);
         // A node that drops the event leaves the overflow as it was before it.
         if engine.parser(true, true, engine.options.years).run(&mut self.worker, observer).is_err() {
             self.worker.counters.dropped += 1;
@@ -203,5 +197,34 @@ fn pouring(engine: &Engine, source: u32, now: Timestamp) -> Pouring<'_> {
             now,
         },
         source,
+    }
+}
+
+/// Makes a record of an overflow, as its stages see it.
+fn present(record: &mut Record, overflow: Overflow, mode: Mode, now: Timestamp, time: Timestamp) {
+    record.clear();
+    record.kind = EventKind::Overflow;
+    record.mode = mode;
+    record.now = now;
+    record.arrival = time;
+    record.time = Some(time);
+    let span = record.write(|buffer| time.write_rfc3339_nano(buffer));
+    record.marshaled = Some((span, time));
+    record.assign(keys::MARSHALED_TIME, span);
+    record.set(keys::OVERFLOW_SOURCE_IP, &overflow.alert.source.ip);
+    record.overflow = Some(Box::new(overflow));
+}
+
+impl Engine {
+    /// Sends an overflow of a live run through its stages once more: when something is known by now that they
+    /// asked for, such as a name. Nothing is poured again.
+    pub fn reconsider(&self, overflow: Overflow, now: Timestamp) -> Overflow {
+        let mut worker = Worker::new(&self.keys);
+        let time = overflow.alert.stop_at;
+        let before = overflow.clone();
+        present(&mut worker.record, overflow, Mode::Live, now, time);
+        // As in a run, a node that drops the event leaves the overflow as it is.
+        let _ = self.parser(true, true, self.options.years).run(&mut worker, &mut NoObserver);
+        worker.record.overflow.take().map_or(before, |overflow| *overflow)
     }
 }

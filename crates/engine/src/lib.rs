@@ -9,6 +9,7 @@
 //!
 //! Everything here is synchronous, and no result depends on the clock of the machine.
 
+mod bytes;
 pub mod codes;
 mod counters;
 mod crew;

@@ -13,6 +13,10 @@ use crate::{
     replay::{LineOutcome, Source},
 };
 
+/// What a line of a test says that is to be a defect.
+#[cfg(test)]
+pub(crate) const PANIC: &str = "panic-in-a-test";
+
 /// When a line is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
@@ -82,6 +86,8 @@ impl Task<'_> {
         let engine = self.engine;
         worker.counters.lines += 1;
         self.fill(worker, text);
+        #[cfg(test)]
+        assert!(!text.contains(PANIC), "a line of a test");
         let outcome = engine.parser(false, self.ordered, self.years).run(worker, observer);
         let Worker { record, counters, .. } = worker;
         let mut found = Found::default();

@@ -55,6 +55,13 @@ pub enum Mode {
     Replay,
 }
 
+impl Mode {
+    /// The mode with this number.
+    pub(crate) fn of(number: u8) -> Option<Mode> {
+        [Mode::Live, Mode::Replay].into_iter().find(|mode| *mode as u8 == number)
+    }
+}
+
 /// Nanoseconds that a live line may trail its arrival and still count as happening now.
 pub(crate) const MAX_LAG: i64 = 10_000_000_000;
 

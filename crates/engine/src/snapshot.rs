@@ -5,6 +5,7 @@
 //! those texts for itself that differ from what its sort has in common.
 
 mod common;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use testudo_event::{alert::Overflow, time::Timestamp};
 use testudo_expr::{Slot, Value, value::Map};
 
 use self::common::{Cell, Common, Form, Sorts};
+pub(crate) use self::state::{EventReader, EventWriter};
 use crate::{
     keys::{self, Keys, Space},
     record::{EventKind, Mode, Record},

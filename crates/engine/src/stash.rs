@@ -12,6 +12,8 @@ use std::{
 use testudo_event::time::Timestamp;
 use testudo_rules::plan::Strategy;
 
+use crate::bytes::{Damaged, Reader, Writer};
+
 /// Entries that a cache holds where its declaration is silent.
 const DEFAULT_SIZE: usize = 100;
 
@@ -68,6 +70,51 @@ impl Stashes {
             self.caches.iter().map(|(name, cache)| (Arc::clone(name), cache.entries.len())).collect();
         sizes.sort_unstable();
         sizes
+    }
+
+    /// Writes all entries.
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        let mut caches: Vec<_> = self.caches.iter().collect();
+        caches.sort_unstable_by_key(|(name, _)| Arc::clone(name));
+        writer.count(caches.len());
+        for (name, cache) in caches {
+            writer.text(name);
+            let mut entries: Vec<_> = cache.entries.iter().collect();
+            entries.sort_unstable_by_key(|(_, entry)| entry.rank.1);
+            writer.count(entries.len());
+            for (key, entry) in entries {
+                writer.text(key);
+                writer.text(&entry.value);
+                writer.signed(entry.ttl);
+                writer.time(entry.expires);
+                writer.number(entry.rank.0);
+            }
+        }
+    }
+
+    /// Reads entries, of caches that there still are; the others are left out. Gives how many there are.
+    pub(crate) fn read(&mut self, reader: &mut Reader<'_>) -> Result<usize, Damaged> {
+        self.clear();
+        let mut count = 0;
+        for _ in 0..reader.count()? {
+            let mut cache = self.caches.get_mut(reader.text()?);
+            for _ in 0..reader.count()? {
+                let (key, value): (Arc<str>, Arc<str>) = (reader.text()?.into(), reader.text()?.into());
+                let (ttl, expires, uses) = (reader.signed()?, reader.time()?, reader.tally()?);
+                let Some(cache) = cache.as_deref_mut().filter(|cache| cache.entries.len() < cache.size)
+                else {
+                    continue;
+                };
+                cache.tick += 1;
+                let rank = (uses, cache.tick);
+                if cache.entries.insert(key.clone(), Entry { value, ttl, expires, rank }).is_some() {
+                    return Err(Damaged);
+                }
+                cache.order.insert(rank, key);
+                count += 1;
+            }
+        }
+        Ok(count)
     }
 
     /// Stores an entry that lives `ttl` nanoseconds from `now`; unknown caches ignore it.

@@ -5,6 +5,7 @@
 
 pub(super) mod cost;
 mod queue;
+mod state;
 #[cfg(test)]
 mod tests;
 

@@ -42,6 +42,21 @@ impl Limiter {
         Limiter { tokens: rate.burst, last: Timestamp::zero() }
     }
 
+    /// One with so many tokens, which were counted then.
+    pub(super) fn at(tokens: f64, last: Timestamp) -> Limiter {
+        Limiter { tokens, last }
+    }
+
+    /// How many tokens there were when they were last counted.
+    pub(super) fn tokens(self) -> f64 {
+        self.tokens
+    }
+
+    /// When its tokens were last counted.
+    pub(super) fn last(self) -> Timestamp {
+        self.last
+    }
+
     /// Says that its tokens were counted now.
     pub(super) fn rebase(&mut self, now: Timestamp) {
         self.last = self.last.min(now);

@@ -10,6 +10,7 @@ pub(crate) mod tally;
 
 use std::{collections::HashMap, sync::Arc};
 
+use sha1::{Digest, Sha1};
 use testudo_expr::{Node, Slot, program::Program};
 use testudo_rules::{
     plan::{self, BucketKind},
@@ -38,6 +39,8 @@ pub(crate) struct Scenario {
     pub(crate) origin: Origin,
     /// Same filter, same name: such scenarios share their buckets.
     pub(crate) class: u32,
+    /// Equal for scenarios whose buckets can take each other's place.
+    pub(crate) identity: u64,
     pub(crate) filter: Program,
     pub(crate) group_by: Option<Program>,
     pub(crate) distinct: Option<Program>,
@@ -138,6 +141,7 @@ pub(crate) fn compile(
         all.push(Scenario {
             origin: origins.get(&plan.place.file.path).cloned().unwrap_or_default(),
             class,
+            identity: identity(plan),
             filter,
             group_by,
             distinct,
@@ -183,6 +187,27 @@ pub(crate) fn compile(
     let dispatch = Dispatch::new(&filters);
     let guards = dispatch.slots();
     Scenarios { all, dispatch, guards, context, kept, v6_key_bits: DEFAULT_V6_KEY_BITS }
+}
+
+/// A hash of everything that the state of a scenario's buckets depends on, and that does not change from one
+/// version of the program to the next.
+fn identity(plan: &plan::Scenario) -> u64 {
+    let text = |expression: &Option<plan::Expression>| expression.as_ref().map(|e| e.text.to_string());
+    let scope = match &plan.scope {
+        plan::Scope::Range(Some(expression)) | plan::Scope::Custom(_, expression) => {
+            Some(expression.text.to_string())
+        }
+        plan::Scope::Ip | plan::Scope::Range(None) => None,
+    };
+    let evidence = plan.bayesian.iter().flat_map(|bayesian| &bayesian.conditions);
+    let evidence: Vec<String> = evidence.map(|evidence| evidence.condition.text.to_string()).collect();
+    let parts = (
+        (plan.kind as u8, plan.capacity, plan.leak_speed, plan.duration, plan.cache_size),
+        (plan.filter.text.to_string(), text(&plan.group_by), text(&plan.distinct), text(&plan.condition)),
+        (plan.scope.name().to_owned(), scope, evidence),
+    );
+    let hash = Sha1::digest(format!("{parts:?}").as_bytes());
+    hash.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 fn compiled(node: &Arc<Node>, keys: &mut Keys, world: &World) -> Program {

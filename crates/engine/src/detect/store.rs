@@ -7,6 +7,7 @@
 mod blackhole;
 mod clocks;
 mod seam;
+mod state;
 mod table;
 #[cfg(test)]
 pub(super) mod tests;

@@ -73,9 +73,14 @@ impl Sources {
         (0..).zip(&self.known).filter_map(|(number, known)| Some((number, known.as_ref()?)))
     }
 
+    /// Whether another one can be added.
+    pub(super) fn has_room(&self) -> bool {
+        self.numbers.len() < MAX_SOURCES
+    }
+
     /// Forgets the eighth that has been silent for the longest, where there is no room for another.
     pub(super) fn make_room(&mut self) -> Vec<u32> {
-        if self.numbers.len() < MAX_SOURCES {
+        if self.has_room() {
             return Vec::new();
         }
         let mut all: Vec<(Timestamp, u32)> = self.all().map(|(number, known)| (known.last, number)).collect();

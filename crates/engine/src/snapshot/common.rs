@@ -6,6 +6,7 @@ use std::sync::Arc;
 use testudo_expr::Slot;
 
 use crate::{
+    bytes::{Damaged, Reader, Writer},
     keys::{Keys, Space},
     record::{EventKind, Mode, Record},
 };
@@ -203,5 +204,84 @@ impl Sorts {
                 self.places[place] = None;
             }
         }
+    }
+}
+
+impl Common {
+    /// How many slots there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Writes it; slots are written by `slot`.
+    pub(super) fn write(&self, writer: &mut Writer, mut slot: impl FnMut(Slot, &mut Writer)) {
+        let Form { kind, mode, process, dated, offset } = self.form;
+        writer.byte(kind as u8);
+        writer.byte(mode as u8);
+        writer.flag(process);
+        writer.flag(dated);
+        writer.signed(offset.into());
+        writer.text(&self.text);
+        writer.count(self.slots.len());
+        for (name, cell) in self.slots.iter().zip(&self.cells) {
+            slot(*name, writer);
+            match *cell {
+                Cell::Own => writer.byte(0),
+                Cell::Shared { start, end } => {
+                    writer.byte(1);
+                    writer.number(start.into());
+                    writer.number(end.into());
+                }
+                Cell::Repeats(first) => {
+                    writer.byte(2);
+                    writer.number(first.into());
+                }
+            }
+        }
+    }
+
+    /// Reads what was written; slots are read by `slot`, which is told their positions.
+    pub(super) fn read<'b>(
+        reader: &mut Reader<'b>,
+        keys: &Keys,
+        mut slot: impl FnMut(&mut Reader<'b>, usize) -> Result<Slot, Damaged>,
+    ) -> Result<Common, Damaged> {
+        let kind = match reader.byte()? {
+            0 => EventKind::Log,
+            1 => EventKind::Overflow,
+            2 => EventKind::Appsec,
+            _ => return Err(Damaged),
+        };
+        let mode = Mode::of(reader.byte()?).ok_or(Damaged)?;
+        let (process, dated, offset) = (reader.flag()?, reader.flag()?, reader.offset()?);
+        let form = Form { kind, mode, process, dated, offset };
+        let text = reader.text()?;
+        let count = reader.count()?;
+        let (mut slots, mut cells) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for at in 0..count {
+            slots.push(slot(reader, at)?);
+            let cell = match reader.byte()? {
+                0 => Cell::Own,
+                1 => Cell::Shared { start: reader.small()?, end: reader.small()? },
+                2 => Cell::Repeats(reader.small()?),
+                _ => return Err(Damaged),
+            };
+            match cell {
+                Cell::Shared { start, end } if text.get(start as usize..end as usize).is_none() => {
+                    return Err(Damaged);
+                }
+                // Of a chain of repetitions all name its first.
+                Cell::Repeats(first)
+                    if matches!(cells.get(first as usize), None | Some(Cell::Repeats(_))) =>
+                {
+                    return Err(Damaged);
+                }
+                cell => cells.push(cell),
+            }
+        }
+        let named = (0..).zip(&slots).filter(|(_, slot)| keys.name(**slot).is_some());
+        let mut order: Vec<u32> = named.map(|(at, _)| at).collect();
+        order.sort_unstable_by_key(|at| keys.rank(slots[*at as usize]));
+        Ok(Common { form, slots: slots.into(), cells: cells.into(), text: text.into(), order: order.into() })
     }
 }

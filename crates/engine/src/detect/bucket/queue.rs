@@ -40,6 +40,15 @@ impl Queue {
         }
     }
 
+    /// All of them as they are held, the oldest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
+        (0..self.len()).map_while(|at| match self {
+            Queue::One(event) => Some(event),
+            Queue::Many(events) => events.get(at),
+            Queue::Empty => None,
+        })
+    }
+
     /// All of them, the oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Snapshot> {
         (0..self.len()).map_while(|at| self.get(at))

@@ -53,6 +53,11 @@ impl Clocks {
         self.common.unwrap_or(time)
     }
 
+    /// The time of the common clock, once there is one.
+    pub(super) fn common(&self) -> Option<Timestamp> {
+        self.common
+    }
+
     /// The latest time.
     pub(super) fn latest(&self) -> Option<Timestamp> {
         self.own.iter().flatten().copied().max().max(self.common)
