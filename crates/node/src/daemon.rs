@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
-use crate::agent::{Agent, AgentError, Policy, Setup, Target};
+use crate::agent::{Agent, AgentError, NameMemory, Policy, Resolve, Setup, Target};
 use crate::logs::{self, Format, LogError, LogSettings, Media, Rotation};
 use crate::metrics::{self, Measured};
 use crate::page::{self, Answer, Door, Pages};
@@ -89,7 +89,7 @@ impl Tested {
 /// # Errors
 /// The daemon would not start.
 pub fn test(options: &Options) -> Result<Tested, NodeError> {
-    let plan = Plan::make(options)?;
+    let plan = Plan::make(options, &Arc::default())?;
     if let Some(api) = plan.api {
         listeners(&plan.config)?;
         ApiPart::open(&plan.config, api.profiles)?;
@@ -184,6 +184,7 @@ fn shape(acquisitions: &[Acquisition]) -> String {
 struct Node {
     options: Options,
     version: &'static str,
+    names: Arc<NameMemory>,
     config: RwLock<Arc<Config>>,
     agent: Option<Agent>,
     /// What the sources were when they were last started.
@@ -218,8 +219,8 @@ impl Node {
     /// Takes the configuration anew. One that is wrong changes nothing.
     async fn reload(self: &Arc<Self>) -> Result<String, String> {
         let begun = Instant::now();
-        let options = self.options.clone();
-        let planned = spawn_blocking(move || Plan::make(&options)).await;
+        let (options, names) = (self.options.clone(), Arc::clone(&self.names));
+        let planned = spawn_blocking(move || Plan::make(&options, &names)).await;
         let outcome = match planned {
             Ok(Ok(plan)) => self.take(plan).await,
             Ok(Err(error)) => Err(error.to_string()),
@@ -302,7 +303,8 @@ impl Node {
 /// # Errors
 /// Something that is needed from the start cannot be had.
 pub fn run(options: Options, version: &'static str) -> Result<(), NodeError> {
-    let plan = Plan::make(&options)?;
+    let names = Arc::new(NameMemory::default());
+    let plan = Plan::make(&options, &names)?;
     logs::begin(&log_settings(&plan.config, options.log_level))?;
     tracing::info!(version, "Testudo starts");
     tell_diagnostics(&plan.diagnostics);
@@ -310,7 +312,7 @@ pub fn run(options: Options, version: &'static str) -> Result<(), NodeError> {
         .enable_all()
         .build()
         .map_err(io_error("start the runtime"))?;
-    let outcome = live(&runtime, options, version, plan);
+    let outcome = live(&runtime, options, version, names, plan);
     // What waits for a disk that does not answer must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(2));
     match &outcome {
@@ -320,7 +322,13 @@ pub fn run(options: Options, version: &'static str) -> Result<(), NodeError> {
     outcome
 }
 
-fn live(runtime: &Runtime, options: Options, version: &'static str, plan: Plan) -> Result<(), NodeError> {
+fn live(
+    runtime: &Runtime,
+    options: Options,
+    version: &'static str,
+    names: Arc<NameMemory>,
+    plan: Plan,
+) -> Result<(), NodeError> {
     std::fs::create_dir_all(&plan.config.paths.data_dir)
         .map_err(io_error(format!("make the folder {}", plan.config.paths.data_dir.display())))?;
     let Plan { config, agent, api, .. } = plan;
@@ -352,10 +360,12 @@ fn live(runtime: &Runtime, options: Options, version: &'static str, plan: Plan) 
             }
         }
         let first = config.agent_shape(agent.as_ref());
-        let agent = agent.map(|agent| start_agent(&config, agent, service.as_ref())).transpose()?;
+        let asked = options.rules.resolve.clone().map(|resolve| (Arc::clone(&names), resolve));
+        let agent = agent.map(|agent| start_agent(&config, agent, service.as_ref(), asked)).transpose()?;
         let node = Arc::new(Node {
             options,
             version,
+            names,
             config: RwLock::new(Arc::new(config)),
             agent,
             shape: Mutex::new(first),
@@ -435,7 +445,8 @@ fn start_agent(config: &Config, plan: AgentPlan, service: Option<&Arc<Service>>)
                 .map_err(|source| ServeError::Store { source })?;
             Target::Local { service: Arc::clone(service), machine: machine.clone() }
         }
-        (None, None) => return Err(PlanError::NoPart.into()),
+        // The plan has seen to it.
+        (None, None) => return Err(PlanError::NoSource.into()),
     };
     let policy = Arc::new(Policy::default());
     policy.set_simulation(simulation);
@@ -448,6 +459,7 @@ fn start_agent(config: &Config, plan: AgentPlan, service: Option<&Arc<Service>>)
         target,
         dead: Arc::new(DeadLetters::new(dead)),
         machine,
+        names,
     };
     Ok(Agent::start(config, setup)?)
 }

@@ -21,7 +21,7 @@ mod rules;
 mod serve;
 mod state;
 
-pub use agent::AgentError;
+pub use agent::{AgentError, Resolve};
 pub use control::control_path;
 pub use daemon::{NodeError, Tested, run, test};
 pub use plan::{Options, PlanError, configuration};

@@ -29,11 +29,16 @@ pub(crate) struct Waiting {
     /// When the line arrived that led to it; unknown after a restart.
     #[serde(skip)]
     pub(crate) arrived: Option<Timestamp>,
+    /// Whether it waits for something else before it is sent.
+    #[serde(skip)]
+    held: bool,
 }
 
 #[derive(Default)]
 struct Inner {
     waiting: VecDeque<Waiting>,
+    /// How many of them are held.
+    held: usize,
     next: u64,
     /// Identities that were acknowledged before a crash, and may come once more.
     acknowledged: HashSet<String>,
@@ -50,8 +55,8 @@ pub(crate) struct Outbox {
 /// What became of an alert that was put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Put {
-    /// It waits.
-    Waits,
+    /// It waits, under this number.
+    Waits(u64),
     /// It was acknowledged before.
     Known,
     /// There is no more room.
@@ -74,8 +79,8 @@ impl Outbox {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts an alert in.
-    pub(crate) fn put(&self, alert: Alert, arrived: Option<Timestamp>) -> Put {
+    /// Puts an alert in. One that is held is not sent before [`Outbox::let_go`]; a restart lets it go.
+    pub(crate) fn put(&self, alert: Alert, arrived: Option<Timestamp>, held: bool) -> Put {
         let mut inner = self.lock();
         if inner.acknowledged.remove(&alert.uuid) {
             return Put::Known;
@@ -85,20 +90,47 @@ impl Outbox {
         }
         let number = inner.next;
         inner.next += 1;
-        inner.waiting.push_back(Waiting { number, alert, arrived });
+        inner.waiting.push_back(Waiting { number, alert, arrived, held });
+        inner.held += usize::from(held);
         drop(inner);
         self.news.notify_one();
-        Put::Waits
+        Put::Waits(number)
+    }
+
+    /// Alerts that were held are sent.
+    pub(crate) fn let_go(&self, numbers: &[u64]) {
+        let mut inner = self.lock();
+        let mut let_go = 0;
+        for waiting in inner.waiting.iter_mut().filter(|waiting| numbers.contains(&waiting.number)) {
+            let_go += usize::from(std::mem::take(&mut waiting.held));
+        }
+        inner.held -= let_go;
+        drop(inner);
+        self.news.notify_one();
+    }
+
+    /// Alerts that were held are not sent at all.
+    pub(crate) fn take_back(&self, numbers: &[u64]) {
+        let mut inner = self.lock();
+        let before = inner.waiting.len();
+        inner.waiting.retain(|waiting| !(waiting.held && numbers.contains(&waiting.number)));
+        inner.held -= before - inner.waiting.len();
     }
 
     /// The first alerts that wait, at most so many. They stay until they are acknowledged.
     pub(crate) fn first(&self, most: usize) -> Vec<Waiting> {
-        self.lock().waiting.iter().take(most).cloned().collect()
+        self.lock().waiting.iter().filter(|waiting| !waiting.held).take(most).cloned().collect()
     }
 
-    /// How many wait.
+    /// How many wait, those that are held too.
     pub(crate) fn len(&self) -> usize {
         self.lock().waiting.len()
+    }
+
+    /// How many can be sent.
+    pub(crate) fn ready(&self) -> usize {
+        let inner = self.lock();
+        inner.waiting.len() - inner.held
     }
 
     /// Waits until something was put in since the last call.
@@ -139,7 +171,7 @@ impl Outbox {
         let waiting: Vec<Waiting> = serde_json::from_slice(bytes)?;
         let count = waiting.len();
         for entry in waiting {
-            self.put(entry.alert, None);
+            self.put(entry.alert, None, false);
         }
         Ok(count)
     }
@@ -240,8 +272,8 @@ mod tests {
     #[test]
     fn what_is_not_acknowledged_stays() {
         let outbox = Outbox::new(None).expect("it needs no file");
-        for uuid in ["a", "b", "c"] {
-            assert_eq!(outbox.put(alert(uuid), None), Put::Waits);
+        for (number, uuid) in (0..).zip(["a", "b", "c"]) {
+            assert_eq!(outbox.put(alert(uuid), None, false), Put::Waits(number));
         }
         let first = outbox.first(2);
         assert_eq!(uuids(&first), ["a", "b"]);
@@ -254,12 +286,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_waits_for_more() {
+        let outbox = Outbox::new(None).expect("it needs no file");
+        for (number, uuid) in (0..).zip(["a", "b", "c"]) {
+            assert_eq!(outbox.put(alert(uuid), None, uuid != "b"), Put::Waits(number));
+        }
+        assert_eq!((uuids(&outbox.first(9)), outbox.ready(), outbox.len()), (vec!["b"], 1, 3));
+        let (saved, _) = outbox.save();
+        outbox.let_go(&[0, 1]);
+        outbox.take_back(&[1, 2]);
+        assert_eq!((uuids(&outbox.first(9)), outbox.ready(), outbox.len()), (vec!["a", "b"], 2, 2));
+        // Nobody asks for names any more after a restart.
+        let after = Outbox::new(None).expect("it needs no file");
+        after.restore(&saved).expect("it is read");
+        assert_eq!(after.ready(), 3);
+    }
+
+    #[test]
     fn it_is_bounded() {
         let outbox = Outbox::new(None).expect("it needs no file");
         for at in 0..ALERTS_MOST {
-            outbox.put(alert(&at.to_string()), None);
+            outbox.put(alert(&at.to_string()), None, false);
         }
-        assert_eq!(outbox.put(alert("more"), None), Put::Full);
+        assert_eq!(outbox.put(alert("more"), None, false), Put::Full);
         assert_eq!(outbox.len(), ALERTS_MOST);
     }
 
@@ -271,8 +320,8 @@ mod tests {
         let path = folder.path().join("journal");
         let open = || Outbox::new(Some(path.clone())).expect("it opens");
         let outbox = open();
-        outbox.put(alert("a"), None);
-        outbox.put(alert("b"), None);
+        outbox.put(alert("a"), None, false);
+        outbox.put(alert("b"), None, false);
         outbox.acknowledge(&outbox.first(1)).expect("it is noted");
         // A checkpoint is made, which has `b` waiting; `b` is acknowledged before it is on the disk.
         let (saved, generation) = outbox.save();
@@ -283,13 +332,13 @@ mod tests {
         outbox.restore(&saved).expect("it is read");
         assert_eq!(outbox.len(), 0, "`b` is known");
         // `a` lies before the checkpoint: its line is not read again, so it need not be known.
-        assert_eq!(outbox.put(alert("a"), None), Put::Waits);
+        assert_eq!(outbox.put(alert("a"), None, false), Put::Waits(0));
         // Without a checkpoint, all that was acknowledged is known.
         outbox.acknowledge(&outbox.first(1)).expect("it is noted");
         drop(outbox);
         fs::write(path.with_extension("7"), "half").expect("it is written");
         let outbox = open();
-        assert_eq!(outbox.put(alert("a"), None), Put::Known);
-        assert_eq!(outbox.put(alert("half"), None), Put::Waits, "a line that was cut off is none");
+        assert_eq!(outbox.put(alert("a"), None, false), Put::Known);
+        assert_eq!(outbox.put(alert("half"), None, false), Put::Waits(1), "a line that was cut off is none");
     }
 }

@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use testudo_config::{Config, ConfigError, Credentials, environment};
+use testudo_config::{Config, ConfigError, Credentials, Roles, environment};
 use testudo_decide::Profiles;
 use testudo_engine::Engine;
 use testudo_intake::config::{Acquisition, LoadError};
 use testudo_rules::plan::Simulation;
 use testudo_rules::{Diagnostic, Severity, SourceFile, load_profiles};
 
+use crate::agent::NameMemory;
 use crate::rules::{self, RuleSources};
 use crate::serve::ServeError;
 
@@ -47,9 +48,6 @@ pub enum PlanError {
     /// The API.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// Neither part would run.
-    #[error("you must run at least the API Server or crowdsec")]
-    NoPart,
     /// No source would be read.
     #[error("no datasource enabled")]
     NoSource,
@@ -93,16 +91,14 @@ pub fn configuration(options: &Options) -> Result<Config, ConfigError> {
 
 impl Plan {
     /// Reads and checks everything that a run needs. Takes a second or so of processor time.
-    pub(crate) fn make(options: &Options) -> Result<Plan, PlanError> {
+    pub(crate) fn make(options: &Options, names: &Arc<NameMemory>) -> Result<Plan, PlanError> {
         let config = configuration(options)?;
         let mut diagnostics = config.warnings.clone();
         let (agent, api) = (config.reads_logs() && !options.no_agent, config.serves_api() && !options.no_api);
-        if !agent && !api {
-            return Err(PlanError::NoPart);
-        }
+        config.check(Roles { agent, api })?;
         let api = if api { Some(ApiPlan { profiles: profiles(&config, &mut diagnostics)? }) } else { None };
         let agent = if agent {
-            Some(AgentPlan::make(&config, options, api.is_some(), &mut diagnostics)?)
+            Some(AgentPlan::make(&config, options, names, api.is_some(), &mut diagnostics)?)
         } else {
             None
         };
@@ -134,6 +130,7 @@ impl AgentPlan {
     fn make(
         config: &Config,
         options: &Options,
+        names: &Arc<NameMemory>,
         has_api: bool,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Result<AgentPlan, PlanError> {
@@ -155,7 +152,7 @@ impl AgentPlan {
         }
         let simulation = testudo_config::load_simulation(&config.paths.simulation_path, &environment)?;
         let (credentials, machine) = api_of(config, has_api)?;
-        let (engine, more) = rules::engine(config, &options.rules);
+        let (engine, more) = rules::engine(config, &options.rules, names);
         diagnostics.extend(more);
         if engine.counts().0 == 0 {
             return Err(PlanError::Documents(

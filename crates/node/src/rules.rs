@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use testudo_config::Config;
-use testudo_engine::{Engine, Options, ReverseDns};
+use testudo_engine::{Engine, Options};
 use testudo_event::YearClock;
 use testudo_hub::{DataFolders, Hub, Selection};
 use testudo_rules::{Diagnostic, set::RuleSet};
 
+use crate::agent::{NameMemory, Resolve};
 use crate::clock;
 
 /// Rules with what is wrong with them.
@@ -18,8 +19,8 @@ pub type OwnRules = fn() -> (RuleSet, Vec<Diagnostic>);
 pub struct RuleSources {
     /// The rules that the binary carries.
     pub own: OwnRules,
-    /// Answers for the names of addresses.
-    pub names: Option<Arc<dyn ReverseDns>>,
+    /// Finds out the names of addresses, where rules want them; none: nobody is asked.
+    pub resolve: Option<Resolve>,
 }
 
 fn installed(config: &Config) -> (RuleSet, Vec<Diagnostic>) {
@@ -34,7 +35,11 @@ fn installed(config: &Config) -> (RuleSet, Vec<Diagnostic>) {
 }
 
 /// Loads and compiles the rules. What cannot be used is told, and left out.
-pub(crate) fn engine(config: &Config, sources: &RuleSources) -> (Engine, Vec<Diagnostic>) {
+pub(crate) fn engine(
+    config: &Config,
+    sources: &RuleSources,
+    names: &Arc<NameMemory>,
+) -> (Engine, Vec<Diagnostic>) {
     let (rules, mut diagnostics) = if config.own_rules() { (sources.own)() } else { installed(config) };
     let mut options = Options::new(YearClock::NotAfter(clock::now()));
     if let Some(bytes) = config.own.bucket_memory {
@@ -43,8 +48,8 @@ pub(crate) fn engine(config: &Config, sources: &RuleSources) -> (Engine, Vec<Dia
     let folders = DataFolders::new(&[&config.paths.data_dir]);
     let (mut engine, more) = Engine::new(&rules, &folders, options);
     diagnostics.extend(more);
-    if let Some(names) = &sources.names {
-        engine.world_mut().set_reverse_dns(Arc::clone(names));
+    if sources.resolve.is_some() {
+        engine.world_mut().set_reverse_dns(Arc::clone(names) as _);
     }
     (engine, diagnostics)
 }

@@ -139,8 +139,9 @@ fn api_config(config: &Config) -> ApiConfig {
         }),
         agents_allowed_ou: tls.agents_allowed_ou,
         bouncers_allowed_ou: tls.bouncers_allowed_ou,
-        token_secret: std::env::var("CS_LAPI_SECRET").ok().map(String::into_bytes),
+        token_secret: config.token_secret.as_ref().map(|secret| secret.expose().as_bytes().to_vec()),
         compress_for: config.own.compress_for.clone(),
+        dead_letters: config.own.dead_letters.clone(),
         ..ApiConfig::default()
     }
 }

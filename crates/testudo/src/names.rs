@@ -46,7 +46,7 @@ impl ReverseDns for SystemNames {
 }
 
 /// The first PTR name with its final dot, as rules compare it.
-fn ask(address: IpAddr) -> Option<Arc<str>> {
+pub(crate) fn ask(address: IpAddr) -> Option<Arc<str>> {
     let (answer, answered) = mpsc::channel();
     // The resolver knows no time limit: a question that takes too long is left to itself.
     thread::Builder::new()

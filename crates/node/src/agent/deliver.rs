@@ -120,7 +120,7 @@ impl Delivery {
         let mut pause = FIRST_PAUSE;
         let mut failing = false;
         loop {
-            if self.outbox.len() == 0 {
+            if self.outbox.ready() == 0 {
                 tokio::select! {
                     () = self.outbox.news() => {}
                     _ = heartbeat.tick() => self.target.heartbeat().await,
@@ -154,7 +154,7 @@ impl Delivery {
     /// Hands over what waits, as far as it goes within a time: at the end of the process.
     pub(crate) async fn flush(&self, within: Duration) {
         let all = async {
-            while self.outbox.len() > 0 {
+            while self.outbox.ready() > 0 {
                 if self.step().await.is_err() {
                     break;
                 }

@@ -16,6 +16,7 @@ use testudo_wire::PostedAlert;
 
 use crate::agent::counts::Counts;
 use crate::agent::identity::{Place, identity};
+use crate::agent::names::Names;
 use crate::agent::saver::Saver;
 use crate::agent::under_way::UnderWay;
 use crate::clock;
@@ -69,6 +70,8 @@ pub(crate) struct Lane {
     /// Our name at the API.
     pub(crate) machine: String,
     pub(crate) saver: Saver,
+    /// Finds out names; none where nobody is asked.
+    pub(crate) names: Option<Names>,
     pub(crate) positions: Positions,
     pub(crate) traffic: GoodTraffic,
     pub(crate) blast: BlastRadius,
@@ -91,10 +94,11 @@ impl Lane {
         let protected = self.policy.protected();
         let simulated = is_simulated(&self.policy.simulation(), &overflow.alert.scenario);
         let mut alerts = overflow.clone().into_alerts();
-        // Everyone who contributed is decided about once, with the first alert.
+        // The first alert tells of everyone who contributed, each of the others of its own source. Where there was only
+        // one, that goes without saying.
         let contributors = overflow.alert.contributors.clone();
-        for alert in &mut alerts {
-            alert.contributors.clear();
+        if contributors.len() < 2 {
+            alerts.iter_mut().for_each(|alert| alert.contributors.clear());
         }
         alerts.retain(|alert| {
             let reason = parse_addr(&alert.source.ip)
@@ -155,11 +159,22 @@ impl Lane {
         }
     }
 
-    fn put(&self, mut alert: Alert, key: &str, place: &Place<'_>, arrived: Option<Timestamp>) {
+    /// Puts an alert into the outbox; returns its number there.
+    fn put(
+        &self,
+        mut alert: Alert,
+        key: &str,
+        place: &Place<'_>,
+        arrived: Option<Timestamp>,
+        held: bool,
+    ) -> Option<u64> {
         alert.uuid = identity(&alert, key, place);
         tracing::info!("{}", alert.message);
-        match self.outbox.put(alert.clone(), arrived) {
-            Put::Waits => self.counts.alerts.add(1),
+        match self.outbox.put(alert.clone(), arrived, held) {
+            Put::Waits(number) => {
+                self.counts.alerts.add(1);
+                return Some(number);
+            }
             Put::Known => self.counts.repeated.add(1),
             Put::Full => {
                 self.counts.dead.add(1);
@@ -167,6 +182,7 @@ impl Lane {
                 self.dead.add(&self.machine, reason, &PostedAlert::from(&alert), clock::now_ms());
             }
         }
+        None
     }
 
     /// Positions, buckets and outbox as they are together.
@@ -200,6 +216,7 @@ impl LiveSink for Lane {
     }
 
     fn overflow(&mut self, overflow: &Overflow, spot: Spot) {
+        let asked = self.names.as_ref().map(Names::missed).unwrap_or_default();
         if overflow.whitelisted {
             self.counts.whitelisted.add(1);
             tracing::info!(reason = overflow.whitelist_reason, "{} [whitelisted]", overflow.alert.message);
@@ -208,18 +225,28 @@ impl LiveSink for Lane {
         let now_s = overflow.alert.stop_at.unix();
         let mut alerts = self.alerts(overflow, now_s);
         self.judge(&mut alerts, now_s);
-        let under_way = Arc::clone(&self.under_way);
+        // What a name may take back waits until it is known.
+        let held = !asked.is_empty();
+        let mut numbers = Vec::new();
         for alert in alerts {
             let told = match spot {
-                Spot::Line { batch, line } => under_way.with(batch, |found| {
+                Spot::Line { batch, line } => self.under_way.with(batch, |found| {
                     let place = Place::Line(found, line);
-                    self.put(alert.clone(), &overflow.mapkey, &place, Some(found.arrival));
+                    self.put(alert.clone(), &overflow.mapkey, &place, Some(found.arrival), held)
                 }),
                 Spot::Time => None,
             };
-            if told.is_none() {
-                self.put(alert, &overflow.mapkey, &Place::Time, None);
-            }
+            numbers.extend(match told {
+                Some(number) => number,
+                None => self.put(alert, &overflow.mapkey, &Place::Time, None, held),
+            });
+        }
+        if held
+            && !numbers.is_empty()
+            && let Some(names) = &self.names
+            && !names.park(overflow, asked, numbers.clone())
+        {
+            self.outbox.let_go(&numbers);
         }
     }
 

@@ -9,6 +9,7 @@ mod deliver;
 mod feed;
 mod identity;
 mod lane;
+mod names;
 mod overload;
 mod saver;
 mod under_way;
@@ -33,9 +34,12 @@ use crate::state::{State, StateError};
 pub(crate) use counts::Counts;
 pub(crate) use deliver::{Delivery, Target};
 pub(crate) use lane::{Policy, Watched};
+pub(crate) use names::NameMemory;
+pub use names::Resolve;
 
 use feed::{Feed, Feeder, Order, Statuses};
 use lane::Lane;
+use names::Names;
 use overload::Overload;
 use saver::Saver;
 use under_way::UnderWay;
@@ -70,6 +74,8 @@ pub(crate) struct Setup {
     pub(crate) target: Target,
     pub(crate) dead: Arc<DeadLetters>,
     pub(crate) machine: String,
+    /// What engines know of names, and who finds out more; none: nobody is asked.
+    pub(crate) names: Option<(Arc<NameMemory>, Resolve)>,
 }
 
 /// The agent part, running.
@@ -152,7 +158,13 @@ impl Agent {
         let watched = Arc::new(RwLock::new(Watched::default()));
         let board = Arc::new(RwLock::new(Board::default()));
         let window_s = limits(config).window_s;
+        let names = setup
+            .names
+            .map(|(memory, resolve)| Names::start(memory, &resolve, &outbox, &counts))
+            .transpose()
+            .map_err(|source| AgentError::Io { attempt: "start a thread", source })?;
         let lane = Lane {
+            names,
             under_way: Arc::clone(&under_way),
             outbox: Arc::clone(&outbox),
             policy: Arc::clone(&setup.policy),
@@ -300,6 +312,9 @@ fn run_lane(
 ) -> State {
     loop {
         let current = engine;
+        if let Some(names) = &lane.names {
+            names.set_engine(&current);
+        }
         let mut live = Live::new(&current);
         *board.write().unwrap_or_else(PoisonError::into_inner) = live.board();
         if !buckets.is_empty() {

@@ -1,6 +1,6 @@
 //! `testudo run`: the daemon.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use testudo_config::Config;
 use testudo_engine::Options as EngineOptions;
@@ -12,6 +12,7 @@ use crate::{
     commands::replay::present,
     content,
     failure::{self, Failure},
+    names,
     replay::{guess, input},
     rules,
 };
@@ -75,7 +76,7 @@ fn options(args: &RunArgs) -> Result<Options, Failure> {
         no_agent: args.no_agent,
         no_api: args.no_api,
         log_level: args.log_level.map(level),
-        rules: RuleSources { own: content::rules, names: None },
+        rules: RuleSources { own: content::rules, resolve: Some(Arc::new(names::ask)) },
     })
 }
 
