@@ -435,7 +435,12 @@ impl AgentShape for Config {
     }
 }
 
-fn start_agent(config: &Config, plan: AgentPlan, service: Option<&Arc<Service>>) -> Result<Agent, NodeError> {
+fn start_agent(
+    config: &Config,
+    plan: AgentPlan,
+    service: Option<&Arc<Service>>,
+    names: Option<(Arc<NameMemory>, Resolve)>,
+) -> Result<Agent, NodeError> {
     let AgentPlan { engine, sources: acquisitions, simulation, credentials, machine } = plan;
     let target = match (credentials, service) {
         (Some(credentials), _) => Target::Remote(Arc::new(client(&credentials, config)?)),
