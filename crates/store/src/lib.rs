@@ -12,6 +12,7 @@ mod error;
 pub mod index;
 mod place;
 mod records;
+mod server;
 mod sql;
 mod store;
 
@@ -25,7 +26,9 @@ pub use records::{
     Added, Allowlist, AllowlistItem, Bouncer, Machine, Metrics, NewAlert, NewDecision, Os, StoredAlert,
     StoredDecision,
 };
+pub use server::{BadTlsMode, Server, ServerTls, TlsMode};
 pub use sql::{SqlError, SqlErrorKind};
 pub use store::{
-    AlertPage, Allowed, Bouncers, FlushPolicy, Flushed, Location, Machines, Store, StoreOptions,
+    AlertPage, Allowed, Bouncers, FlushPolicy, Flushed, Location, Machines, Store, StoreOptions, Watch,
+    WatchNews,
 };

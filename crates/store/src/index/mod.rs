@@ -261,6 +261,15 @@ impl Index {
         self.publish(seq);
     }
 
+    /// Takes over what another index holds. Answers that are being told go on with it.
+    pub(crate) fn replace(&mut self, other: Index) {
+        let epoch = self.epoch + 1;
+        let at = self.now.at;
+        *self = other;
+        self.epoch = epoch;
+        self.advance(at);
+    }
+
     fn label(&mut self, decision: &DecisionRef<'_>) -> u32 {
         let key = Key {
             scope: self.texts.intern(decision.scope),

@@ -9,9 +9,16 @@ pub(crate) mod migrate;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_tls;
 mod sqlite;
+#[cfg(feature = "server")]
+mod tls;
+#[cfg(feature = "mysql")]
+mod tunnel;
 
 use std::error::Error;
+use std::time::Duration;
 
 #[cfg(feature = "mysql")]
 pub(crate) use mysql::MySql;
@@ -96,6 +103,11 @@ impl SqlError {
     fn new(kind: SqlErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> SqlError {
         SqlError { kind, source: source.into() }
     }
+
+    /// Whether the connection is of no further use.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.kind == SqlErrorKind::Disconnected
+    }
 }
 
 /// A row of an answer. Columns count from 0.
@@ -138,6 +150,16 @@ pub(crate) trait Connection: Send {
     fn commit(&mut self) -> Result<(), SqlError>;
     /// Undoes the transaction.
     fn rollback(&mut self) -> Result<(), SqlError>;
+    /// Tells other programs, once the transaction is durable, that something has changed. For engines that
+    /// pass such news on.
+    fn announce(&mut self) -> Result<(), SqlError> {
+        Ok(())
+    }
+    /// Begins to look out for what others commit.
+    fn look_out(&mut self) -> Result<(), SqlError>;
+    /// Waits at most so long for news of a commit, which may be one of our own; returns whether there was one. Engines without
+    /// news wait all of it, and say no. Needs [`Connection::look_out`].
+    fn wait_for_news(&mut self, most: Duration) -> Result<bool, SqlError>;
     /// What makes a question lock the rows that it finds until the end of the transaction.
     fn lock_rows(&self) -> &'static str;
     /// The question whether there is a table, which is told as a value.

@@ -4,10 +4,16 @@
 //! It is run again from its beginning then, and what is done already is passed over.
 
 use std::error::Error;
+use std::thread;
+use std::time::Duration;
 
 use ::mysql::prelude::Queryable;
-use ::mysql::{Conn, Opts, Params, Value as Sent};
+use ::mysql::{Conn, OptsBuilder, Params, Value as Sent};
 
+use crate::server::{Server, TlsMode};
+
+use super::tls;
+use super::tunnel::Tunnel;
 use super::{Connection, OnRow, Row, SqlError, SqlErrorKind, Table, Value, insert_statement};
 
 /// The name of the lock that changes of the schema take: such locks are the server's, not the database's.
@@ -15,16 +21,53 @@ const SCHEMA_LOCK: &str = "CONCAT('testudo ', DATABASE())";
 /// How long that lock is waited for.
 const LOCK_SECONDS: u32 = 600;
 
+/// The usual port.
+const PORT: u16 = 3306;
+/// How long a server may take to take us in.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A connection that is silent for so long is asked whether it is there.
+const KEEPALIVE_MS: u32 = 30_000;
+
 /// A connection to a server.
 pub(crate) struct MySql {
     connection: Conn,
+    /// What encrypts it.
+    _tunnel: Option<Tunnel>,
 }
 
 impl MySql {
     /// Connects to a server.
-    pub(crate) fn open(url: &str) -> Result<MySql, SqlError> {
-        let options = Opts::from_url(url).map_err(|error| SqlError::new(SqlErrorKind::Other, error))?;
-        Ok(MySql { connection: Conn::new(options)? })
+    pub(crate) fn open(server: &Server) -> Result<MySql, SqlError> {
+        let port = if server.port == 0 { PORT } else { server.port };
+        let tunnel = match tls::config(&server.tls)?.filter(|_| !server.host.is_empty()) {
+            Some(config) => {
+                let may_be_clear = server.tls.mode == TlsMode::Preferred;
+                Some(Tunnel::open(&server.host, port, config, tls::name(&server.host)?, may_be_clear)?)
+            }
+            None => None,
+        };
+        let socket = match &tunnel {
+            Some(tunnel) => Some(tunnel.socket()),
+            None => server.socket.clone().filter(|_| server.host.is_empty()),
+        };
+        let options = OptsBuilder::new()
+            .ip_or_hostname(Some(&server.host))
+            .tcp_port(port)
+            .socket(socket.map(|path| path.to_string_lossy().into_owned()))
+            .prefer_socket(false)
+            .user(Some(&server.user))
+            .pass(Some(&server.password))
+            .db_name(Some(&server.database).filter(|name| !name.is_empty()))
+            .tcp_connect_timeout(Some(CONNECT))
+            .tcp_keepalive_time_ms(Some(KEEPALIVE_MS))
+            .init(vec!["SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"]);
+        match Conn::new(options) {
+            Ok(connection) => Ok(MySql { connection, _tunnel: tunnel }),
+            Err(error) => Err(match tunnel.and_then(|tunnel| tunnel.failure()) {
+                Some(failure) => SqlError::new(SqlErrorKind::Disconnected, failure),
+                None => error.into(),
+            }),
+        }
     }
 }
 
@@ -178,6 +221,16 @@ impl Connection for MySql {
 
     fn rollback(&mut self) -> Result<(), SqlError> {
         Ok(self.connection.query_drop("ROLLBACK")?)
+    }
+
+    fn look_out(&mut self) -> Result<(), SqlError> {
+        Ok(())
+    }
+
+    fn wait_for_news(&mut self, most: Duration) -> Result<bool, SqlError> {
+        // These servers tell nothing.
+        thread::sleep(most);
+        Ok(false)
     }
 
     fn lock_rows(&self) -> &'static str {

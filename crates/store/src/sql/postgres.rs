@@ -3,13 +3,20 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
 
+use ::postgres::config::SslMode;
 use ::postgres::error::SqlState;
 use ::postgres::fallible_iterator::FallibleIterator;
 use ::postgres::types::private::BytesMut;
 use ::postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use ::postgres::{Client, NoTls, Statement};
+use ::postgres::{Client, Config, NoTls, Statement};
 
+use crate::server::{Server, TlsMode};
+
+use super::postgres_tls::Connector;
+use super::tls;
 use super::{Connection, OnRow, Row, SqlError, SqlErrorKind, Table, Value, insert_statement};
 
 /// Statements that are kept prepared.
@@ -17,6 +24,19 @@ const STATEMENTS: usize = 128;
 
 /// The number of the lock that changes of the schema take: our name in ASCII.
 const SCHEMA_LOCK: i64 = 0x7465_7374_7564_6f00;
+/// The first half of the number of the lock that writers take, whose other half stands for the schema.
+const WRITER_LOCK: i32 = 0x7465_7374;
+/// What news of commits are told under, with the schema as their text.
+const CHANNEL: &str = "testudo";
+
+/// How connections name themselves to whoever looks after the server.
+const APPLICATION: &str = "testudo";
+/// How long a server may take to take us in.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A connection that is silent for so long is asked whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// What was sent and is not confirmed for so long never arrived.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// A connection to a server.
 pub(crate) struct Postgres {
@@ -26,8 +46,13 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     /// Connects to a server.
-    pub(crate) fn open(url: &str) -> Result<Postgres, SqlError> {
-        Ok(Postgres { client: Client::connect(url, NoTls)?, statements: HashMap::new() })
+    pub(crate) fn open(server: &Server) -> Result<Postgres, SqlError> {
+        let settings = settings(server);
+        let client = match tls::config(&server.tls)?.filter(|_| !server.host.is_empty()) {
+            Some(config) => settings.connect(Connector(config))?,
+            None => settings.connect(NoTls)?,
+        };
+        Ok(Postgres { client, statements: HashMap::new() })
     }
 
     fn prepare(&mut self, sql: &str) -> Result<Statement, SqlError> {
@@ -40,6 +65,53 @@ impl Postgres {
         let statement = self.client.prepare(&number_placeholders(sql))?;
         self.statements.insert(sql.to_owned(), statement.clone());
         Ok(statement)
+    }
+}
+
+fn settings(server: &Server) -> Config {
+    let mut settings = Config::new();
+    settings
+        .user(&server.user)
+        .dbname(&server.database)
+        .application_name(APPLICATION)
+        .connect_timeout(CONNECT)
+        .keepalives_idle(KEEPALIVE)
+        .tcp_user_timeout(SILENCE);
+    if !server.password.is_empty() {
+        settings.password(&server.password);
+    }
+    if !server.schema.is_empty() {
+        settings.options(&format!("-c search_path={}", server.schema));
+    }
+    let mut port = server.port;
+    match &server.socket {
+        Some(socket) if server.host.is_empty() => {
+            let (folder, of_file) = folder_of_socket(socket);
+            settings.host_path(folder);
+            port = of_file.unwrap_or(port);
+        }
+        _ => {
+            settings.host(&server.host);
+        }
+    }
+    if port != 0 {
+        settings.port(port);
+    }
+    settings.ssl_mode(match server.tls.mode {
+        _ if server.host.is_empty() => SslMode::Disable,
+        TlsMode::Off => SslMode::Disable,
+        TlsMode::Preferred => SslMode::Prefer,
+        TlsMode::Required | TlsMode::Authority | TlsMode::Full => SslMode::Require,
+    });
+    settings
+}
+
+/// The folder of a socket, and its port if the socket itself is named.
+fn folder_of_socket(socket: &Path) -> (&Path, Option<u16>) {
+    let name = socket.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match (name.strip_prefix(".s.PGSQL.").and_then(|port| port.parse().ok()), socket.parent()) {
+        (Some(port), Some(folder)) => (folder, Some(port)),
+        _ => (socket, None),
     }
 }
 
@@ -78,7 +150,8 @@ impl From<::postgres::Error> for SqlError {
             Some(code)
                 if *code == SqlState::ADMIN_SHUTDOWN
                     || *code == SqlState::CRASH_SHUTDOWN
-                    || *code == SqlState::CANNOT_CONNECT_NOW =>
+                    || *code == SqlState::CANNOT_CONNECT_NOW
+                    || *code == SqlState::TOO_MANY_CONNECTIONS =>
             {
                 SqlErrorKind::Disconnected
             }
@@ -182,7 +255,10 @@ impl Connection for Postgres {
     }
 
     fn begin(&mut self) -> Result<(), SqlError> {
-        Ok(self.client.batch_execute("BEGIN")?)
+        // Whoever waited for the lock sees what those before him did: each statement sees what is committed
+        // when it begins.
+        let lock = format!("SELECT pg_advisory_xact_lock({WRITER_LOCK}, hashtext(current_schema()))");
+        Ok(self.client.batch_execute(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {lock}"))?)
     }
 
     fn commit(&mut self) -> Result<(), SqlError> {
@@ -193,8 +269,31 @@ impl Connection for Postgres {
         Ok(self.client.batch_execute("ROLLBACK")?)
     }
 
+    fn announce(&mut self) -> Result<(), SqlError> {
+        Ok(self.client.batch_execute(&format!("SELECT pg_notify('{CHANNEL}', current_schema())"))?)
+    }
+
+    fn look_out(&mut self) -> Result<(), SqlError> {
+        Ok(self.client.batch_execute(&format!("LISTEN {CHANNEL}"))?)
+    }
+
+    fn wait_for_news(&mut self, most: Duration) -> Result<bool, SqlError> {
+        let mut news = self.client.notifications();
+        let mut heard = news.timeout_iter(most).next()?.is_some();
+        // Those that came together are looked after together.
+        while news.iter().next()?.is_some() {
+            heard = true;
+        }
+        drop(news);
+        if !heard && self.client.is_closed() {
+            return Err(SqlError::new(SqlErrorKind::Disconnected, "the server closed the connection"));
+        }
+        Ok(heard)
+    }
+
     fn lock_rows(&self) -> &'static str {
-        " FOR UPDATE"
+        // Writers take a lock of their own before anything else.
+        ""
     }
 
     fn has_table(&self) -> &'static str {
@@ -218,6 +317,15 @@ impl Connection for Postgres {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sockets_are_named_by_folder_or_file() {
+        let check = |socket: &str, folder: &str, port| {
+            assert_eq!(folder_of_socket(Path::new(socket)), (Path::new(folder), port));
+        };
+        check("/run/postgresql", "/run/postgresql", None);
+        check("/run/postgresql/.s.PGSQL.5433", "/run/postgresql", Some(5433));
+    }
 
     #[test]
     fn placeholders_have_numbers() {

@@ -3,7 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, OpenFlags};
@@ -12,6 +13,8 @@ use super::{Connection, OnRow, Row, SqlError, SqlErrorKind, Table, Value, insert
 
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(10);
+/// How often it is looked whether others have written: a question of microseconds.
+const LOOK: Duration = Duration::from_millis(100);
 /// Statements that are kept prepared.
 const STATEMENTS: usize = 64;
 /// Pages of the cache, in KiB (negative by convention of the engine).
@@ -21,6 +24,8 @@ const CACHE_KIB: i64 = -8 * 1024;
 pub(crate) struct Sqlite {
     connection: rusqlite::Connection,
     path: PathBuf,
+    /// The version of the data that was last seen.
+    seen: i64,
 }
 
 impl Sqlite {
@@ -37,7 +42,15 @@ impl Sqlite {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        Ok(Sqlite { connection, path: path.to_owned() })
+        Ok(Sqlite { connection, path: path.to_owned(), seen: 0 })
+    }
+}
+
+impl Sqlite {
+    /// A number that differs from the last time when others have committed. It is told from shared memory,
+    /// without touching the disk.
+    fn data_version(&self) -> Result<i64, SqlError> {
+        Ok(self.connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
     }
 }
 
@@ -156,6 +169,27 @@ impl Connection for Sqlite {
             return Ok(());
         }
         Ok(self.connection.execute_batch("ROLLBACK")?)
+    }
+
+    fn look_out(&mut self) -> Result<(), SqlError> {
+        self.seen = self.data_version()?;
+        Ok(())
+    }
+
+    fn wait_for_news(&mut self, most: Duration) -> Result<bool, SqlError> {
+        let end = Instant::now() + most;
+        loop {
+            let version = self.data_version()?;
+            if version != self.seen {
+                self.seen = version;
+                return Ok(true);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            thread::sleep(left.min(LOOK));
+        }
     }
 
     fn lock_rows(&self) -> &'static str {

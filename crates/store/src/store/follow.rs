@@ -41,6 +41,13 @@ impl Store {
             let index = read(&self.index);
             (index.now().seq, index.last_id())
         };
+        // What ended in between may be purged by now, or the database be replaced by an older one.
+        if known < counters.floor as u64 || known > counters.commit as u64 {
+            let fresh = super::load(connection, &self.options, now_ms)?;
+            write(&self.index).replace(fresh);
+            self.publish(counters.commit as u64);
+            return Ok(());
+        }
         // Commits that come while this is read stay unseen until they are published in their turn.
         decisions::load_new(connection, last, &mut |stored| {
             let mut index = write(&self.index);

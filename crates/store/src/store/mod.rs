@@ -7,9 +7,13 @@ mod clients;
 mod counts;
 mod flush;
 mod follow;
+mod pool;
+mod watch;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_nodes;
 
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -19,7 +23,9 @@ use crate::db::{Counters, decisions, items};
 use crate::error::StoreError;
 use crate::index::{Cursor, Filter, Index, label::Prepare};
 use crate::records::{Bouncer, Machine, Metrics};
-use crate::sql::{Connection, SqlError, SqlErrorKind, Sqlite, finish, migrate};
+#[cfg(feature = "server")]
+use crate::server::Server;
+use crate::sql::{Connection, SqlError, Sqlite, finish, migrate};
 
 use allowlists::Allowlists;
 use clients::Registry;
@@ -28,9 +34,11 @@ pub use alerts::AlertPage;
 pub use allowlists::Allowed;
 pub use clients::{Bouncers, Machines};
 pub use flush::{FlushPolicy, Flushed};
+use pool::Pool;
+pub use watch::{Watch, WatchNews};
 
-/// Connections for reading that are kept when they are not in use.
-const IDLE_READERS: usize = 4;
+/// Connections to a file: more would only wait for the same disk.
+const FILE_CONNECTIONS: usize = 16;
 
 /// The clock of the index goes in steps of at least so much: each takes the lock of a writer.
 const CLOCK_STEP_MS: i64 = 50;
@@ -50,16 +58,10 @@ pub enum Location {
     },
     /// A database of MySQL or MariaDB.
     #[cfg(feature = "mysql")]
-    MySql {
-        /// `mysql://user:password@host/database`; a socket as its parameter `socket`.
-        url: String,
-    },
+    MySql(Server),
     /// A database of PostgreSQL.
     #[cfg(feature = "postgres")]
-    Postgres {
-        /// `postgres://user:password@host/database`, or words as `host=… user=…`.
-        url: String,
-    },
+    Postgres(Server),
 }
 
 impl Location {
@@ -67,9 +69,11 @@ impl Location {
         let opened: Result<Box<dyn Connection>, SqlError> = match self {
             Location::Sqlite { path, wal } => Sqlite::open(path, *wal).map(|file| Box::new(file) as _),
             #[cfg(feature = "mysql")]
-            Location::MySql { url } => crate::sql::MySql::open(url).map(|server| Box::new(server) as _),
+            Location::MySql(server) => crate::sql::MySql::open(server).map(|server| Box::new(server) as _),
             #[cfg(feature = "postgres")]
-            Location::Postgres { url } => crate::sql::Postgres::open(url).map(|server| Box::new(server) as _),
+            Location::Postgres(server) => {
+                crate::sql::Postgres::open(server).map(|server| Box::new(server) as _)
+            }
         };
         opened.map_err(|source| StoreError::Open { path: self.shown(), source })
     }
@@ -79,9 +83,20 @@ impl Location {
         match self {
             Location::Sqlite { path, .. } => path.clone(),
             #[cfg(feature = "mysql")]
-            Location::MySql { .. } => PathBuf::from("MySQL"),
+            Location::MySql(server) => PathBuf::from(format!("MySQL {server}")),
             #[cfg(feature = "postgres")]
-            Location::Postgres { .. } => PathBuf::from("PostgreSQL"),
+            Location::Postgres(server) => PathBuf::from(format!("PostgreSQL {server}")),
+        }
+    }
+
+    /// How many connections are used at once.
+    fn connections_most(&self) -> usize {
+        match self {
+            Location::Sqlite { .. } => FILE_CONNECTIONS,
+            #[cfg(feature = "mysql")]
+            Location::MySql(server) => server.connections_most,
+            #[cfg(feature = "postgres")]
+            Location::Postgres(server) => server.connections_most,
         }
     }
 }
@@ -106,7 +121,7 @@ pub struct Store {
     options: StoreOptions,
     index: RwLock<Index>,
     writer: Mutex<Option<Box<dyn Connection>>>,
-    readers: Mutex<Vec<Box<dyn Connection>>>,
+    pool: Pool,
     machines: RwLock<Registry<Machine>>,
     bouncers: RwLock<Registry<Bouncer>>,
     allowlists: RwLock<Allowlists>,
@@ -133,13 +148,14 @@ impl Store {
     /// # Errors
     /// The database cannot be opened or read, or is that of a newer program.
     pub fn open(options: StoreOptions, now_ms: i64) -> Result<Store, StoreError> {
-        let mut connection = options.location.connect()?;
+        let pool = Pool::new(options.location.clone());
+        let mut connection = pool.connect()?;
         migrate::migrate(connection.as_mut(), migrate::MIGRATIONS)?;
         let index =
             load(connection.as_mut(), &options, now_ms).map_err(StoreError::doing("load decisions"))?;
         let store = Store {
             writer: Mutex::new(None),
-            readers: Mutex::new(Vec::new()),
+            pool,
             machines: RwLock::default(),
             bouncers: RwLock::default(),
             allowlists: RwLock::default(),
@@ -277,35 +293,12 @@ impl Store {
         })
     }
 
-    /// Asks the database something, once more when the connection turns out to be gone.
     fn ask<T>(
         &self,
         doing: &'static str,
-        mut question: impl FnMut(&mut dyn Connection) -> Result<T, SqlError>,
+        question: impl FnMut(&mut dyn Connection) -> Result<T, SqlError>,
     ) -> Result<T, StoreError> {
-        let idle = lock(&self.readers).pop();
-        if let Some(mut connection) = idle {
-            let answer = question(connection.as_mut());
-            if !answer.as_ref().is_err_and(is_lost) {
-                self.keep_reader(connection);
-                return answer.map_err(StoreError::doing(doing));
-            }
-            // The others went the same way.
-            lock(&self.readers).clear();
-        }
-        let mut connection = self.options.location.connect()?;
-        let answer = question(connection.as_mut());
-        if !answer.as_ref().is_err_and(is_lost) {
-            self.keep_reader(connection);
-        }
-        answer.map_err(StoreError::doing(doing))
-    }
-
-    fn keep_reader(&self, connection: Box<dyn Connection>) {
-        let mut readers = lock(&self.readers);
-        if readers.len() < IDLE_READERS {
-            readers.push(connection);
-        }
+        self.pool.ask(doing, question)
     }
 
     /// Makes a change durable that has nothing to do with decisions.
@@ -326,7 +319,7 @@ impl Store {
         change: impl FnOnce(&mut dyn Connection, &mut Counters) -> Result<T, SqlError>,
     ) -> Result<(T, Counters, Counters), StoreError> {
         let mut begun = self.writing(writer)?.begin();
-        if begun.as_ref().is_err_and(is_lost) {
+        if begun.as_ref().is_err_and(SqlError::is_lost) {
             // Nothing was written yet: a connection that went away in the meantime is replaced.
             *writer = None;
             begun = self.writing(writer)?.begin();
@@ -337,9 +330,12 @@ impl Store {
             let mut counters = before;
             let done = change(connection, &mut counters)?;
             counters.save(before, connection)?;
+            if counters != before {
+                connection.announce()?;
+            }
             Ok((done, before, counters))
         });
-        if done.as_ref().is_err_and(is_lost) {
+        if done.as_ref().is_err_and(SqlError::is_lost) {
             // The next writer connects anew.
             *writer = None;
         }
@@ -352,7 +348,7 @@ impl Store {
     ) -> Result<&'w mut dyn Connection, StoreError> {
         let connection = match writer.take() {
             Some(connection) => connection,
-            None => self.options.location.connect()?,
+            None => self.pool.connect()?,
         };
         Ok(writer.insert(connection).as_mut())
     }
@@ -376,11 +372,6 @@ impl Store {
         }
         Ok(done)
     }
-}
-
-/// Whether a connection is of no further use.
-fn is_lost(error: &SqlError) -> bool {
-    error.kind == SqlErrorKind::Disconnected
 }
 
 /// What a commit did to decisions.

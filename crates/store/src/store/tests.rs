@@ -11,55 +11,75 @@ use crate::db::alerts::AlertFilter;
 use crate::index::{Side, Since, StreamOptions};
 use crate::place::Target;
 use crate::records::{Allowlist, AllowlistItem, NewAlert, NewDecision, StoredAlert};
+use crate::sql::SqlErrorKind;
 
-const START: i64 = 1_795_294_800_000;
-const SECOND: i64 = 1000;
-const HOUR: i64 = 3600 * SECOND;
-const DAY: i64 = 24 * HOUR;
+pub(super) const START: i64 = 1_795_294_800_000;
+pub(super) const SECOND: i64 = 1000;
+pub(super) const HOUR: i64 = 3600 * SECOND;
+pub(super) const DAY: i64 = 24 * HOUR;
+
+/// A server that is named by words as `host=… port=…`.
+#[cfg(feature = "server")]
+pub(super) fn server(words: &str) -> Server {
+    let mut server = Server::default();
+    for (word, value) in words.split_whitespace().filter_map(|word| word.split_once('=')) {
+        let text = || value.to_owned();
+        match word {
+            "host" => server.host = text(),
+            "port" => server.port = value.parse().expect("a port"),
+            "user" => server.user = text(),
+            "password" => server.password = text(),
+            "dbname" => server.database = text(),
+            _ => panic!("unknown word {word}"),
+        }
+    }
+    server
+}
 
 /// A file; or, when a server is named for the tests, a schema of its own there with the name of the file's
 /// folder.
-fn location(path: &Path) -> Location {
-    #[cfg(feature = "postgres")]
-    if let Ok(url) = std::env::var(SERVER) {
+pub(super) fn location(path: &Path) -> Location {
+    #[cfg(feature = "server")]
+    let name = {
         let folder = path.parent().and_then(Path::file_name).expect("a folder").to_string_lossy();
         let name: String = folder.chars().filter(char::is_ascii_alphanumeric).collect();
-        let schema = format!("test_{}", name.to_ascii_lowercase());
-        let mut connection = crate::sql::Postgres::open(&url).expect("the server answers");
-        connection.run_script(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).expect("it is made");
-        return Location::Postgres { url: format!("{url} options='-c search_path={schema}'") };
+        format!("test_{}", name.to_ascii_lowercase())
+    };
+    #[cfg(feature = "postgres")]
+    if let Ok(words) = std::env::var(SERVER) {
+        let server = server(&words);
+        let mut connection = crate::sql::Postgres::open(&server).expect("the server answers");
+        connection.run_script(&format!("CREATE SCHEMA IF NOT EXISTS {name}")).expect("it is made");
+        return Location::Postgres(Server { schema: name, ..server });
     }
     #[cfg(feature = "mysql")]
-    if let Ok(url) = std::env::var(MYSQL_SERVER) {
-        let (url, parameters) = url.split_once('?').unwrap_or((&url, ""));
-        let folder = path.parent().and_then(Path::file_name).expect("a folder").to_string_lossy();
-        let name: String = folder.chars().filter(char::is_ascii_alphanumeric).collect();
-        let database = format!("test_{}", name.to_ascii_lowercase());
-        let mut connection = crate::sql::MySql::open(&format!("{url}/?{parameters}")).expect("it answers");
-        connection.run_script(&format!("CREATE DATABASE IF NOT EXISTS {database}")).expect("it is made");
-        return Location::MySql { url: format!("{url}/{database}?{parameters}") };
+    if let Ok(words) = std::env::var(MYSQL_SERVER) {
+        let server = server(&words);
+        let mut connection = crate::sql::MySql::open(&server).expect("it answers");
+        connection.run_script(&format!("CREATE DATABASE IF NOT EXISTS {name}")).expect("it is made");
+        return Location::MySql(Server { database: name, ..server });
     }
     Location::Sqlite { path: path.to_owned(), wal: true }
 }
 
 /// Names a server of PostgreSQL for the tests.
-const SERVER: &str = "TESTUDO_TEST_POSTGRES";
-/// Names a server of MySQL or MariaDB for the tests, as an URL without a database.
-const MYSQL_SERVER: &str = "TESTUDO_TEST_MYSQL";
+pub(super) const SERVER: &str = "TESTUDO_TEST_POSTGRES";
+/// Names a server of MySQL or MariaDB for the tests.
+pub(super) const MYSQL_SERVER: &str = "TESTUDO_TEST_MYSQL";
 
 /// Whether the tests run on a server: those about files have nothing to do then.
-fn on_server() -> bool {
+pub(super) fn on_server() -> bool {
     (cfg!(feature = "postgres") && std::env::var_os(SERVER).is_some())
         || (cfg!(feature = "mysql") && std::env::var_os(MYSQL_SERVER).is_some())
 }
 
-fn open_at(path: &Path, now_ms: i64) -> Store {
+pub(super) fn open_at(path: &Path, now_ms: i64) -> Store {
     let location = location(path);
     let options = StoreOptions { location, keep_ms: DAY, prepare: |_| Box::default() };
     Store::open(options, now_ms).expect("it opens")
 }
 
-fn open() -> (TempDir, Store) {
+pub(super) fn open() -> (TempDir, Store) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open_at(&folder.path().join("db"), START);
     (folder, store)
@@ -69,7 +89,7 @@ fn time(millis: i64) -> Timestamp {
     Timestamp::default().add_nanos(millis * 1_000_000)
 }
 
-fn decision(scope: &str, value: &str, seconds: i64) -> NewDecision {
+pub(super) fn decision(scope: &str, value: &str, seconds: i64) -> NewDecision {
     NewDecision {
         uuid: 7,
         decision: Decision {
@@ -84,11 +104,11 @@ fn decision(scope: &str, value: &str, seconds: i64) -> NewDecision {
     }
 }
 
-fn source(scope: &str, value: &str) -> Source {
+pub(super) fn source(scope: &str, value: &str) -> Source {
     Source { scope: scope.to_owned(), value: value.to_owned(), ..Source::default() }
 }
 
-fn alert(source: Source, decisions: Vec<NewDecision>) -> NewAlert {
+pub(super) fn alert(source: Source, decisions: Vec<NewDecision>) -> NewAlert {
     let alert = Alert {
         scenario: "demo/ssh-bf".to_owned(),
         kind: "crowdsec".to_owned(),
@@ -110,20 +130,20 @@ fn alert(source: Source, decisions: Vec<NewDecision>) -> NewAlert {
 }
 
 /// Adds one alert with decisions about these values; returns its number.
-fn ban(store: &Store, values: &[&str]) -> i64 {
+pub(super) fn ban(store: &Store, values: &[&str]) -> i64 {
     let decisions = values.iter().map(|value| decision("Ip", value, 3600)).collect();
     let added = store.add_alerts(&[alert(source("Ip", values[0]), decisions)], START).expect("it is stored");
     added[0].id.expect("it has a number")
 }
 
-fn values(store: &Store, now_ms: i64) -> Vec<String> {
+pub(super) fn values(store: &Store, now_ms: i64) -> Vec<String> {
     let mut found = Vec::new();
     let filter = Filter { simulated: true, ..Filter::default() };
     store.index(now_ms).query(&filter, crate::index::Page::default(), |view| found.push(view.value()));
     found
 }
 
-fn told(store: &Store, since: Since, now_ms: i64) -> Vec<(Side, String)> {
+pub(super) fn told(store: &Store, since: Since, now_ms: i64) -> Vec<(Side, String)> {
     let index = store.index(now_ms);
     let mut stream = index.stream(Filter::default(), StreamOptions::default(), since);
     let mut found = Vec::new();
@@ -677,30 +697,6 @@ fn no_change_is_missed_under_concurrent_writers() {
     let expected: std::collections::BTreeSet<String> = values(&reader, START).into_iter().collect();
     assert_eq!(expected.len(), 3 * 25 * 4);
     assert_eq!(known, expected);
-}
-
-/// A server that drops its connections, as it does when it starts anew, is connected to again.
-#[cfg(feature = "postgres")]
-#[test]
-fn lost_connections_are_replaced() {
-    let Ok(url) = std::env::var(SERVER) else {
-        println!("skipped: {SERVER} names no server");
-        return;
-    };
-    let folder = tempfile::tempdir().expect("a folder");
-    let Location::Postgres { url: own } = location(&folder.path().join("db")) else { return };
-    let location = Location::Postgres { url: format!("{own} application_name=testudo_lost") };
-    let options = StoreOptions { location, keep_ms: DAY, prepare: |_| Box::default() };
-    let store = Store::open(options, START).expect("it opens");
-    ban(&store, &["192.0.2.1"]);
-    assert!(store.alert(1, START).expect("it reads").is_some());
-    let mut killer = crate::sql::Postgres::open(&url).expect("the server answers");
-    let kill = "SELECT pg_terminate_backend(pid, 9999) FROM pg_stat_activity WHERE application_name = 'testudo_lost'";
-    for n in 2..4 {
-        killer.run_script(kill).expect("it runs");
-        assert_eq!(ban(&store, &["192.0.2.2"]), n);
-        assert!(store.alert(n, START).expect("it reads").is_some());
-    }
 }
 
 #[test]
