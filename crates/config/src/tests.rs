@@ -544,7 +544,7 @@ fn values_by_their_names() {
 fn an_existing_installation() {
     let places = [
         PathBuf::from("/etc/crowdsec"),
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers/root/etc/crowdsec"),
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers/etc/crowdsec"),
     ];
     let Some(folder) = places.iter().find(|folder| folder.join("config.yaml").exists()) else {
         println!("skipped: no installation in {places:?}");
