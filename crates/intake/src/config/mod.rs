@@ -112,8 +112,8 @@ pub enum LoadError {
     },
 }
 
-/// Reads `acquisition_path` (which may be missing), then every `*.yaml` and every `*.yml` in
-/// `acquisition_dir`, each group in the order of names. `variable` gives the environment.
+/// Reads `acquisition_path`, then every `*.yaml` and every `*.yml` in `acquisition_dir` (either may be
+/// missing), each group in the order of names. `variable` gives the environment.
 ///
 /// # Errors
 /// A file or folder that is there cannot be read. What is wrong inside of files is in
@@ -134,8 +134,14 @@ pub fn load(
         paths.push(path.to_owned());
     }
     if let Some(folder) = folder {
-        let entries = fs::read_dir(folder).map_err(failed(folder))?;
-        let mut names: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => Some(entries),
+            // Installations name the folder and make it when there is something to put into it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(folder)(error)),
+        };
+        let mut names: Vec<PathBuf> =
+            entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         names.sort();
         for ending in ["yaml", "yml"] {
             paths.extend(names.iter().filter(|path| path.extension().is_some_and(|e| e == ending)).cloned());

@@ -250,7 +250,10 @@ fn folders() {
     let loaded = super::load(Some(&missing), Some(folder.path()), &environment).expect("it loads");
     let titles: Vec<&str> = loaded.sources.iter().map(|source| source.settings.title.as_str()).collect();
     assert_eq!(titles, ["/1", "/2", "/3", "/4"]);
-    assert!(super::load(None, Some(&missing), &environment).is_err());
+    let nothing = super::load(None, Some(&missing), &environment).expect("a folder may be missing");
+    assert!(nothing.sources.is_empty() && nothing.diagnostics.is_empty());
+    let file = folder.path().join("a.yml");
+    assert!(super::load(None, Some(&file), &environment).is_err(), "it is no folder");
 }
 
 #[test]
