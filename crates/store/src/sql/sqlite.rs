@@ -73,11 +73,24 @@ fn kind_of_io(error: &io::Error) -> SqlErrorKind {
     }
 }
 
+/// Whether the system refused to write, as it does where files may not grow any further.
+fn is_write(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi;
+    let known = [
+        ffi::SQLITE_IOERR_WRITE,
+        ffi::SQLITE_IOERR_FSYNC,
+        ffi::SQLITE_IOERR_TRUNCATE,
+        ffi::SQLITE_IOERR_SHMSIZE,
+    ];
+    error.sqlite_error().is_some_and(|said| known.contains(&said.extended_code))
+}
+
 impl From<rusqlite::Error> for SqlError {
     fn from(error: rusqlite::Error) -> Self {
         let kind = match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SqlErrorKind::Busy,
             Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => SqlErrorKind::Full,
+            Some(ErrorCode::SystemIoFailure) if is_write(&error) => SqlErrorKind::Full,
             Some(ErrorCode::ConstraintViolation) => SqlErrorKind::Taken,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => SqlErrorKind::Corrupt,
             _ => SqlErrorKind::Other,

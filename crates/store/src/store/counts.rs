@@ -1,28 +1,39 @@
-//! Figures about alerts.
+//! Counts for metrics, which are asked for every few seconds, whether there is a dozen alerts or a million.
 
-use crate::error::StoreError;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::Store;
+use crate::db::alerts;
 
-/// Alerts about lists announce what others found; they are not counted.
-const COUNT: &str = "SELECT scenario, COUNT(*) FROM alerts \
-    WHERE kind <> 'capi' AND scope <> 'crowdsecurity/community-blocklist' AND scope NOT LIKE 'lists:%' \
-    GROUP BY scenario ORDER BY scenario";
+use super::{Store, lock};
+
+/// Counts are not older than this, unless counting takes long.
+const FRESH: Duration = Duration::from_secs(5);
+/// Of the time, at most one part in so many goes to counting.
+const SHARE: u32 = 20;
+
+/// The counts of the last time.
+#[derive(Default)]
+pub(super) struct AlertCounts {
+    counts: Arc<Vec<(String, u64)>>,
+    /// When they are to be counted again.
+    due: Option<Instant>,
+}
 
 impl Store {
-    /// How many alerts there are, scenario by scenario; those about lists of others are left out. The
-    /// database looks at all alerts for it.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub fn alert_counts(&self) -> Result<Vec<(String, u64)>, StoreError> {
-        self.ask("count alerts", |connection| {
-            let mut counts = Vec::new();
-            connection.query(COUNT, &[], &mut |row| {
-                counts.push((row.text(0)?.to_owned(), row.int(1)?.unsigned_abs()));
-                Ok(())
-            })?;
-            Ok(counts)
-        })
+    /// How many alerts are stored of each scenario, by its name: as they were a few seconds ago, and for as long as the
+    /// database does not answer, as they were before. The first time it is waited for the database.
+    pub fn alert_counts(&self) -> Arc<Vec<(String, u64)>> {
+        // Whoever asks while another one counts waits for that.
+        let mut known = lock(&self.alert_counts);
+        let start = Instant::now();
+        if known.due.is_some_and(|due| start < due) {
+            return Arc::clone(&known.counts);
+        }
+        if let Ok(counts) = self.ask("count alerts", alerts::count_by_scenario) {
+            known.counts = Arc::new(counts);
+        }
+        known.due = Some(Instant::now() + FRESH.max(start.elapsed() * SHARE));
+        Arc::clone(&known.counts)
     }
 }

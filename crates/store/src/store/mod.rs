@@ -23,7 +23,6 @@ use crate::db::{Counters, decisions, items};
 use crate::error::StoreError;
 use crate::index::{Cursor, Filter, Index, label::Prepare};
 use crate::records::{Bouncer, Machine, Metrics};
-#[cfg(feature = "server")]
 use crate::server::Server;
 use crate::sql::{Connection, SqlError, Sqlite, finish, migrate};
 
@@ -56,11 +55,9 @@ pub enum Location {
         /// systems.
         wal: bool,
     },
-    /// A database of MySQL or MariaDB.
-    #[cfg(feature = "mysql")]
+    /// A database of MySQL or MariaDB. Needs the feature `mysql`.
     MySql(Server),
-    /// A database of PostgreSQL.
-    #[cfg(feature = "postgres")]
+    /// A database of PostgreSQL. Needs the feature `postgres`.
     Postgres(Server),
 }
 
@@ -74,6 +71,11 @@ impl Location {
             Location::Postgres(server) => {
                 crate::sql::Postgres::open(server).map(|server| Box::new(server) as _)
             }
+            #[cfg(not(all(feature = "mysql", feature = "postgres")))]
+            _ => {
+                let source = "this program was built without databases of that kind".into();
+                Err(SqlError { kind: crate::sql::SqlErrorKind::Other, source })
+            }
         };
         opened.map_err(|source| StoreError::Open { path: self.shown(), source })
     }
@@ -82,9 +84,7 @@ impl Location {
     fn shown(&self) -> PathBuf {
         match self {
             Location::Sqlite { path, .. } => path.clone(),
-            #[cfg(feature = "mysql")]
             Location::MySql(server) => PathBuf::from(format!("MySQL {server}")),
-            #[cfg(feature = "postgres")]
             Location::Postgres(server) => PathBuf::from(format!("PostgreSQL {server}")),
         }
     }
@@ -93,10 +93,7 @@ impl Location {
     fn connections_most(&self) -> usize {
         match self {
             Location::Sqlite { .. } => FILE_CONNECTIONS,
-            #[cfg(feature = "mysql")]
-            Location::MySql(server) => server.connections_most,
-            #[cfg(feature = "postgres")]
-            Location::Postgres(server) => server.connections_most,
+            Location::MySql(server) | Location::Postgres(server) => server.connections_most,
         }
     }
 }
@@ -125,6 +122,7 @@ pub struct Store {
     machines: RwLock<Registry<Machine>>,
     bouncers: RwLock<Registry<Bouncer>>,
     allowlists: RwLock<Allowlists>,
+    alert_counts: Mutex<counts::AlertCounts>,
     /// The last commit that readers can see, for those who wait for one.
     published: Mutex<u64>,
     news: Condvar,
@@ -159,6 +157,7 @@ impl Store {
             machines: RwLock::default(),
             bouncers: RwLock::default(),
             allowlists: RwLock::default(),
+            alert_counts: Mutex::default(),
             published: Mutex::new(index.now().seq),
             news: Condvar::new(),
             index: RwLock::new(index),

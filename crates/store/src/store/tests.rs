@@ -559,6 +559,43 @@ fn old_alerts_are_flushed_unless_they_still_ban() {
 }
 
 #[test]
+fn counts_by_cause() {
+    let (_folder, store) = open();
+    let with = |value: &str, scenario: &str, seconds| {
+        let mut new = decision("Ip", value, seconds);
+        scenario.clone_into(&mut new.decision.scenario);
+        let mut new = alert(source("Ip", value), vec![new]);
+        scenario.clone_into(&mut new.alert.scenario);
+        new
+    };
+    let new = [with("192.0.2.1", "a", 60), with("192.0.2.2", "a", 3600), with("192.0.2.3", "b", 3600)];
+    store.add_alerts(&new, START).expect("it is stored");
+    let mut range = decision("Range", "198.51.100.0/24", 3600);
+    "a".clone_into(&mut range.decision.scenario);
+    store.add_alerts(&[alert(source("user", "x"), vec![range])], START).expect("it is stored");
+    assert_eq!(
+        *store.alert_counts(),
+        [("a".to_owned(), 2), ("b".to_owned(), 1), ("demo/ssh-bf".to_owned(), 1)]
+    );
+    let active = |now_ms| {
+        let index = store.index(now_ms);
+        let mut counts: Vec<(String, u64)> = index
+            .active_by_cause()
+            .iter()
+            .map(|(label, count)| (label.scenario.to_owned(), *count))
+            .collect();
+        counts.sort();
+        counts
+    };
+    assert_eq!(active(START), [("a".to_owned(), 3), ("b".to_owned(), 1)]);
+    assert_eq!(active(START + 61 * SECOND), [("a".to_owned(), 2), ("b".to_owned(), 1)]);
+    store.delete_alerts(&[3], START).expect("it is deleted");
+    assert_eq!(active(START + 61 * SECOND), [("a".to_owned(), 2)]);
+    // They need not be of this moment.
+    assert_eq!(store.alert_counts().len(), 3);
+}
+
+#[test]
 fn silent_clients_are_flushed() {
     let (_folder, store) = open();
     let machine = |name: &str, ip: &str, heartbeat| Machine {

@@ -248,12 +248,10 @@ mod on_servers {
                 println!("skipped: {SERVER} and {MYSQL_SERVER} name no server");
                 return None;
             }
-            #[cfg(feature = "mysql")]
             Location::MySql(mut server) => {
                 change(&mut server);
                 Location::MySql(server)
             }
-            #[cfg(feature = "postgres")]
             Location::Postgres(mut server) => {
                 change(&mut server);
                 Location::Postgres(server)
@@ -325,11 +323,9 @@ mod on_servers {
         let mut connection = location.connect()?;
         let question = match location {
             Location::Sqlite { .. } => return Ok(false),
-            #[cfg(feature = "mysql")]
             Location::MySql(_) => {
                 "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Ssl_version'"
             }
-            #[cfg(feature = "postgres")]
             Location::Postgres(_) => {
                 "SELECT COALESCE(version, '') FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
             }

@@ -131,12 +131,6 @@ impl Lookout {
 impl Location {
     /// Whether whoever looks out hears of commits.
     fn tells_news(&self) -> bool {
-        match self {
-            Location::Sqlite { .. } => true,
-            #[cfg(feature = "mysql")]
-            Location::MySql(_) => false,
-            #[cfg(feature = "postgres")]
-            Location::Postgres(_) => true,
-        }
+        !matches!(self, Location::MySql(_))
     }
 }
