@@ -29,7 +29,7 @@ pub use self::tallies::{
     SourceTallies, Tallies,
 };
 use self::{
-    sources::{Known, Sources},
+    sources::{Gone, Known, Sources},
     tallies::{BatchTally, Ledger},
 };
 use crate::{
@@ -287,6 +287,7 @@ impl<'e> Live<'e> {
         self.now = now;
         let caught_up = self.sources.caught_up(now);
         let idle = self.sources.forget_idle(now);
+        self.release(&idle);
         let place = Place { source: Clocks::COMMON, now, timed: true };
         let mut tell = Telling { sink, spot: Spot::Time, ledger: &mut self.ledger, row: None };
         let lane = &mut self.lane;
@@ -294,9 +295,6 @@ impl<'e> Live<'e> {
             lane.advance(place, &mut NoObserver, &mut tell, |buckets, pouring, worker, emit| {
                 for source in caught_up {
                     buckets.catch_up(source);
-                }
-                if !idle.is_empty() {
-                    buckets.release(&idle);
                 }
                 buckets.advance_common(now, pouring, &mut worker.counters, emit);
                 buckets.sweep_at(now, pouring);
@@ -343,13 +341,25 @@ impl<'e> Live<'e> {
         if let Some(number) = self.sources.find(&batch.source, batch.arrival) {
             return number;
         }
-        let released = self.sources.make_room();
-        if !released.is_empty() {
-            self.lane.buckets.release(&released);
-        }
+        let gone = self.sources.make_room();
+        self.release(&gone);
         let tally = self.ledger.row(&batch.source);
         let source = Arc::clone(&batch.source);
         self.sources.add(Known { source, last: batch.arrival, late: false, tally })
+    }
+
+    /// Sources are gone: their buckets go by the common clock, their counts are folded.
+    fn release(&mut self, gone: &[Gone]) {
+        if gone.is_empty() {
+            return;
+        }
+        let numbers: Vec<u32> = gone.iter().map(|gone| gone.number).collect();
+        self.lane.buckets.release(&numbers);
+        for Gone { tally, .. } in gone {
+            if !self.sources.counts_at(*tally) {
+                self.ledger.fold(*tally);
+            }
+        }
     }
 
     /// Pours what a line gave, after all lines before it.

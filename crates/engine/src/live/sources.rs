@@ -30,6 +30,13 @@ pub(super) struct Known {
     pub(super) tally: usize,
 }
 
+/// A source that was forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub(super) number: u32,
+    pub(super) tally: usize,
+}
+
 /// All sources that are known, by their number. Number 0 is that of the common clock.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
@@ -79,7 +86,7 @@ impl Sources {
     }
 
     /// Forgets the eighth that has been silent for the longest, where there is no room for another.
-    pub(super) fn make_room(&mut self) -> Vec<u32> {
+    pub(super) fn make_room(&mut self) -> Vec<Gone> {
         if self.has_room() {
             return Vec::new();
         }
@@ -89,19 +96,26 @@ impl Sources {
     }
 
     /// Forgets those that have been silent for long.
-    pub(super) fn forget_idle(&mut self, now: Timestamp) -> Vec<u32> {
+    pub(super) fn forget_idle(&mut self, now: Timestamp) -> Vec<Gone> {
         let idle = self.all().filter(|(_, known)| now.nanos_since(known.last) > MAX_IDLE);
         self.forget(idle.map(|(number, _)| number).collect())
     }
 
-    fn forget(&mut self, numbers: Vec<u32>) -> Vec<u32> {
-        for &number in &numbers {
+    fn forget(&mut self, numbers: Vec<u32>) -> Vec<Gone> {
+        let mut gone = Vec::with_capacity(numbers.len());
+        for number in numbers {
             if let Some(known) = self.known.get_mut(number as usize).and_then(Option::take) {
                 self.numbers.remove(&known.source);
                 self.free.push(number);
+                gone.push(Gone { number, tally: known.tally });
             }
         }
-        numbers
+        gone
+    }
+
+    /// Whether any source is counted there.
+    pub(super) fn counts_at(&self, tally: usize) -> bool {
+        self.all().any(|(_, known)| known.tally == tally)
     }
 
     /// Those that told of the past and have nothing more to tell.
@@ -138,7 +152,8 @@ mod tests {
         let numbers: Vec<u32> = (0..4).map(|at| sources.add(known(at, at as i64))).collect();
         assert_eq!(numbers, [1, 2, 3, 4]);
         let now = Timestamp::from_unix(86_402, 0);
-        assert_eq!(sources.forget_idle(now), [1, 2]);
+        let gone: Vec<u32> = sources.forget_idle(now).iter().map(|gone| gone.number).collect();
+        assert_eq!(gone, [1, 2]);
         assert_eq!(sources.find(&known(0, 0).source, now), None);
         assert_eq!(sources.find(&known(3, 0).source, now), Some(4));
         assert_eq!(sources.add(known(9, 0)), 2);

@@ -101,9 +101,16 @@ impl Live<'_> {
         if checksum(&state[HEAD..]) != sum {
             return Err(StateError::Damaged(HEAD));
         }
+        self.restore_body(&state[HEAD..])
+    }
+
+    /// As [`Live::restore`], of what follows magic number, version and checksum: for those who invent states.
+    #[doc(hidden)]
+    pub fn restore_body(&mut self, body: &[u8]) -> Result<Restored, StateError> {
+        let mut reader = Reader::new(body);
         self.restore_checked(&mut reader).map_err(|Damaged| {
             self.lane.engine.world.lock_stashes().clear();
-            StateError::Damaged(reader.position())
+            StateError::Damaged(HEAD + reader.position())
         })
     }
 
@@ -172,13 +179,4 @@ fn read_source(reader: &mut Reader<'_>) -> Result<LiveSource, Damaged> {
     let labels = (0..count).map(|_| Ok((reader.text()?.to_owned(), reader.text()?.to_owned())));
     let labels = labels.collect::<Result<BTreeMap<_, _>, _>>()?;
     Ok(LiveSource { source: Source { name, module, labels }, time_machine })
-}
-
-/// Makes the checksum right.
-#[cfg(test)]
-pub(super) fn mend(state: &mut [u8]) {
-    if state.len() >= HEAD {
-        let sum = checksum(&state[HEAD..]);
-        state[HEAD - 8..HEAD].copy_from_slice(&sum.to_le_bytes());
-    }
 }

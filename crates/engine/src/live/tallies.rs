@@ -36,6 +36,12 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
+    fn merge(&mut self, other: &Histogram) {
+        self.counts.resize(self.counts.len().max(other.counts.len()), 0);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(to, from)| *to += from);
+        self.nanos += other.nanos;
+    }
+
     fn add(&mut self, bounds: &[f64], nanos: u64, times: u64) {
         if times == 0 {
             return;
@@ -160,6 +166,8 @@ pub(super) struct BatchTally<'b> {
 #[derive(Debug)]
 pub(super) struct Ledger {
     rows: Vec<Row>,
+    /// Rows that nobody has.
+    free: Vec<usize>,
 }
 
 impl Ledger {
@@ -169,7 +177,7 @@ impl Ledger {
     const OVERFLOWS: usize = 1;
 
     pub(super) fn new() -> Ledger {
-        let mut ledger = Ledger { rows: vec![Row::default(), Row::default()] };
+        let mut ledger = Ledger { rows: vec![Row::default(), Row::default()], free: Vec::new() };
         OTHER_SOURCES.clone_into(&mut ledger.rows[Ledger::OTHER].tallies.name);
         ledger
     }
@@ -184,17 +192,32 @@ impl Ledger {
         if let Some(at) = self.rows.iter().skip(2).position(is_it) {
             return at + 2;
         }
-        if self.rows.len() >= MAX_TALLIED + 2 {
-            return Ledger::OTHER;
-        }
         let tallies = SourceTallies {
             name: source.name.clone(),
             module: source.module.clone(),
             kind: kind.to_owned(),
             ..SourceTallies::default()
         };
-        self.rows.push(Row { tallies, ..Row::default() });
+        let row = Row { tallies, ..Row::default() };
+        if let Some(free) = self.free.pop() {
+            self.rows[free] = row;
+            return free;
+        }
+        if self.rows.len() >= MAX_TALLIED + 2 {
+            return Ledger::OTHER;
+        }
+        self.rows.push(row);
         self.rows.len() - 1
+    }
+
+    /// Counts what a row has counted with the other sources: its own is gone.
+    pub(super) fn fold(&mut self, row: usize) {
+        if row <= Ledger::OVERFLOWS || self.free.contains(&row) {
+            return;
+        }
+        let Some(gone) = self.rows.get_mut(row).map(std::mem::take) else { return };
+        self.rows[Ledger::OTHER].add(&gone);
+        self.free.push(row);
     }
 
     /// Counts an event that was poured.
@@ -271,6 +294,21 @@ impl Ledger {
 }
 
 impl Row {
+    fn add(&mut self, other: &Row) {
+        let (to, from) = (&mut self.tallies, &other.tallies);
+        to.hits += from.hits;
+        to.ok += from.ok;
+        to.ko += from.ko;
+        to.parsing.merge(&from.parsing);
+        to.pouring.merge(&from.pouring);
+        self.nodes.resize(self.nodes.len().max(other.nodes.len()), [0; NODE_COUNTS]);
+        for (to, from) in self.nodes.iter_mut().flatten().zip(other.nodes.iter().flatten()) {
+            *to += from;
+        }
+        self.poured.resize(self.poured.len().max(other.poured.len()), 0);
+        self.poured.iter_mut().zip(&other.poured).for_each(|(to, from)| *to += from);
+    }
+
     fn nodes(&mut self, nodes: &[(u32, [u32; NODE_COUNTS])]) {
         for (node, counts) in nodes {
             let at = *node as usize;
@@ -330,5 +368,18 @@ mod tests {
         let rows: Vec<usize> = (0..MAX_TALLIED + 9).map(|at| ledger.row(&source(at))).collect();
         assert_eq!(ledger.row(&source(3)), rows[3]);
         assert_eq!(rows.iter().filter(|row| **row == Ledger::OTHER).count(), 9);
+        // What a source has counted stays, with the others, when it is gone.
+        let batch =
+            BatchTally { lines: 3, ok: 2, parse_nanos: 1, pour_nanos: 1, nodes: &[(4, [3, 2, 1, 0])] };
+        ledger.batch(rows[5], &batch);
+        ledger.poured(rows[5], 1);
+        ledger.batch(Ledger::OTHER, &batch);
+        ledger.fold(rows[5]);
+        ledger.fold(rows[5]);
+        let other = &ledger.rows[Ledger::OTHER];
+        assert_eq!((other.tallies.hits, other.nodes[4], &other.poured[..]), (6, [6, 4, 2, 0], &[0, 1][..]));
+        assert_eq!(other.tallies.parsing.count(), 6);
+        assert_eq!(ledger.row(&source(1_000)), rows[5]);
+        assert_eq!(ledger.row(&source(1_001)), Ledger::OTHER);
     }
 }
