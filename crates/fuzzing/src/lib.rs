@@ -16,6 +16,7 @@ mod patterns;
 mod plain;
 mod rules;
 mod sheet;
+mod states;
 
 pub use dates::dates;
 pub use expressions::expressions;
@@ -24,6 +25,7 @@ pub use lines::lines;
 pub use patterns::patterns;
 pub use plain::plain;
 pub use rules::rules;
+pub use states::states;
 
 /// What is called with every input.
 pub type Target = fn(&[u8]);
@@ -37,4 +39,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("lines", lines),
     ("plain", plain),
     ("helpers", helpers),
+    ("states", states),
 ];

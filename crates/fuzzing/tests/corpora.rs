@@ -77,3 +77,8 @@ fn plain() {
 fn helpers() {
     replay("helpers");
 }
+
+#[test]
+fn states() {
+    replay("states");
+}
