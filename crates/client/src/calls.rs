@@ -76,6 +76,15 @@ impl Client {
         self.session.as_nobody(&Call::get("health")).await.map(drop)
     }
 
+    /// A page that is no part of the API, such as metrics, as text.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn page(&self, path: &str) -> Result<String, ClientError> {
+        let answer = self.session.as_nobody(&Call::get(path)).await?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
     /// Logs in now. Calls of machines do it by themselves when they have to.
     ///
     /// # Errors

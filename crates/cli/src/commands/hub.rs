@@ -1,0 +1,236 @@
+//! `hub` and the groups of its items: what is there. Installing is another matter.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use testudo_config::Output;
+use testudo_hub::{Hub, Item, ItemKind};
+
+use crate::args::{HubVerb, ItemsVerb, ListItems};
+use crate::context::Context;
+use crate::failure::{Done, Failure};
+use crate::output::Table;
+
+use super::unavailable;
+
+const NOT_YET: &str = "installing, removing and upgrading items is not available yet: \
+    put rule files below parsers/, scenarios/ and postoverflows/ of the configuration folder";
+
+/// An item as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Shown {
+    name: String,
+    local_version: String,
+    local_path: String,
+    description: String,
+    utf8_status: String,
+    status: String,
+}
+
+pub(crate) fn run(cx: &mut Context<'_, '_>, verb: &HubVerb) -> Done {
+    match verb {
+        HubVerb::List(args) => {
+            let mut all = serde_json::Map::new();
+            for kind in ItemKind::ALL {
+                let items = items(cx, kind, &ListItems { names: Vec::new(), all: args.all })?;
+                if cx.output() == Output::Human {
+                    cx.line(kind.folder().to_uppercase())?;
+                    cx.table(&table(&items))?;
+                }
+                all.insert(kind.folder().to_owned(), serde_json::to_value(items)?);
+            }
+            match cx.output() {
+                Output::Human => Ok(()),
+                Output::Json => cx.json(&all, 1),
+                Output::Raw => {
+                    cx.csv(["name", "status", "version", "description", "type"])?;
+                    for (kind, items) in &all {
+                        for item in items.as_array().into_iter().flatten() {
+                            let text = |key: &str| item[key].as_str().unwrap_or_default();
+                            cx.csv([
+                                text("name"),
+                                text("status"),
+                                text("local_version"),
+                                text("description"),
+                                kind,
+                            ])?;
+                        }
+                    }
+                    Ok(())
+                }
+            }
+        }
+        HubVerb::Types => ItemKind::ALL.iter().try_for_each(|kind| cx.line(kind.folder())),
+        HubVerb::Branch => {
+            let branch = cx.config()?.commands.hub_branch.clone();
+            cx.line(if branch.is_empty() { "master" } else { &branch })
+        }
+        HubVerb::Update(_) | HubVerb::Upgrade(_) => unavailable(NOT_YET),
+    }
+}
+
+pub(crate) fn items_of(cx: &mut Context<'_, '_>, kind: ItemKind, verb: &ItemsVerb) -> Done {
+    match verb {
+        ItemsVerb::List(args) => {
+            let items = items(cx, kind, args)?;
+            match cx.output() {
+                Output::Json => {
+                    let all: serde_json::Map<_, _> =
+                        [(kind.folder().to_owned(), serde_json::to_value(items)?)].into_iter().collect();
+                    cx.json(&all, 1)
+                }
+                Output::Raw => {
+                    cx.csv(["name", "status", "version", "description"])?;
+                    items.iter().try_for_each(|one| {
+                        cx.csv([one.name.as_str(), &one.status, &one.local_version, &one.description])
+                    })
+                }
+                Output::Human => {
+                    cx.line(kind.folder().to_uppercase())?;
+                    cx.table(&table(&items))
+                }
+            }
+        }
+        ItemsVerb::Inspect(args) => args.names.iter().try_for_each(|name| inspect(cx, kind, name)),
+        ItemsVerb::Install(_) | ItemsVerb::Remove(_) | ItemsVerb::Upgrade(_) => unavailable(NOT_YET),
+    }
+}
+
+fn table(items: &[Shown]) -> Table {
+    let mut table = Table::new(["Name", "📦 Status", "Version", "Local Path"]);
+    for item in items {
+        table.row([&item.name, &item.utf8_status, &item.local_version, &item.local_path]);
+    }
+    table
+}
+
+/// The hub that the installation knows, if it has one.
+fn hub(cx: &Context<'_, '_>) -> Result<Option<Hub>, Failure> {
+    let paths = &cx.config()?.paths;
+    if !paths.index_path.exists() {
+        return Ok(None);
+    }
+    Hub::open(&paths.hub_dir).map(Some).map_err(|error| Failure::text(error.to_string()))
+}
+
+/// The folder where items of a kind are installed.
+fn folder(config_dir: &Path, item: &Item) -> PathBuf {
+    let folder = config_dir.join(item.kind.folder());
+    if item.kind.has_stages() { folder.join(&item.stage) } else { folder }
+}
+
+/// An item of the index.
+fn shown(config_dir: &Path, item: &Item) -> Shown {
+    let path = folder(config_dir, item).join(item.file_name());
+    let (mark, status, version) = match std::fs::read(&path) {
+        Err(_) => ("🚫", "disabled", String::new()),
+        Ok(bytes) => match item.version_of(&digest(&bytes)) {
+            None => ("⚠️", "enabled,tainted", "?".to_owned()),
+            Some(version) if version == item.version => ("✔️", "enabled", version.to_owned()),
+            Some(version) => ("⚠️", "enabled,update-available", version.to_owned()),
+        },
+    };
+    Shown {
+        name: item.name.clone(),
+        local_version: version,
+        local_path: if status == "disabled" { String::new() } else { path.display().to_string() },
+        description: item.description.clone(),
+        utf8_status: format!("{mark}  {status}"),
+        status: status.to_owned(),
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Rule files of a kind that are there.
+fn files(config_dir: &Path, kind: ItemKind) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![(config_dir.join(kind.folder()), if kind.has_stages() { 1 } else { 0 })];
+    while let Some((folder, depth)) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() && depth > 0 {
+                folders.push((path, depth - 1));
+            } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+                found.insert(path);
+            }
+        }
+    }
+    found
+}
+
+fn items(cx: &Context<'_, '_>, kind: ItemKind, args: &ListItems) -> Result<Vec<Shown>, Failure> {
+    let config_dir = &cx.config()?.paths.config_dir;
+    let hub = hub(cx)?;
+    let mut local = files(config_dir, kind);
+    let mut found = Vec::new();
+    for item in hub.iter().flat_map(|hub| hub.items(kind)) {
+        let item = shown(config_dir, item);
+        local.remove(Path::new(&item.local_path));
+        if args.all || item.status != "disabled" {
+            found.push(item);
+        }
+    }
+    for path in local {
+        found.push(Shown {
+            name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            local_version: String::new(),
+            local_path: path.display().to_string(),
+            description: String::new(),
+            utf8_status: "🏠  enabled,local".to_owned(),
+            status: "enabled,local".to_owned(),
+        });
+    }
+    if !args.names.is_empty() {
+        found.retain(|item| args.names.contains(&item.name));
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+fn inspect(cx: &mut Context<'_, '_>, kind: ItemKind, name: &str) -> Done {
+    let Some(hub) = hub(cx)? else {
+        return Err(Failure::text(format!(
+            "can't find '{name}' in {}: there is no index of a hub",
+            kind.folder()
+        )));
+    };
+    let item = hub.require(kind, name).map_err(|error| Failure::text(error.to_string()))?;
+    let local = shown(&cx.config()?.paths.config_dir, item);
+    let mut parts = serde_json::Map::new();
+    for (kind, name) in &item.dependencies {
+        let place = parts.entry(kind.folder()).or_insert_with(|| serde_json::json!([]));
+        if let Some(list) = place.as_array_mut() {
+            list.push(name.clone().into());
+        }
+    }
+    let mut all = serde_json::json!({
+        "type": kind.folder(),
+        "stage": item.stage,
+        "name": item.name,
+        "file_name": item.file_name(),
+        "description": item.description,
+        "author": item.author(),
+        "path": item.path,
+        "version": item.version,
+        "local_path": local.local_path,
+        "local_version": local.local_version,
+        "installed": local.status != "disabled",
+        "tainted": local.status.contains("tainted"),
+        "up_to_date": local.status == "enabled",
+    });
+    if let Some(map) = all.as_object_mut() {
+        map.extend(parts);
+    }
+    cx.json(&all, 1)
+}

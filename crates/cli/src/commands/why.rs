@@ -1,0 +1,386 @@
+//! `why`: everything that is known about an address, on one screen.
+
+use serde::Serialize;
+use testudo_client::query;
+use testudo_config::Output;
+use testudo_store::{AlertFilter, AlertPage, Page, Store, StoredDecision, Target};
+use testudo_wire::allowlist::reason;
+use testudo_wire::decision::{round_to_seconds, seconds_text};
+use testudo_wire::{Alert, AlertDecision};
+
+use crate::args::Why;
+use crate::context::{Context, as_network};
+use crate::daemon;
+use crate::failure::{Done, Failure};
+use crate::output::{Paint, Table, painted, printable, seconds};
+
+use super::alerts::{as_text, subject};
+use super::unban::filters;
+
+/// Alerts that are looked at: what matters is what happened lately.
+const ALERTS_MOST: u64 = 20;
+
+/// Decisions that have ended, of which this many are shown.
+const PAST_MOST: usize = 10;
+
+/// Contributors of an alert that are shown.
+const CONTRIBUTORS_MOST: usize = 10;
+
+/// A bouncer, and whether it can know of the newest decision.
+#[derive(Debug, Serialize)]
+struct Puller {
+    name: String,
+    last_pull: Option<String>,
+    /// Whether it has asked since the newest decision was made.
+    has_pulled_since: bool,
+}
+
+/// Everything about a value.
+#[derive(Debug, Default, Serialize)]
+struct Known {
+    schema: u32,
+    value: String,
+    decisions: Vec<Decided>,
+    past_decisions: Vec<Decided>,
+    alerts: Vec<Alert>,
+    contributors: Vec<Contributed>,
+    allowlisted_by: Vec<String>,
+    protected_by: Vec<String>,
+    bouncers: Vec<Puller>,
+}
+
+#[derive(Debug, Serialize)]
+struct Decided {
+    alert_id: i64,
+    created_at: String,
+    #[serde(flatten)]
+    decision: AlertDecision,
+}
+
+/// Who poured how much into an alert.
+#[derive(Debug, Serialize)]
+struct Contributed {
+    alert_id: i64,
+    value: String,
+    count: u64,
+}
+
+pub(crate) fn run(cx: &mut Context<'_, '_>, args: &Why) -> Done {
+    let mut known = Known { schema: 1, value: args.value.clone(), ..Known::default() };
+    if cx.config()?.serves_api() {
+        let store = cx.store()?;
+        from_store(&mut known, &store, cx.io.now_ms)?;
+    } else {
+        from_api(&mut known, cx)?;
+    }
+    known.protected_by = protections(cx, &args.value)?;
+    match cx.output() {
+        Output::Json | Output::Raw => cx.json(&known, 1),
+        Output::Human => tell(cx, &known),
+    }
+}
+
+/// A stored decision as alerts show it.
+fn shown(decision: &StoredDecision, now_ms: i64) -> AlertDecision {
+    AlertDecision {
+        duration: seconds_text(round_to_seconds(decision.end_ms - now_ms)),
+        id: decision.id,
+        origin: decision.origin.clone(),
+        scenario: decision.scenario.clone(),
+        scope: decision.scope.clone(),
+        simulated: decision.simulated,
+        kind: decision.kind.clone(),
+        value: decision.value.clone(),
+    }
+}
+
+fn from_store(known: &mut Known, store: &Store, now_ms: i64) -> Done {
+    let target = as_network(&known.value).and_then(|_| Target::parse(&known.value, true).ok());
+    let filter = AlertFilter {
+        target,
+        value: target.is_none().then(|| known.value.clone()),
+        ..AlertFilter::default()
+    };
+    let page = AlertPage { limit: ALERTS_MOST, ..AlertPage::default() };
+    let mut newest = None;
+    let concerns = |decision: &StoredDecision| match as_network(&known.value) {
+        Some(network) => as_network(&decision.value).is_some_and(|other| {
+            let (network, other) = (network.canonical(), other.canonical());
+            other.contains(network.first()) && other.contains(network.last())
+        }),
+        None => decision.value == known.value,
+    };
+    let (mut past, mut alerts, mut contributors) = (Vec::new(), Vec::new(), Vec::new());
+    store.alerts(&filter, page, now_ms, |stored| {
+        for decision in stored.decisions.iter().filter(|one| concerns(one) && one.end_ms <= now_ms) {
+            past.push(Decided {
+                alert_id: stored.alert.id,
+                created_at: seconds(decision.created_ms),
+                decision: shown(decision, now_ms),
+            });
+        }
+        contributors.extend(stored.alert.contributors.iter().map(|one| Contributed {
+            alert_id: stored.alert.id,
+            value: one.value.clone(),
+            count: one.count,
+        }));
+        let decisions = stored.decisions.iter().filter(|one| concerns(one));
+        alerts.push(Alert::shown(&stored.alert, decisions.map(|one| shown(one, now_ms)).collect()));
+    })?;
+    // Those in force are all there, also of alerts that are not, and of ranges around it.
+    let index = store.index(now_ms);
+    for filter in filters(&known.value) {
+        index.query(&filter, Page::default(), |view| {
+            if known.decisions.iter().any(|one| one.decision.id == view.id()) {
+                return;
+            }
+            let label = view.label();
+            newest = newest.max(Some(view.created_secs() * 1000));
+            known.decisions.push(Decided {
+                alert_id: view.alert(),
+                created_at: seconds(view.created_secs() * 1000),
+                decision: AlertDecision {
+                    duration: seconds_text(round_to_seconds(view.end_ms() - now_ms)),
+                    id: view.id(),
+                    origin: label.origin.to_owned(),
+                    scenario: label.scenario.to_owned(),
+                    scope: label.scope.to_owned(),
+                    simulated: label.simulated,
+                    kind: label.kind.to_owned(),
+                    value: view.value(),
+                },
+            });
+        });
+    }
+    drop(index);
+    past.truncate(PAST_MOST);
+    (known.past_decisions, known.alerts, known.contributors) = (past, alerts, contributors);
+    if let Some(target) = target {
+        let allowed = store.allowed_by(target, now_ms);
+        let text = |one: &testudo_store::Allowed| reason(&one.item.value, &one.list, &one.item.description);
+        known.allowlisted_by = allowed.iter().map(text).collect();
+    }
+    let bouncers = store.bouncers().list();
+    known.bouncers = bouncers
+        .iter()
+        .map(|bouncer| Puller {
+            name: bouncer.name.clone(),
+            last_pull: bouncer.last_pull_ms.map(seconds),
+            has_pulled_since: match (bouncer.last_pull_ms, newest) {
+                (Some(last), Some(newest)) => last >= newest,
+                (last, None) => last.is_some(),
+                (None, Some(_)) => false,
+            },
+        })
+        .collect();
+    Ok(())
+}
+
+/// On a machine without the database: what the API tells machines.
+fn from_api(known: &mut Known, cx: &Context<'_, '_>) -> Done {
+    let api = cx.api()?;
+    let network = as_network(&known.value);
+    let name = match network {
+        None => "value",
+        Some(_) if known.value.contains('/') => "range",
+        Some(_) => "ip",
+    };
+    let limit = ALERTS_MOST.to_string();
+    let alerts =
+        api.call(api.client.alerts(&query([(name, known.value.as_str()), ("limit", limit.as_str())])))?;
+    for alert in &alerts {
+        for decision in &alert.decisions {
+            let is_over = decision.duration.starts_with('-') || decision.duration == "0s";
+            let list = if is_over { &mut known.past_decisions } else { &mut known.decisions };
+            list.push(Decided {
+                alert_id: alert.id,
+                created_at: alert.created_at.clone(),
+                decision: decision.clone(),
+            });
+        }
+    }
+    known.past_decisions.truncate(PAST_MOST);
+    known.alerts = alerts;
+    if network.is_some() {
+        match api.call(api.client.check_allowlists(&known.value)) {
+            Ok(answer) if answer.allowlisted => known.allowlisted_by.push(answer.reason),
+            Err(Failure::Client(error)) if error.status() == Some(404) => {}
+            answer => drop(answer?),
+        }
+    }
+    Ok(())
+}
+
+/// Why the daemon here would never ban it.
+fn protections(cx: &Context<'_, '_>, value: &str) -> Result<Vec<String>, Failure> {
+    let Some(network) = as_network(value) else { return Ok(Vec::new()) };
+    let network = network.canonical();
+    let config = cx.config()?;
+    let mut found = Vec::new();
+    if config.own.protect.enabled {
+        for prefix in &config.own.protect.never_ban {
+            if prefix.canonical().contains(network.first()) {
+                found.push(format!("{prefix} in testudo.protect.never_ban"));
+            }
+        }
+    }
+    // The daemon knows more: own addresses, gateways, resolvers, sessions.
+    let status = daemon::status(config).unwrap_or_default();
+    for one in status["agent"]["protected_addresses"].as_array().into_iter().flatten() {
+        let (address, reason) =
+            (one["address"].as_str().unwrap_or_default(), one["reason"].as_str().unwrap_or_default());
+        if as_network(address).is_some_and(|prefix| prefix.canonical().contains(network.first())) {
+            let text = format!("{address}: {reason}");
+            if !found.contains(&text) {
+                found.push(text);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Where the line of an event stood, by its meta: source and position.
+fn place(alert: &Alert) -> String {
+    let Some(event) = alert.events.last() else { return String::new() };
+    let meta =
+        |key: &str| event.meta.iter().find(|pair| pair.key == key).map_or("", |pair| pair.value.as_str());
+    let path = meta("datasource_path");
+    match meta("position") {
+        "" => path.to_owned(),
+        position => format!("{path}:{position}"),
+    }
+}
+
+fn heading(cx: &mut Context<'_, '_>, text: &str) -> Done {
+    let text = if cx.is_fancy() { painted(text, Paint::Bold) } else { text.to_owned() };
+    cx.line("")?;
+    cx.line(text)
+}
+
+fn decided(list: &[Decided], head: &str) -> Table {
+    let mut table = Table::new(["ID", "Action", head, "Scope:Value", "Source", "Reason", "Alert ID"]);
+    for Decided { alert_id, decision, .. } in list {
+        let mark = if decision.simulated { "(simul)" } else { "" };
+        let left = decision.duration.trim_start_matches('-');
+        table.row([
+            decision.id.to_string(),
+            format!("{mark}{}", decision.kind),
+            left.to_owned(),
+            format!("{}:{}", decision.scope, decision.value),
+            decision.origin.clone(),
+            decision.scenario.clone(),
+            if *alert_id == 0 { String::new() } else { alert_id.to_string() },
+        ]);
+    }
+    table
+}
+
+fn tell(cx: &mut Context<'_, '_>, known: &Known) -> Done {
+    let source = known
+        .alerts
+        .iter()
+        .map(|alert| &alert.source)
+        .find(|source| !source.cn.is_empty() || !source.as_name.is_empty());
+    let origin = source
+        .map(|source| format!("{} {}", source.cn, as_text(source)).trim().to_owned())
+        .unwrap_or_default();
+    cx.line(if origin.is_empty() {
+        printable(&known.value)
+    } else {
+        format!("{} ({})", printable(&known.value), printable(&origin))
+    })?;
+    if known.decisions.is_empty() {
+        cx.line("\nNo decision is in force.")?;
+    } else {
+        heading(cx, "Decisions in force")?;
+        cx.table(&decided(&known.decisions, "Ends in"))?;
+    }
+    if !known.past_decisions.is_empty() {
+        heading(cx, "Decisions that have ended")?;
+        cx.table(&decided(&known.past_decisions, "Ended before"))?;
+    }
+    if known.alerts.is_empty() {
+        cx.line("\nNo alert is known.")?;
+    } else {
+        heading(cx, "Alerts")?;
+        let mut table = Table::new(["ID", "Time", "Scenario", "About", "Events", "Seen by", "Where"]);
+        for alert in &known.alerts {
+            table.row([
+                alert.id.to_string(),
+                alert.stop_at.clone(),
+                alert.scenario.clone(),
+                subject(&alert.source),
+                alert.events_count.to_string(),
+                alert.machine_id.clone(),
+                place(alert),
+            ]);
+        }
+        cx.table(&table)?;
+    }
+    if !known.contributors.is_empty() {
+        heading(cx, "Who contributed to these alerts")?;
+        let mut table = Table::new(["Alert ID", "Source", "Events"]);
+        for one in known.contributors.iter().take(CONTRIBUTORS_MOST) {
+            table.row([one.alert_id.to_string(), one.value.clone(), one.count.to_string()]);
+        }
+        cx.table(&table)?;
+        if known.contributors.len() > CONTRIBUTORS_MOST {
+            cx.line(format_args!("… and {} more", known.contributors.len() - CONTRIBUTORS_MOST))?;
+        }
+    }
+    if !known.allowlisted_by.is_empty() {
+        heading(cx, "Allowed by")?;
+        known.allowlisted_by.iter().try_for_each(|one| cx.line(format_args!(" - {}", printable(one))))?;
+    }
+    if !known.protected_by.is_empty() {
+        heading(cx, "Never banned by this daemon")?;
+        known.protected_by.iter().try_for_each(|one| cx.line(format_args!(" - {}", printable(one))))?;
+    }
+    if !known.bouncers.is_empty() && !known.decisions.is_empty() {
+        heading(cx, "Bouncers")?;
+        let mut table = Table::new(["Name", "Last pull", "Knows of it"]);
+        for bouncer in &known.bouncers {
+            table.row([
+                bouncer.name.clone(),
+                bouncer.last_pull.clone().unwrap_or_else(|| "never".to_owned()),
+                if bouncer.has_pulled_since { "yes" } else { "not yet" }.to_owned(),
+            ]);
+        }
+        cx.table(&table)?;
+    }
+    next(cx, known)
+}
+
+/// What can be done next.
+fn next(cx: &mut Context<'_, '_>, known: &Known) -> Done {
+    heading(cx, "What to do next")?;
+    let program = cx.io.program;
+    let value = printable(&known.value);
+    if let Some(first) = known.alerts.first() {
+        cx.line(format_args!(" - see the events of an alert:  {program} alerts inspect -d {}", first.id))?;
+    }
+    if known.decisions.is_empty() {
+        if known.allowlisted_by.is_empty() {
+            cx.line(format_args!(
+                " - ban it:                      {program} decisions add {} {value}",
+                if value.contains('/') { "-r" } else { "-i" }
+            ))?;
+        }
+        return Ok(());
+    }
+    cx.line(format_args!(" - lift it:                     {program} unban {value}"))?;
+    if known.allowlisted_by.is_empty() && as_network(&known.value).is_some() {
+        cx.line(format_args!(" - never ban it again:          {program} allowlists add NAME {value}"))?;
+    }
+    if !known.allowlisted_by.is_empty() {
+        cx.line(
+            " - it is allowed, and there is a decision all the same: it was made by hand, or before the list",
+        )?;
+    }
+    let late: Vec<&str> =
+        known.bouncers.iter().filter(|one| !one.has_pulled_since).map(|one| one.name.as_str()).collect();
+    if !late.is_empty() {
+        cx.line(format_args!(" - look after bouncers that have not asked since: {}", late.join(", ")))?;
+    }
+    Ok(())
+}
