@@ -1,12 +1,14 @@
 //! Loading as a whole: files, companions, checks.
 
+mod companions;
+mod properties;
+
 use std::{
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::{
@@ -441,84 +443,6 @@ fn without_any_file() {
 }
 
 #[test]
-fn credentials() {
-    let load = |text: &str| {
-        let folder = Folder::new(&[("c.yaml", text)]);
-        let loaded = Credentials::load(&folder.path("c.yaml"), &variables);
-        loaded.map_err(|error| folder.told(&error))
-    };
-    let found = load("url: http://$NAME:8080\nlogin: me\npassword: pa$$word").expect("they load");
-    assert_eq!(found.url, "http://db.example:8080/");
-    assert_eq!(found.password.expose(), "pa$$word");
-    assert!(!format!("{found:?}").contains("word\""), "the password stays out of logs");
-    let found = load("url: /run/x.sock\nlogin: me\npassword: x").expect("they load");
-    assert_eq!((found.url.as_str(), found.is_socket()), ("/run/x.sock", true));
-    let none = "no credentials or URL found in api client configuration 'c.yaml'";
-    assert_eq!(load("").expect_err("nothing"), none);
-    assert_eq!(load("url: http://x").expect_err("no login"), none);
-    assert_eq!(load("login: x\npassword: y").expect_err("no url"), none);
-    assert_eq!(
-        load("url: http://x\nlogin: x\npassword: y\ncert_path: /c\nkey_path: /k").expect_err("both"),
-        "user/password authentication and TLS authentication are mutually exclusive ('c.yaml')"
-    );
-    assert_eq!(
-        load("url: /x\nlogin: x\npassword: y\nca_cert_path: /c").expect_err("TLS on a socket"),
-        "cannot use TLS with a unix socket ('c.yaml')"
-    );
-    assert_eq!(
-        load("url: http://x\nlogin: x\npassword: y\npasswort: z").expect_err("a key too many"),
-        "c.yaml:4:1: unknown key `passwort` (did you mean `password`?)"
-    );
-}
-
-#[test]
-fn what_is_written_is_read_again() {
-    let folder = Folder::new(&[]);
-    let path = folder.path("c.yaml");
-    let mut credentials = Credentials { url: "http://x/".to_owned(), ..Credentials::default() };
-    credentials.login = "a: b".to_owned();
-    credentials.password = crate::Secret::new("$x'\"#: \n");
-    credentials.save(&path).expect("written");
-    assert_eq!(Credentials::load(&path, &variables).expect("read"), credentials);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(&path).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-    let path = folder.path("simulation.yaml");
-    assert!(!load_simulation(&path, &variables).expect("missing").simulation);
-    let exclusions = ["a/b".to_owned(), "c".to_owned()].into();
-    let simulation = testudo_rules::plan::Simulation { simulation: true, exclusions };
-    save_simulation(&path, &simulation).expect("written");
-    let found = load_simulation(&path, &variables).expect("read");
-    assert_eq!((found.simulation, found.exclusions), (true, simulation.exclusions));
-    fs::write(folder.path("simulation.yaml.local"), "simulation: false").expect("written");
-    assert!(!load_simulation(&path, &variables).expect("read").simulation);
-    let path = folder.path("console.yaml");
-    let mut console = Console::load(&path, &variables).expect("missing");
-    assert!(console.share_custom && !console.share_context);
-    console.share_context = true;
-    console.save(&path).expect("written");
-    assert_eq!(Console::load(&path, &variables).expect("read"), console);
-}
-
-#[test]
-fn features() {
-    let folder = Folder::new(&[("f.yaml", "- pprof_block_profile\n- papi_client\n- warp\n")]);
-    let environment = |name: &str| match name {
-        "CROWDSEC_FEATURE_DISABLE_HTTP_RETRY_BACKOFF" => Some("true".to_owned()),
-        "CROWDSEC_FEATURE_PPROF_BLOCK_PROFILE" => Some("maybe".to_owned()),
-        _ => None,
-    };
-    let features = Features::load(&folder.path("f.yaml"), &environment).expect("read");
-    assert_eq!(features.enabled, ["disable_http_retry_backoff"]);
-    assert_eq!(features.warnings.len(), 3, "{:?}", features.warnings);
-    let features = Features::load(&folder.path("none.yaml"), &|_| None).expect("missing");
-    assert_eq!(features, Features::default());
-}
-
-#[test]
 fn values_by_their_names() {
     let folder = Folder::new(&[("config.yaml", EVERYTHING)]);
     let config = folder.load().expect("it loads");
@@ -554,89 +478,4 @@ fn an_existing_installation() {
     config.check(config.roles()).expect("it can start");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     load_simulation(&folder.join("simulation.yaml"), &|_| None).expect("it loads");
-}
-
-fn piece() -> impl Strategy<Value = String> {
-    let words = [
-        "common",
-        "api",
-        "server",
-        "tls",
-        "log_level",
-        "testudo",
-        "trusted_ips",
-        ":",
-        ": ",
-        "\n",
-        "\n  ",
-        "\n    ",
-        "- ",
-        "[",
-        "]",
-        "{",
-        "}",
-        ",",
-        "\"",
-        "'",
-        "~",
-        "$PORT",
-        "${NAME}",
-        "${",
-        "$BREAK",
-        "#",
-        "---\n",
-        "|",
-        ">-",
-        "&a",
-        "*a",
-        "<<",
-        "info",
-        "10.0.0.0/8",
-        "-1h",
-        "99999999999999999999",
-        "0x",
-        "é",
-        "\t",
-    ];
-    prop_oneof![9 => proptest::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
-}
-
-proptest! {
-    #[test]
-    fn no_text_stops_it(base in proptest::collection::vec(piece(), 0..40), over in proptest::collection::vec(piece(), 0..20)) {
-        let (base, over) = (base.concat(), over.concat());
-        let folder = Folder::new(&[("config.yaml", &base), ("config.yaml.local", &over)]);
-        match folder.load() {
-            Ok(config) => {
-                let _ = config.check(Roles { agent: true, api: true });
-                let _ = config.show_key("Config", None);
-            }
-            Err(ConfigError::Invalid(wrong)) => {
-                for diagnostic in wrong.0 {
-                    let text = if diagnostic.place.file.path.contains(".local") { &over } else { &base };
-                    let lines = text.split('\n').count().max(1) as u32;
-                    prop_assert!((1..=lines).contains(&diagnostic.place.line), "{diagnostic:?}");
-                }
-            }
-            Err(error) => prop_assert!(false, "{error}"),
-        }
-    }
-
-    #[test]
-    fn no_bytes_stop_it(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let folder = Folder::new(&[]);
-        fs::write(folder.path("config.yaml"), &bytes).expect("written");
-        prop_assert!(folder.load().is_err());
-    }
-
-    /// What is shown reads as what was loaded.
-    #[test]
-    fn shown_yaml_is_the_same(pieces in proptest::collection::vec(piece(), 0..30)) {
-        let text = pieces.concat();
-        if let Ok(document) = Document::from_text("x", &text) {
-            let shown = document.to_yaml();
-            let again = Document::from_text("y", &shown).map_err(|e| TestCaseError::fail(format!("{shown:?}: {e}")))?;
-            prop_assert_eq!(again.to_yaml(), shown);
-        }
-    }
 }
