@@ -134,10 +134,26 @@ fn boot(path: &Path) {
     let start = Instant::now();
     store.add_alerts(&[alert(count + 1000, count + 1001)], NOW).expect("it is stored");
     println!("one alert with one decision, durable: {:?}", start.elapsed());
-    let ids: Vec<i64> = (1..=100_000.min(count as i64)).collect();
+    let start = Instant::now();
+    let causes = store.index(NOW).active_by_cause().len();
+    println!("{causes} counts of decisions by cause: {:?}", start.elapsed());
+    let start = Instant::now();
+    let scenarios = store.alert_counts().len();
+    println!("{scenarios} counts of alerts by scenario: {:?}", start.elapsed());
+
+    let known = store.index(NOW).now();
+    let ids: Vec<i64> = (1..=PER_ALERT.min(count) as i64).collect();
     let start = Instant::now();
     store.end_decisions(&ids, NOW).expect("they end");
     println!("{} decisions ended: {:?}; {}", ids.len(), start.elapsed(), memory());
+    let (time, bytes, told) = startup(&store, Since::Delta(known));
+    println!("delta of {told}: {time:?}, {bytes} bytes");
+    let start = Instant::now();
+    store.delete_alerts(&[2], NOW).expect("it is deleted");
+    println!("an alert with its {PER_ALERT} decisions deleted: {:?}; {}", start.elapsed(), memory());
+    let start = Instant::now();
+    store.add_alerts(&[alert(count + 2000, count + 2000 + PER_ALERT)], NOW).expect("it is stored");
+    println!("{PER_ALERT} decisions in one alert, durable: {:?}; {}", start.elapsed(), memory());
 }
 
 fn main() {

@@ -31,6 +31,14 @@ pub enum StoreError {
         /// Why.
         source: SqlError,
     },
+    /// The database of another installation cannot be taken over.
+    #[error("cannot import {}: {source}", path.display())]
+    Import {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: SqlError,
+    },
     /// A question or a change failed.
     #[error("cannot {doing}: {source}")]
     Database {
@@ -68,6 +76,7 @@ impl StoreError {
         match self {
             StoreError::Open { source, .. }
             | StoreError::Migration { source, .. }
+            | StoreError::Import { source, .. }
             | StoreError::Database { source, .. } => Some(source.kind),
             StoreError::Newer { .. } | StoreError::Exists { .. } | StoreError::Unknown { .. } => None,
         }
@@ -79,6 +88,9 @@ impl StoreError {
             StoreError::Newer { .. } => "start the newer program, or restore the backup that it made",
             StoreError::Exists { .. } => "choose another name, or delete the old one first",
             StoreError::Unknown { .. } => "list the names that there are",
+            StoreError::Import { .. } => {
+                "name the SQLite file of the installation, often /var/lib/crowdsec/data/crowdsec.db"
+            }
             StoreError::Open { .. } | StoreError::Migration { .. } | StoreError::Database { .. } => {
                 match self.sql_kind() {
                     Some(SqlErrorKind::Full) => {

@@ -15,6 +15,7 @@ mod records;
 mod server;
 mod sql;
 mod store;
+mod upstream;
 
 pub use db::alerts::AlertFilter;
 pub use error::StoreError;
@@ -29,6 +30,6 @@ pub use records::{
 pub use server::{BadTlsMode, Server, ServerTls, TlsMode};
 pub use sql::{SqlError, SqlErrorKind};
 pub use store::{
-    AlertPage, Allowed, Bouncers, FlushPolicy, Flushed, Location, Machines, Store, StoreOptions, Watch,
-    WatchNews,
+    AlertPage, Allowed, Bouncers, FlushPolicy, Flushed, Imported, Location, Machines, Store, StoreOptions,
+    Watch, WatchNews,
 };

@@ -416,11 +416,12 @@ pub(crate) fn forget_deleted(connection: &mut dyn Connection, before_ms: i64) ->
     connection.run("DELETE FROM deleted_alerts WHERE deleted_ms < ?", &[before_ms.into()]).map(drop)
 }
 
-/// How many alerts there are of each scenario.
+/// How many alerts there are of each scenario, without those that announce lists of others.
 pub(crate) fn count_by_scenario(connection: &mut dyn Connection) -> Result<Vec<(String, u64)>, SqlError> {
     let mut counts = Vec::new();
-    let sql = "SELECT scenario, COUNT(*) FROM alerts GROUP BY scenario ORDER BY scenario";
-    connection.query(sql, &[], &mut |row| {
+    let sql = "SELECT scenario, COUNT(*) FROM alerts WHERE scope <> ? AND scope NOT LIKE 'lists:%' \
+        GROUP BY scenario ORDER BY scenario";
+    connection.query(sql, &[COMMUNITY_LIST.into()], &mut |row| {
         let count = u64::try_from(row.int(1)?).map_err(|error| broken("count", error))?;
         counts.push((row.text(0)?.to_owned(), count));
         Ok(())

@@ -62,6 +62,16 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub fn add_alerts(&self, batch: &[NewAlert], now_ms: i64) -> Result<Vec<Added>, StoreError> {
+        self.add_alerts_of(batch, |_| now_ms, now_ms)
+    }
+
+    /// As [`Store::add_alerts`], for alerts that were made at the times that `created_ms` tells by their places.
+    pub(super) fn add_alerts_of(
+        &self,
+        batch: &[NewAlert],
+        created_ms: impl Fn(usize) -> i64,
+        now_ms: i64,
+    ) -> Result<Vec<Added>, StoreError> {
         let (mut added, checked): (Vec<_>, Vec<_>) = batch.iter().map(check).unzip();
         if checked.iter().all(Option::is_none) {
             return Ok(added);
@@ -73,7 +83,8 @@ impl Store {
             let commit = counters.commit + 1;
             let mut ids = Vec::with_capacity(checked.len());
             let mut rows = Vec::new();
-            for alert in &checked {
+            for (at, alert) in checked.iter().enumerate() {
+                let created_ms = created_ms(at);
                 let Some(alert) = alert else {
                     ids.push((None, false));
                     continue;
@@ -84,15 +95,15 @@ impl Store {
                 }
                 counters.alert += 1;
                 let id = counters.alert;
-                alerts::insert(connection, alert.new, id, now_ms)?;
+                alerts::insert(connection, alert.new, id, created_ms)?;
                 if !alert.new.uuid.is_empty() {
                     known.insert(alert.new.uuid.clone(), id);
                 }
                 let first = counters.decision + 1;
-                decisions::insert(connection, &alert.decisions, first, id, commit, now_ms)?;
+                decisions::insert(connection, &alert.decisions, first, id, commit, created_ms)?;
                 counters.decision += alert.decisions.len() as i64;
                 rows.extend(
-                    (first..).zip(&alert.decisions).map(|(row, checked)| checked.as_ref(row, id, now_ms)),
+                    (first..).zip(&alert.decisions).map(|(row, checked)| checked.as_ref(row, id, created_ms)),
                 );
                 ids.push((Some(id), false));
             }

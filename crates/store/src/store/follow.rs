@@ -34,6 +34,18 @@ impl Store {
         Ok(true)
     }
 
+    /// Follows, unless commit `seq` is known already: for a client who comes from another node with a position of there, and
+    /// would begin anew if this one lagged behind.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn follow_to(&self, seq: u64, now_ms: i64) -> Result<(), StoreError> {
+        if read(&self.index).now().seq >= seq {
+            return Ok(());
+        }
+        self.follow(now_ms).map(drop)
+    }
+
     /// Brings everything into the index that was committed since its last commit.
     pub(super) fn catch_up(&self, connection: &mut dyn Connection, now_ms: i64) -> Result<(), SqlError> {
         let counters = Counters::read(connection)?;

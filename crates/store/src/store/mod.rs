@@ -7,11 +7,14 @@ mod clients;
 mod counts;
 mod flush;
 mod follow;
+mod import;
 mod pool;
 mod watch;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_import;
 #[cfg(test)]
 mod tests_nodes;
 
@@ -33,6 +36,7 @@ pub use alerts::AlertPage;
 pub use allowlists::Allowed;
 pub use clients::{Bouncers, Machines};
 pub use flush::{FlushPolicy, Flushed};
+pub use import::Imported;
 use pool::Pool;
 pub use watch::{Watch, WatchNews};
 

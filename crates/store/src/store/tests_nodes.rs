@@ -59,6 +59,22 @@ fn clients_and_secrets_are_everywhere() {
     assert_eq!(other.bouncers().get("b").expect("it is known").stream, Some(cursor));
 }
 
+/// A client of one node that asks the other, which has not heard of the last change yet.
+#[test]
+fn positions_hold_on_all_nodes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("db");
+    let (one, other) = (open_at(&path, START), open_at(&path, START));
+    ban(&one, &["192.0.2.1"]);
+    let position = one.index(START).now();
+    assert!(other.index(START).is_stale(position));
+    other.follow_to(position.seq, START).expect("it follows");
+    assert!(!other.index(START).is_stale(position));
+    assert_eq!(told(&other, Since::Delta(position), START), []);
+    ban(&other, &["192.0.2.2"]);
+    assert_eq!(told(&other, Since::Delta(position), START), [(Side::New, "192.0.2.2".to_owned())]);
+}
+
 /// Numbers in no order that are the same each time.
 struct Chance(u64);
 
@@ -377,6 +393,28 @@ mod on_servers {
         let told = format!("{error} {error:?} {options:?}");
         assert!(!told.contains("not-the-word"), "{told}");
         assert!(told.contains("testudo@"), "{told}");
+    }
+
+    /// A migration that was broken off on a server that cannot take a change of the schema back.
+    #[cfg(feature = "mysql")]
+    #[test]
+    fn migrations_are_run_again() {
+        use crate::sql::Connection as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = location(&folder.path().join("db"));
+        let Location::MySql(server) = &place else {
+            println!("skipped: {MYSQL_SERVER} names no server");
+            return;
+        };
+        let script = migrate::MIGRATIONS[0].script;
+        let statements: Vec<&str> = script.split(';').collect();
+        for count in [3, 8, statements.len()] {
+            let mut connection = crate::sql::MySql::open(server).expect("the server answers");
+            connection.run_script(&statements[..count].join(";")).expect("it runs");
+        }
+        let options = StoreOptions { location: place, keep_ms: DAY, prepare: |_| Box::default() };
+        let store = Store::open(options, START).expect("it opens");
+        assert_eq!(ban(&store, &["192.0.2.1"]), 1);
     }
 
     #[test]
