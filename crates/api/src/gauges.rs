@@ -1,14 +1,9 @@
 //! Figures about what the store holds, for an exporter of metrics.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use testudo_store::StoreError;
+use std::sync::Arc;
 
 use crate::service::Service;
-
-/// How long the counts of alerts, for which the database is asked, are good, in milliseconds.
-const ALERTS_FRESH_MS: i64 = 60_000;
 
 /// Decisions in force of one kind; simulated ones do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +23,7 @@ pub struct ActiveDecisions {
 pub struct Gauges {
     /// `cs_active_decisions`.
     pub active_decisions: Vec<ActiveDecisions>,
-    /// `cs_alerts`: scenario, and how many alerts there are; without those about lists. At most a minute old.
+    /// `cs_alerts`: scenario, and how many alerts there are; without those about lists. A few seconds old.
     pub alerts: Arc<Vec<(String, u64)>>,
     /// `cs_machines_last_heartbeat_timestamp`: machine, and Unix seconds.
     pub last_heartbeats: Vec<(String, i64)>,
@@ -38,30 +33,23 @@ pub struct Gauges {
     pub listeners: usize,
 }
 
-/// The counts of alerts, and when they were made.
-#[derive(Default)]
-pub(crate) struct AlertCounts(Mutex<Option<(i64, Arc<Vec<(String, u64)>>)>>);
-
 impl Service {
     /// What the store holds, as of now. Costs as much as there are kinds of decisions and clients, not
-    /// decisions; once a minute it waits for the database.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub fn gauges(&self) -> Result<Gauges, StoreError> {
+    /// decisions; every few seconds it waits for the database.
+    pub fn gauges(&self) -> Gauges {
         let now_ms = self.now_ms();
         let seconds = |name: String, at: Option<i64>| Some((name, at?.div_euclid(1000)));
         let machines = self.store().machines().list().into_iter();
         let bouncers = self.store().bouncers().list().into_iter();
-        Ok(Gauges {
+        Gauges {
             active_decisions: self.active_decisions(now_ms),
-            alerts: self.alert_counts(now_ms)?,
+            alerts: self.store().alert_counts(),
             last_heartbeats: machines
                 .filter_map(|machine| seconds(machine.name, machine.last_heartbeat_ms))
                 .collect(),
             last_pulls: bouncers.filter_map(|bouncer| seconds(bouncer.name, bouncer.last_pull_ms)).collect(),
             listeners: self.events().listeners(),
-        })
+        }
     }
 
     fn active_decisions(&self, now_ms: i64) -> Vec<ActiveDecisions> {
@@ -78,17 +66,5 @@ impl Service {
             count,
         };
         counts.into_iter().map(shown).collect()
-    }
-
-    fn alert_counts(&self, now_ms: i64) -> Result<Arc<Vec<(String, u64)>>, StoreError> {
-        let mut kept = self.kept_alert_counts().0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((made_ms, counts)) = &*kept
-            && now_ms.abs_diff(*made_ms) < ALERTS_FRESH_MS.unsigned_abs()
-        {
-            return Ok(Arc::clone(counts));
-        }
-        let counts = Arc::new(self.store().alert_counts()?);
-        *kept = Some((now_ms, Arc::clone(&counts)));
-        Ok(counts)
     }
 }

@@ -11,8 +11,8 @@ use testudo_store::Bouncer;
 
 use crate::answer::Refusal;
 use crate::machines::{certificate_name, has_unit};
+use crate::operations::Access;
 use crate::request::Ask;
-use crate::routes::Access;
 use crate::service::Service;
 
 const KEY: HeaderName = HeaderName::from_static("x-api-key");

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use testudo_event::{Alert, Decision, Overflow, alert::normalise_scope};
+use testudo_event::{Alert, Decision, Overflow, Prefix, alert::normalise_scope};
 use testudo_store::{Added, Machine, NewAlert, NewDecision, SqlErrorKind, StoreError, Target};
 use testudo_wire::{PostedAlert, allowlist::reason, decision::uuid_text};
 
+use crate::helpers::IndexServices;
 use crate::instant;
 use crate::service::Service;
 
@@ -147,7 +148,7 @@ impl Service {
             if self.is_allowed(&alert, now_ms) {
                 return Ok(Verdict::Allowed);
             }
-            alert.decisions = self.by_profiles(&alert);
+            alert.decisions = self.by_profiles(&alert, now_ms);
         }
         let refused = self.keep_unprotected(&mut alert, is_decided, now_ms);
         if let (Some(reason), true, true) = (refused, is_decided, alert.decisions.is_empty()) {
@@ -231,11 +232,15 @@ impl Service {
     }
 
     /// What the profiles decide. One that fails costs the alert its decisions, not its place in the store.
-    fn by_profiles(&self, alert: &Alert) -> Vec<Decision> {
+    fn by_profiles(&self, alert: &Alert, now_ms: i64) -> Vec<Decision> {
         let source = alert.source.clone();
         let sources = BTreeMap::from([(source.value.clone(), source)]);
         let Some(overflow) = Overflow::new(String::new(), sources, alert.clone()) else { return Vec::new() };
-        match self.profiles().decide(&overflow, &testudo_decide::NoServices, &|_| false) {
+        let barred = |network: Prefix| {
+            let target = Target::parse(&network.to_string(), true);
+            target.is_ok_and(|target| !self.allowed_by(target, now_ms).is_empty())
+        };
+        match self.profiles().decide(&overflow, &IndexServices::new(self.store(), now_ms), &barred) {
             Ok(decided) => decided.into_iter().flat_map(|decided| decided.alert.decisions).collect(),
             Err(error) => {
                 tracing::error!(scenario = alert.scenario, %error, "a profile failed");

@@ -1,6 +1,4 @@
-//! The table of what can be asked: paths, methods, who may, and how much may be sent.
-
-use hyper::Method;
+//! The paths of the API. What can be asked of each stands in the table of [`operations`](crate::operations).
 
 use crate::query::decode;
 
@@ -8,6 +6,7 @@ use crate::query::decode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Route {
     Health,
+    OpenApi,
     Watchers,
     Login,
     RefreshToken,
@@ -23,35 +22,23 @@ pub(crate) enum Route {
     UsageMetrics,
     Allowlists,
     Allowlist,
+    AllowlistItems,
     AllowlistCheck,
     AllowlistCheckOne,
-}
-
-/// Who may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Everyone.
-    Anyone,
-    /// Machines with a token.
-    Machine,
-    /// Bouncers with a key or a certificate.
+    Bouncers,
     Bouncer,
-    /// Either of the two.
-    Either,
+    Machines,
+    Machine,
+    MachineValidate,
 }
-
-/// The largest body of a registration or login: whoever sends it is not known yet.
-const SMALL: usize = 2 << 20;
-
-/// The largest body of anything else.
-const LARGE: usize = 50 << 20;
 
 impl Route {
-    /// The route of a path as it was sent, and the parameter at its end, decoded.
+    /// The route of a path as it was sent, and its parameter, decoded.
     pub(crate) fn find(path: &str) -> Option<(Route, String)> {
         let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         let route = match parts.as_slice() {
             ["health"] => Route::Health,
+            ["openapi.json"] => Route::OpenApi,
             ["v1", "watchers"] => Route::Watchers,
             ["v1", "watchers", "login"] => Route::Login,
             ["v1", "watchers", "self"] => Route::WatcherSelf,
@@ -65,10 +52,18 @@ impl Route {
             ["v1", "usage-metrics"] => Route::UsageMetrics,
             ["v1", "allowlists"] => Route::Allowlists,
             ["v1", "allowlists", "check"] => Route::AllowlistCheck,
+            ["v1", "testudo", "bouncers"] => Route::Bouncers,
+            ["v1", "testudo", "machines"] => Route::Machines,
             ["v1", "alerts", last] => return parameter(Route::Alert, last),
             ["v1", "decisions", last] => return parameter(Route::Decision, last),
             ["v1", "allowlists", "check", last] => return parameter(Route::AllowlistCheckOne, last),
             ["v1", "allowlists", last] => return parameter(Route::Allowlist, last),
+            ["v1", "allowlists", name, "items"] => return parameter(Route::AllowlistItems, name),
+            ["v1", "testudo", "bouncers", last] => return parameter(Route::Bouncer, last),
+            ["v1", "testudo", "machines", last] => return parameter(Route::Machine, last),
+            ["v1", "testudo", "machines", name, "validate"] => {
+                return parameter(Route::MachineValidate, name);
+            }
             _ => return None,
         };
         Some((route, String::new()))
@@ -78,6 +73,7 @@ impl Route {
     pub(crate) fn template(self) -> &'static str {
         match self {
             Route::Health => "/health",
+            Route::OpenApi => "/openapi.json",
             Route::Watchers => "/v1/watchers",
             Route::Login => "/v1/watchers/login",
             Route::RefreshToken => "/v1/refresh_token",
@@ -93,60 +89,14 @@ impl Route {
             Route::UsageMetrics => "/v1/usage-metrics",
             Route::Allowlists => "/v1/allowlists",
             Route::Allowlist => "/v1/allowlists/:allowlist_name",
+            Route::AllowlistItems => "/v1/allowlists/:allowlist_name/items",
             Route::AllowlistCheck => "/v1/allowlists/check",
             Route::AllowlistCheckOne => "/v1/allowlists/check/:ip_or_range",
-        }
-    }
-
-    /// The methods that it answers.
-    pub(crate) fn methods(self) -> &'static [Method] {
-        const GET: &[Method] = &[Method::GET];
-        const READ: &[Method] = &[Method::GET, Method::HEAD];
-        const POST: &[Method] = &[Method::POST];
-        const DELETE: &[Method] = &[Method::DELETE];
-        match self {
-            Route::Health | Route::RefreshToken | Route::Heartbeat | Route::Allowlists => GET,
-            Route::Events | Route::Snapshot => GET,
-            // The check of many shares its path with the list of that name.
-            Route::AllowlistCheck => &[Method::GET, Method::POST],
-            Route::Allowlist => GET,
-            Route::Watchers | Route::Login | Route::UsageMetrics => POST,
-            Route::WatcherSelf | Route::Decision => DELETE,
-            Route::Alerts => &[Method::GET, Method::HEAD, Method::POST, Method::DELETE],
-            Route::Alert | Route::Decisions => &[Method::GET, Method::HEAD, Method::DELETE],
-            Route::Stream | Route::AllowlistCheckOne => READ,
-        }
-    }
-
-    /// Who may ask for it so.
-    pub(crate) fn access(self, method: &Method) -> Access {
-        match self {
-            Route::Health | Route::Watchers | Route::Login | Route::RefreshToken => Access::Anyone,
-            Route::Decisions if method == Method::DELETE => Access::Machine,
-            Route::Decisions | Route::Stream | Route::Events | Route::Snapshot => Access::Bouncer,
-            Route::UsageMetrics => Access::Either,
-            _ => Access::Machine,
-        }
-    }
-
-    /// How many bytes a body may have; `None` when it is not looked at.
-    pub(crate) fn body_limit(self, method: &Method) -> Option<usize> {
-        match self {
-            Route::Watchers | Route::Login => Some(SMALL),
-            Route::Alerts if method == Method::DELETE => Some(SMALL),
-            _ if method == Method::POST => Some(LARGE),
-            _ => None,
-        }
-    }
-
-    /// Whether it is answered from memory alone.
-    pub(crate) fn is_quick(self, method: &Method) -> bool {
-        match self {
-            Route::Health | Route::Heartbeat | Route::RefreshToken => true,
-            Route::Stream | Route::Snapshot => true,
-            Route::Allowlists | Route::Allowlist | Route::AllowlistCheckOne => true,
-            Route::Decisions => method != Method::DELETE,
-            _ => false,
+            Route::Bouncers => "/v1/testudo/bouncers",
+            Route::Bouncer => "/v1/testudo/bouncers/:bouncer_name",
+            Route::Machines => "/v1/testudo/machines",
+            Route::Machine => "/v1/testudo/machines/:machine_name",
+            Route::MachineValidate => "/v1/testudo/machines/:machine_name/validate",
         }
     }
 }
@@ -173,7 +123,11 @@ mod tests {
         check("/v1/decisions/stream", Some((Route::Stream, "")));
         check("/v1/decisions/7", Some((Route::Decision, "7")));
         check("/v1/allowlists/check/10.0.0.0%2F24", Some((Route::AllowlistCheckOne, "10.0.0.0/24")));
+        check("/v1/allowlists/check/items", Some((Route::AllowlistCheckOne, "items")));
         check("/v1/allowlists/a%20b", Some((Route::Allowlist, "a b")));
+        check("/v1/allowlists/a%2Fb/items", Some((Route::AllowlistItems, "a/b")));
+        check("/v1/allowlists//items", None);
+        check("/v1/testudo/machines/x/validate", Some((Route::MachineValidate, "x")));
         check("/v2/alerts", None);
         check("/", None);
         check("", None);

@@ -25,15 +25,15 @@ use crate::dead::DeadLetters;
 use crate::durations::{Clocked, Durations};
 use crate::encoding::Encoding;
 use crate::events::Hub;
-use crate::gauges::AlertCounts;
 use crate::handlers;
 use crate::keys;
 use crate::machines;
+use crate::operations::{Access, Operation};
 use crate::passwords::hash_password;
 use crate::protected::Protected;
 use crate::query::Query;
 use crate::request::{Ask, Origin};
-use crate::routes::{Access, Route};
+use crate::routes::Route;
 
 /// The name under which the store keeps the secret of tokens.
 const SECRET_ITEM: &str = "lapi_token_secret";
@@ -95,7 +95,6 @@ pub struct Service {
     logins: Semaphore,
     counts: Counts,
     clocked: Clocked,
-    alert_counts: AlertCounts,
     protected: RwLock<Arc<Protected>>,
     dead_letters: DeadLetters,
     events: Hub,
@@ -150,7 +149,6 @@ impl Service {
             logins: Semaphore::new(LOGINS_AT_ONCE),
             counts: Counts::default(),
             clocked: Clocked::default(),
-            alert_counts: AlertCounts::default(),
             protected: RwLock::default(),
             dead_letters,
             events: Hub::default(),
@@ -193,10 +191,6 @@ impl Service {
 
     pub(crate) fn events(&self) -> &Hub {
         &self.events
-    }
-
-    pub(crate) fn kept_alert_counts(&self) -> &AlertCounts {
-        &self.alert_counts
     }
 
     pub(crate) fn protected(&self) -> Arc<Protected> {
@@ -272,15 +266,15 @@ impl Service {
         let Some((route, parameter)) = found else {
             return redirected(&parts).unwrap_or_else(|| answer::empty(StatusCode::NOT_FOUND));
         };
-        if !route.methods().contains(&parts.method) {
+        let Some(operation) = Operation::find(route, &parts.method) else {
             return answer::empty(StatusCode::METHOD_NOT_ALLOWED);
-        }
+        };
         if route == Route::Health {
             return health();
         }
         let is_head = parts.method == Method::HEAD;
         let encoding = Encoding::of(&parts.headers, &self.config.compress_for).filter(|_| !is_head);
-        let answered = self.answer_route(route, parameter, parts, body, client, origin).await;
+        let answered = self.answer_operation(operation, parameter, parts, body, client, origin).await;
         let answer = answered.unwrap_or_else(Refusal::into_answer);
         match encoding {
             Some(encoding) => encoding.apply(answer),
@@ -288,9 +282,9 @@ impl Service {
         }
     }
 
-    async fn answer_route<B>(
+    async fn answer_operation<B>(
         self: &Arc<Self>,
-        route: Route,
+        operation: &Operation,
         parameter: String,
         parts: Parts,
         body: B,
@@ -310,9 +304,10 @@ impl Service {
             headers: parts.headers,
             body: Bytes::new(),
         };
-        let caller = self.let_in(route, &ask).await?;
+        let Operation { route, access, limit, is_quick, .. } = *operation;
+        let caller = self.let_in(access, &ask).await?;
         self.counts.add_caller(&caller, route, &ask.method);
-        if let Some(limit) = route.body_limit(&ask.method) {
+        if let Some(limit) = limit {
             let read = tokio::time::timeout(BODY_TIMEOUT, body::read(body, &ask.headers, limit)).await;
             let read = read.unwrap_or(Err(body::ReadError::Slow));
             ask.body = read.map_err(|error| match route {
@@ -320,7 +315,7 @@ impl Service {
                 _ => Refusal::bad(error.to_string()),
             })?;
         }
-        if route.is_quick(&ask.method) {
+        if is_quick {
             return handlers::handle(self, route, &caller, &ask);
         }
         let is_login = matches!(route, Route::Login | Route::Watchers);
@@ -329,14 +324,16 @@ impl Service {
         self.wait(move || handlers::handle(&service, route, &caller, &ask)).await
     }
 
-    async fn let_in(self: &Arc<Self>, route: Route, ask: &Ask) -> Result<Caller, Refusal> {
-        let access = match route.access(&ask.method) {
+    async fn let_in(self: &Arc<Self>, access: Access, ask: &Ask) -> Result<Caller, Refusal> {
+        let access = match access {
             Access::Either => keys::either(ask),
             access => access,
         };
         match access {
             Access::Anyone => Ok(Caller::Anyone),
-            Access::Machine => machines::authenticate(self, ask).map(Caller::Machine),
+            Access::Machine | Access::TrustedMachine => {
+                machines::authenticate(self, ask).map(Caller::Machine)
+            }
             Access::Bouncer | Access::Either => {
                 if let Some(name) = keys::known(self, ask)? {
                     return Ok(Caller::Bouncer(name));
@@ -388,9 +385,7 @@ fn redirected(parts: &Parts) -> Option<Answer> {
     let path = parts.uri.path();
     let shorter = path.strip_suffix('/')?;
     let (route, _) = Route::find(shorter)?;
-    if !route.methods().contains(&parts.method) {
-        return None;
-    }
+    Operation::find(route, &parts.method)?;
     let target = match parts.uri.query() {
         Some(query) => format!("{shorter}?{query}"),
         None => shorter.to_owned(),

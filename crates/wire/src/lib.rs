@@ -5,6 +5,7 @@
 //! `null` for "not given") into types whose required fields are checked in a second step, because the API
 //! answers a broken document and an incomplete one differently. [`snapshot`] is the one form that is not JSON.
 
+pub mod admin;
 pub mod alert;
 pub mod allowlist;
 pub mod answer;

@@ -17,7 +17,8 @@ use super::decisions::no_empty_value;
 /// How many alerts are shown to those who do not say.
 const DEFAULT_LIMIT: u64 = 100;
 
-const PARAMETERS: [&str; 19] = [
+/// The parameters with which alerts are asked for.
+pub(crate) const PARAMETERS: &[&str] = &[
     "scope",
     "value",
     "scenario",
@@ -59,7 +60,7 @@ fn ago(query: &Query, name: &str, now_ms: i64) -> Result<Option<i64>, Refusal> {
 }
 
 fn filter(query: &Query, now_ms: i64) -> Result<AlertFilter, Refusal> {
-    if let Some((name, value)) = query.unknown(&PARAMETERS) {
+    if let Some((name, value)) = query.unknown(PARAMETERS) {
         let message = format!("filter parameter '{name}' is unknown (={value}): invalid filter");
         return Err(Refusal::bad(message));
     }
@@ -158,7 +159,7 @@ pub(super) fn one(service: &Service, ask: &Ask) -> Answered {
 }
 
 /// Only the machine itself, and the addresses that are trusted, delete alerts.
-fn trusted(service: &Service, ask: &Ask) -> Result<(), Refusal> {
+pub(super) fn trusted(service: &Service, ask: &Ask) -> Result<(), Refusal> {
     if ask.client.is_loopback() || covers(&service.config().trusted_ips, ask.client) {
         return Ok(());
     }

@@ -15,7 +15,7 @@ use crate::service::Service;
 use super::read;
 
 /// RFC 3339 with milliseconds.
-fn time(millis: i64) -> String {
+pub(super) fn time(millis: i64) -> String {
     let seconds = instant(millis).to_rfc3339();
     format!("{}.{:03}Z", seconds.trim_end_matches('Z'), millis.rem_euclid(1000))
 }

@@ -33,8 +33,63 @@ const SEEN_EVERY_MS: i64 = 60_000;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The parameters with which decisions are deleted.
-const DELETE_PARAMETERS: [&str; 10] =
-    ["ip", "range", "contains", "value", "type", "scenario", "origin", "scopes", "scope", "uuid"];
+pub(crate) const DELETE_PARAMETERS: &[&str] =
+    &["ip", "range", "contains", "value", "type", "scenario", "origin", "scopes", "scope", "uuid"];
+
+/// The parameters with which decisions are asked for; others are passed over.
+pub(crate) const LIST_PARAMETERS: &[&str] = &[
+    "ip",
+    "range",
+    "contains",
+    "value",
+    "scope",
+    "scopes",
+    "type",
+    "types",
+    "origins",
+    "scenarios_containing",
+    "scenarios_not_containing",
+    "simulated",
+    "limit",
+    "offset",
+    "id_gt",
+];
+
+/// Those with which changes are asked for.
+pub(crate) const STREAM_PARAMETERS: &[&str] = &[
+    "startup",
+    "ip",
+    "range",
+    "contains",
+    "value",
+    "scope",
+    "scopes",
+    "type",
+    "types",
+    "origins",
+    "scenarios_containing",
+    "scenarios_not_containing",
+    "simulated",
+    "dedup",
+];
+
+/// Those with which changes are listened to.
+pub(crate) const EVENT_PARAMETERS: &[&str] = &[
+    "since",
+    "ip",
+    "range",
+    "contains",
+    "value",
+    "scope",
+    "scopes",
+    "type",
+    "types",
+    "origins",
+    "scenarios_containing",
+    "scenarios_not_containing",
+    "simulated",
+    "dedup",
+];
 
 /// The address or range of a query.
 pub(super) fn target(query: &Query) -> Result<Option<Target>, Refusal> {
@@ -197,7 +252,7 @@ pub(super) fn snapshot(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answ
 /// DELETE /v1/decisions: ends all that a filter asks for.
 pub(super) fn delete_many(service: &Service, ask: &Ask) -> Answered {
     let query = &ask.query;
-    if let Some((name, _)) = query.unknown(&DELETE_PARAMETERS) {
+    if let Some((name, _)) = query.unknown(DELETE_PARAMETERS) {
         return Err(Refusal::bad(format!("'{name}' doesn't exist: invalid filter")));
     }
     no_empty_value(query)?;

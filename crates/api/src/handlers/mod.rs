@@ -1,11 +1,15 @@
 //! What is done about each route.
 
+mod admin;
 mod alerts;
 mod allowlists;
 mod decisions;
 mod push;
 mod usage;
 mod watchers;
+
+pub(crate) use alerts::PARAMETERS as ALERT_PARAMETERS;
+pub(crate) use decisions::{DELETE_PARAMETERS, EVENT_PARAMETERS, LIST_PARAMETERS, STREAM_PARAMETERS};
 
 use std::sync::Arc;
 
@@ -14,6 +18,7 @@ use serde::de::DeserializeOwned;
 use testudo_wire::body;
 
 use crate::answer::{self, Answered, Refusal};
+use crate::openapi;
 use crate::request::Ask;
 use crate::routes::Route;
 use crate::service::{Caller, Service};
@@ -41,11 +46,23 @@ pub(crate) fn handle(service: &Arc<Service>, route: Route, caller: &Caller, ask:
         Route::Events => decisions::events(service, caller.bouncer(), ask),
         Route::Snapshot => decisions::snapshot(service, caller.bouncer(), ask),
         Route::UsageMetrics => usage::post(service, caller, ask),
+        Route::OpenApi => Ok(answer::json_text(StatusCode::OK, openapi::document())),
+        Route::Allowlists if method == Method::POST => admin::make_allowlist(service, ask),
         Route::Allowlists => Ok(allowlists::list(service, ask)),
+        Route::AllowlistItems if method == Method::POST => admin::add_items(service, ask),
+        Route::AllowlistItems => admin::delete_items(service, ask),
         Route::AllowlistCheck if method == Method::POST => allowlists::check_many(service, ask),
         Route::AllowlistCheck => allowlists::one(service, "check", ask),
+        Route::Allowlist if method == Method::DELETE => admin::delete_allowlist(service, ask),
         Route::Allowlist => allowlists::one(service, &ask.parameter, ask),
         Route::AllowlistCheckOne => allowlists::check_one(service, ask),
+        Route::Bouncers if method == Method::POST => admin::make_bouncer(service, ask),
+        Route::Bouncers => admin::list_bouncers(service, ask),
+        Route::Bouncer => admin::delete_bouncer(service, ask),
+        Route::Machines if method == Method::POST => admin::make_machine(service, ask),
+        Route::Machines => admin::list_machines(service, ask),
+        Route::Machine => admin::delete_machine(service, ask),
+        Route::MachineValidate => admin::validate_machine(service, ask),
     }
 }
 

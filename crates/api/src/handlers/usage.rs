@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use serde_json::json;
-use testudo_store::{Metrics, Os};
+use testudo_store::{Metrics, Os, StoreError};
 use testudo_wire::metrics::{LogProcessor, Os as PostedOs, RemediationComponent, UsageMetrics};
 
 use crate::answer::{self, Answered, Refusal};
@@ -15,22 +15,46 @@ use super::read;
 pub(super) fn post(service: &Service, caller: &Caller, ask: &Ask) -> Answered {
     let report: UsageMetrics = read(ask)?;
     report.check().map_err(|invalid| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, invalid.to_string()))?;
-    let (kind, sender, payload) = if let Caller::Machine(name) = caller {
+    if let Caller::Machine(name) = caller {
         let processor = only(report.log_processors, "log processor")?;
-        ("LP", name.as_str(), of_machine(service, name, &processor, ask))
+        service.report_usage(name, &processor, ask.now_ms)?;
     } else {
         let component = only(report.remediation_components, "remediation component")?;
-        ("RC", caller.bouncer(), of_bouncer(service, caller.bouncer(), &component, ask))
-    };
-    service.store().add_metrics(&Metrics {
+        let name = caller.bouncer();
+        let payload = of_bouncer(service, name, &component, ask);
+        keep(service, "RC", name, &payload, ask.now_ms)?;
+    }
+    Ok(answer::empty(StatusCode::CREATED))
+}
+
+/// Stores a report.
+fn keep(
+    service: &Service,
+    kind: &str,
+    sender: &str,
+    payload: &serde_json::Value,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let report = Metrics {
         id: 0,
         kind: kind.to_owned(),
         sender: sender.to_owned(),
-        received_ms: ask.now_ms,
+        received_ms: now_ms,
         pushed_ms: None,
         payload: payload.to_string(),
-    })?;
-    Ok(answer::empty(StatusCode::CREATED))
+    };
+    service.store().add_metrics(&report).map(drop)
+}
+
+impl Service {
+    /// Takes the report of a machine about itself, as `POST /v1/usage-metrics` does. Waits for the database.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn report_usage(&self, name: &str, report: &LogProcessor, now_ms: i64) -> Result<(), StoreError> {
+        let payload = of_machine(self, name, report, now_ms);
+        keep(self, "LP", name, &payload, now_ms)
+    }
 }
 
 fn only<T>(items: Vec<T>, what: &str) -> Result<T, Refusal> {
@@ -51,14 +75,14 @@ fn os(posted: Option<&PostedOs>) -> Os {
     })
 }
 
-fn of_machine(service: &Service, name: &str, report: &LogProcessor, ask: &Ask) -> serde_json::Value {
+fn of_machine(service: &Service, name: &str, report: &LogProcessor, now_ms: i64) -> serde_json::Value {
     service.store().machines().touch(name, |machine| {
         machine.version = report.version.clone().unwrap_or_default();
         machine.os = os(report.os.as_ref());
         machine.feature_flags = report.feature_flags.join(",");
         machine.hub_state = json!(report.hub_items).to_string();
         machine.datasources = json!(report.datasources).to_string();
-        machine.updated_ms = ask.now_ms;
+        machine.updated_ms = now_ms;
     });
     json!({ "metrics": report.metrics })
 }

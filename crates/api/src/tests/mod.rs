@@ -1,5 +1,6 @@
 //! The API as its clients see it: over sockets, with a real client.
 
+mod admin;
 mod alerts;
 mod clients;
 mod decisions;

@@ -75,13 +75,7 @@ fn durations(page: &mut Page, service: &Service) {
 }
 
 fn gauges(page: &mut Page, service: &Service) {
-    let gauges = match service.gauges() {
-        Ok(gauges) => gauges,
-        Err(error) => {
-            tracing::warn!(%error, "the database cannot be asked for metrics");
-            return;
-        }
-    };
+    let gauges = service.gauges();
     page.family("cs_active_decisions", Kind::Gauge, "Number of active decisions.");
     for row in &gauges.active_decisions {
         let labels = [("reason", row.reason.as_str()), ("origin", &row.origin), ("action", &row.action)];
