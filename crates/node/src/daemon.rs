@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use serde_json::json;
-use testudo_api::{DeadLetters, Listen, ListenError, Server, Service};
+use testudo_api::{DeadLetters, Listen, ListenError, Server, Service, Tls};
 use testudo_client::{Client, Login, Settings, SettingsError, TlsFiles};
 use testudo_config::{Config, Credentials, LogFormat, LogLevel, LogMedia};
 use testudo_intake::{Source, config::Acquisition};
@@ -190,6 +190,7 @@ struct Node {
     /// What the sources were when they were last started.
     shape: Mutex<String>,
     service: Option<Arc<Service>>,
+    tls: Option<Arc<Tls>>,
     /// What the last reload said, when it was refused.
     refused: Mutex<Option<String>>,
     started: Instant,
@@ -252,6 +253,9 @@ impl Node {
         logs::begin(&log_settings(&plan.config, self.options.log_level))
             .map_err(|error| error.to_string())?;
         tell_diagnostics(&plan.diagnostics);
+        if let Some(tls) = &self.tls {
+            tls.reload().map_err(|error| error.to_string())?;
+        }
         if let (Some(service), Some(api)) = (&self.service, plan.api) {
             service.set_profiles(api.profiles);
         }
@@ -339,7 +343,10 @@ fn live(
         let mut serving = None;
         if let Some(part) = &part {
             let listen: Vec<Listen> = listeners(&config)?;
-            let server = Server::bind(Arc::clone(&part.service), &listen)?;
+            let mut server = Server::bind(Arc::clone(&part.service), &listen)?;
+            if let Some(tls) = &part.tls {
+                server = server.with_tls(Arc::clone(tls));
+            }
             for place in &listen {
                 tracing::info!(%place, "the API listens");
             }
@@ -361,7 +368,8 @@ fn live(
         }
         let first = config.agent_shape(agent.as_ref());
         let asked = options.rules.resolve.clone().map(|resolve| (Arc::clone(&names), resolve));
-        let agent = agent.map(|agent| start_agent(&config, agent, service.as_ref(), asked)).transpose()?;
+        let agent =
+            agent.map(|agent| start_agent(&config, agent, service.as_ref(), asked, version)).transpose()?;
         let node = Arc::new(Node {
             options,
             version,
@@ -370,15 +378,17 @@ fn live(
             agent,
             shape: Mutex::new(first),
             service,
+            tls: part.as_ref().and_then(|part| part.tls.clone()),
             refused: Mutex::new(None),
             started: Instant::now(),
             tasks: Mutex::new(JoinSet::new()),
             protecting: Mutex::new(None),
         });
         node.protect();
-        if let Some(part) = part {
-            let (store, flush) = part.chores();
-            node.spawn(ApiPart::tend(store, flush));
+        // Others may write from here on, and are followed until the end.
+        let _following = part.as_ref().map(ApiPart::follow).transpose()?;
+        if let Some(part) = &part {
+            node.spawn(part.tend());
         }
         open_doors(&node).await?;
         ready();
@@ -440,8 +450,9 @@ fn start_agent(
     plan: AgentPlan,
     service: Option<&Arc<Service>>,
     names: Option<(Arc<NameMemory>, Resolve)>,
+    version: &'static str,
 ) -> Result<Agent, NodeError> {
-    let AgentPlan { engine, sources: acquisitions, simulation, credentials, machine } = plan;
+    let AgentPlan { engine, items, sources: acquisitions, simulation, credentials, machine } = plan;
     let target = match (credentials, service) {
         (Some(credentials), _) => Target::Remote(Arc::new(client(&credentials, config)?)),
         (None, Some(service)) => {
@@ -464,6 +475,8 @@ fn start_agent(
         target,
         dead: Arc::new(DeadLetters::new(dead)),
         machine,
+        items,
+        version,
         names,
     };
     Ok(Agent::start(config, setup)?)

@@ -12,7 +12,7 @@ use testudo_rules::plan::Simulation;
 use testudo_rules::{Diagnostic, Severity, SourceFile, load_profiles};
 
 use crate::agent::NameMemory;
-use crate::rules::{self, RuleSources};
+use crate::rules::{self, Items, RuleSources};
 use crate::serve::ServeError;
 
 /// What is to be run.
@@ -68,6 +68,7 @@ pub(crate) struct Plan {
 /// The part that reads logs.
 pub(crate) struct AgentPlan {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) items: Items,
     pub(crate) sources: Vec<Acquisition>,
     pub(crate) simulation: Simulation,
     /// How the API is reached; none: it is in this process.
@@ -152,7 +153,7 @@ impl AgentPlan {
         }
         let simulation = testudo_config::load_simulation(&config.paths.simulation_path, &environment)?;
         let (credentials, machine) = api_of(config, has_api)?;
-        let (engine, more) = rules::engine(config, &options.rules, names);
+        let (engine, more, items) = rules::engine(config, &options.rules, names);
         diagnostics.extend(more);
         if engine.counts().0 == 0 {
             return Err(PlanError::Documents(
@@ -161,7 +162,7 @@ impl AgentPlan {
                     .to_owned(),
             ));
         }
-        Ok(AgentPlan { engine: Arc::new(engine), sources, simulation, credentials, machine })
+        Ok(AgentPlan { engine: Arc::new(engine), items, sources, simulation, credentials, machine })
     }
 }
 

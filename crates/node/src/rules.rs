@@ -1,5 +1,6 @@
 //! The rules of the daemon: those of an installation, or those that the binary carries.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use testudo_config::Config;
@@ -7,6 +8,7 @@ use testudo_engine::{Engine, Options};
 use testudo_event::YearClock;
 use testudo_hub::{DataFolders, Hub, Selection};
 use testudo_rules::{Diagnostic, set::RuleSet};
+use testudo_wire::metrics::HubItem;
 
 use crate::agent::{NameMemory, Resolve};
 use crate::clock;
@@ -23,7 +25,10 @@ pub struct RuleSources {
     pub resolve: Option<Resolve>,
 }
 
-fn installed(config: &Config) -> (RuleSet, Vec<Diagnostic>) {
+/// What the rules are, by kinds of items, for reports to the API.
+pub(crate) type Items = BTreeMap<String, Vec<HubItem>>;
+
+fn installed(config: &Config) -> (RuleSet, Vec<Diagnostic>, Items) {
     let mut selection = Selection::default();
     // One beside the rules is found without our help, and told about when it is damaged.
     let hub = Hub::open(&config.paths.hub_dir).ok();
@@ -31,7 +36,16 @@ fn installed(config: &Config) -> (RuleSet, Vec<Diagnostic>) {
         tracing::warn!(%error, hint = error.hint(), "no rules are installed");
     }
     let loaded = selection.load();
-    (loaded.rules, loaded.diagnostics)
+    let mut items = Items::new();
+    for file in &loaded.files {
+        let (name, status) = match &file.item {
+            Some(name) => (name.clone(), "official"),
+            None => (file.installed.clone(), "custom"),
+        };
+        let item = HubItem { name, status: status.to_owned(), version: file.origin.version.to_string() };
+        items.entry(file.kind.folder().to_owned()).or_default().push(item);
+    }
+    (loaded.rules, loaded.diagnostics, items)
 }
 
 /// Loads and compiles the rules. What cannot be used is told, and left out.
@@ -39,8 +53,13 @@ pub(crate) fn engine(
     config: &Config,
     sources: &RuleSources,
     names: &Arc<NameMemory>,
-) -> (Engine, Vec<Diagnostic>) {
-    let (rules, mut diagnostics) = if config.own_rules() { (sources.own)() } else { installed(config) };
+) -> (Engine, Vec<Diagnostic>, Items) {
+    let (rules, mut diagnostics, items) = if config.own_rules() {
+        let (rules, diagnostics) = (sources.own)();
+        (rules, diagnostics, Items::new())
+    } else {
+        installed(config)
+    };
     let mut options = Options::new(YearClock::NotAfter(clock::now()));
     if let Some(bytes) = config.own.bucket_memory {
         options.bucket_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -51,5 +70,5 @@ pub(crate) fn engine(
     if sources.resolve.is_some() {
         engine.world_mut().set_reverse_dns(Arc::clone(names) as _);
     }
-    (engine, diagnostics)
+    (engine, diagnostics, items)
 }

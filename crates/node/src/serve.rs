@@ -5,21 +5,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use testudo_api::{Config as ApiConfig, Listen, Service, StartError, prepare_label, system_clock};
-use testudo_config::{Config, DatabaseKind, Flush};
+use testudo_api::{
+    ClientVerification as ApiVerification, Config as ApiConfig, Listen, Service, StartError, Tls, TlsConfig,
+    TlsError, prepare_label, system_clock,
+};
+use testudo_config::{ClientVerification, Config, Database, DatabaseKind, Flush};
 use testudo_decide::Profiles;
 use testudo_event::Prefix;
-use testudo_store::{FlushPolicy, Location, Store, StoreError, StoreOptions};
+use testudo_store::{
+    BadTlsMode, FlushPolicy, Location, Server as DatabaseServer, ServerTls, Store, StoreError, StoreOptions,
+    TlsMode, Watch, WatchNews,
+};
 use tokio::task::spawn_blocking;
 
 use crate::clock;
 
 /// How long decisions that have ended are kept: clients that were away for longer begin anew.
 const KEEP_ENDED: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// How often is looked for what other nodes and commands have written. On a server, changes are told at
-/// once; this is for what was missed.
-const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// How often what is old goes.
 const FLUSH_EVERY: Duration = Duration::from_mins(1);
@@ -40,6 +42,12 @@ pub enum ServeError {
     /// The service cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No thread can be started.
+    #[error("cannot start the thread that follows the database: {0}")]
+    Thread(std::io::Error),
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -72,9 +80,39 @@ pub fn location(config: &Config) -> Result<Location, ServeError> {
             let wal = database.use_wal.unwrap_or_else(|| !is_on_network(&path));
             Ok(Location::Sqlite { path, wal })
         }
-        DatabaseKind::Mysql => Err(missing("db_config: this program was built without MySQL")),
-        DatabaseKind::Postgres => Err(missing("db_config: this program was built without PostgreSQL")),
+        DatabaseKind::Mysql => {
+            let certificates = database.ssl_ca_cert.is_some() || database.ssl_client_cert.is_some();
+            let mode = TlsMode::of_mysql(database.sslmode.as_deref().unwrap_or_default(), certificates);
+            Ok(Location::MySql(server(database, mode)?))
+        }
+        DatabaseKind::Postgres => {
+            let has_authority = database.ssl_ca_cert.is_some();
+            let mode = TlsMode::of_postgres(database.sslmode.as_deref().unwrap_or_default(), has_authority);
+            Ok(Location::Postgres(server(database, mode)?))
+        }
     }
+}
+
+/// The server that a section names.
+fn server(database: &Database, mode: Result<TlsMode, BadTlsMode>) -> Result<DatabaseServer, ServeError> {
+    let mode = mode.map_err(|error| ServeError::Config(format!("db_config: {error}")))?;
+    let is_local = database.host.is_empty() && database.port == 0;
+    Ok(DatabaseServer {
+        host: database.host.clone(),
+        port: database.port,
+        socket: database.db_path.clone().filter(|_| is_local),
+        user: database.user.clone(),
+        password: database.password.expose().to_owned(),
+        database: database.db_name.clone(),
+        schema: String::new(),
+        tls: ServerTls {
+            mode,
+            authority: database.ssl_ca_cert.clone(),
+            certificate: database.ssl_client_cert.clone(),
+            key: database.ssl_client_key.clone(),
+        },
+        connections_most: usize::try_from(database.max_open_conns).unwrap_or(usize::MAX),
+    })
 }
 
 fn flush_policy(flush: &Flush) -> FlushPolicy {
@@ -146,10 +184,37 @@ fn api_config(config: &Config) -> ApiConfig {
     }
 }
 
+/// TLS as the configuration wants it; none where it does not.
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
+    let Some(tls) = config.api.server.as_ref().and_then(|server| server.tls.as_ref()) else {
+        return Ok(None);
+    };
+    // Both are there or none: the configuration was checked.
+    let (Some(cert_file), Some(key_file)) = (tls.cert_file.clone(), tls.key_file.clone()) else {
+        return Ok(None);
+    };
+    Tls::new(TlsConfig {
+        cert_file,
+        key_file,
+        client_verification: match tls.client_verification {
+            ClientVerification::NoClientCert => ApiVerification::None,
+            ClientVerification::RequestClientCert => ApiVerification::Request,
+            ClientVerification::RequireAnyClientCert => ApiVerification::RequireAny,
+            ClientVerification::VerifyClientCertIfGiven => ApiVerification::VerifyIfGiven,
+            ClientVerification::RequireAndVerifyClientCert => ApiVerification::RequireAndVerify,
+        },
+        ca_cert_path: tls.ca_cert_path.clone(),
+        crl_path: tls.crl_path.clone(),
+        cache_expiration: Some(tls.cache_expiration),
+    })
+    .map(Some)
+}
+
 /// The API before it listens.
 pub(crate) struct ApiPart {
     pub(crate) service: Arc<Service>,
-    pub(crate) store: Arc<Store>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    store: Arc<Store>,
     flush: Option<FlushPolicy>,
 }
 
@@ -159,55 +224,42 @@ impl ApiPart {
         let store = Arc::new(Store::open(store_options(config)?, clock::now_ms())?);
         let service = Service::new(Arc::clone(&store), api_config(config), profiles, system_clock())?;
         let flush = config.database.as_ref().and_then(|database| database.flush.as_ref()).map(flush_policy);
-        Ok(ApiPart { service, store, flush })
+        Ok(ApiPart { service, tls: tls(config)?, store, flush })
     }
 
-    /// Takes over what others write, and lets go of what is old, until it is dropped.
-    pub(crate) async fn tend(store: Arc<Store>, flush: Option<FlushPolicy>) {
-        let mut follow = tokio::time::interval(FOLLOW_EVERY);
-        let mut old = tokio::time::interval(FLUSH_EVERY);
-        follow.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        old.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut failing = false;
-        loop {
-            tokio::select! {
-                _ = follow.tick() => {
-                    let store = Arc::clone(&store);
-                    let followed = spawn_blocking(move || store.follow(clock::now_ms())).await;
-                    match followed {
-                        Ok(Ok(_)) if failing => {
-                            failing = false;
-                            tracing::info!("the database is back");
-                        }
-                        Ok(Err(error)) if !failing => {
-                            failing = true;
-                            tracing::error!(%error, hint = error.hint(), "the database cannot be asked for changes");
-                        }
-                        Err(error) => tracing::error!(%error, "following the database failed"),
-                        _ => {}
+    /// Follows what other nodes and commands write, until it is dropped.
+    pub(crate) fn follow(&self) -> Result<Watch, ServeError> {
+        let report = |news| match news {
+            WatchNews::Lost(error) => tracing::error!(
+                %error,
+                hint = error.hint(),
+                "the database cannot be read: what is known is still served"
+            ),
+            WatchNews::Back => tracing::info!("the database is back"),
+        };
+        self.store.watch(clock::now_ms, report).map_err(ServeError::Thread)
+    }
+
+    /// Lets go of what is old, now and then, as long as it is polled.
+    pub(crate) fn tend(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (store, policy) = (Arc::clone(&self.store), self.flush.clone());
+        async move {
+            let Some(policy) = policy else { return };
+            let mut old = tokio::time::interval(FLUSH_EVERY);
+            old.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                old.tick().await;
+                let (store, policy) = (Arc::clone(&store), policy.clone());
+                match spawn_blocking(move || store.flush(&policy, clock::now_ms())).await {
+                    Ok(Ok(flushed)) if flushed.alerts > 0 => {
+                        tracing::info!(alerts = flushed.alerts, "old alerts were let go of");
                     }
-                }
-                _ = old.tick() => {
-                    let (store, policy) = (Arc::clone(&store), flush.clone());
-                    let flushed = spawn_blocking(move || {
-                        policy.map(|policy| store.flush(&policy, clock::now_ms())).transpose()
-                    });
-                    match flushed.await {
-                        Ok(Ok(Some(flushed))) if flushed.alerts > 0 => {
-                            tracing::info!(alerts = flushed.alerts, "old alerts were let go of");
-                        }
-                        Ok(Err(error)) => tracing::warn!(%error, "what is old cannot be let go of yet"),
-                        Err(error) => tracing::error!(%error, "letting go of what is old failed"),
-                        Ok(Ok(_)) => {}
-                    }
+                    Ok(Err(error)) => tracing::warn!(%error, "what is old cannot be let go of yet"),
+                    Err(error) => tracing::error!(%error, "letting go of what is old failed"),
+                    Ok(Ok(_)) => {}
                 }
             }
         }
-    }
-
-    /// What [`ApiPart::tend`] needs.
-    pub(crate) fn chores(&self) -> (Arc<Store>, Option<FlushPolicy>) {
-        (Arc::clone(&self.store), self.flush.clone())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The command line: one definition of every command and flag.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use testudo_event::{Timestamp, duration};
@@ -26,6 +26,27 @@ pub(crate) enum Command {
     Hub(HubCommand),
     /// Show the way of a line through every stage and node, and how far a failed pattern came
     Explain(ExplainArgs),
+    #[command(flatten)]
+    Administer(testudo_cli::Groups),
+    /// The commands as scripts know them; the same as calling the program `cscli`
+    #[command(disable_help_flag = true)]
+    Cscli(Untouched),
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+}
+
+/// Arguments for somebody else.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Untouched {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,7 +11,7 @@ mod replay;
 mod rules;
 mod table;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
 
@@ -19,6 +19,11 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let mut all = std::env::args_os();
+    let called = all.next().unwrap_or_default();
+    if Path::new(&called).file_stem().is_some_and(|name| name == "cscli") {
+        return commands::administer::cscli(all);
+    }
     let args = args::Args::parse();
     let outcome = match &args.command {
         args::Command::Run(args) => commands::run::run(args),
@@ -26,6 +31,9 @@ fn main() -> ExitCode {
         args::Command::Replay(args) => commands::replay::run(args),
         args::Command::Hub(args::HubCommand::Test(args)) => commands::hub_test::run(args),
         args::Command::Explain(args) => commands::explain::run(args),
+        args::Command::Administer(groups) => Ok(commands::administer::run(groups)),
+        args::Command::Cscli(rest) => Ok(commands::administer::cscli(rest.arguments.iter().cloned())),
+        args::Command::Completion(args) => commands::administer::completion(args),
     };
     match outcome {
         Ok(code) => code,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use testudo_api::{DeadLetters, PushError, Pushed, Service};
 use testudo_client::{Client, ClientError};
 use testudo_wire::PostedAlert;
+use testudo_wire::metrics::{LogProcessor, UsageMetrics};
 use tokio::task::spawn_blocking;
 
 use crate::agent::counts::Counts;
@@ -91,6 +92,31 @@ impl Target {
                     tracing::warn!(%error, "the heartbeat did not reach the API");
                 }
             }
+        }
+    }
+}
+
+impl Target {
+    /// Reports how much was read. An API that does not want to know it is not bothered with errors.
+    pub(crate) async fn report(&self, report: LogProcessor) {
+        let failed: Option<String> = match self {
+            Target::Local { service, machine } => {
+                let (service, machine) = (Arc::clone(service), machine.clone());
+                let reported =
+                    spawn_blocking(move || service.report_usage(&machine, &report, clock::now_ms())).await;
+                match reported {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some(error.to_string()),
+                    Err(error) => Some(error.to_string()),
+                }
+            }
+            Target::Remote(client) => {
+                let report = UsageMetrics { log_processors: vec![report], ..UsageMetrics::default() };
+                client.usage_metrics(&report).await.err().map(|error| error.to_string())
+            }
+        };
+        if let Some(error) = failed {
+            tracing::debug!(error, "the API did not take the report of usage");
         }
     }
 }

@@ -13,6 +13,7 @@ mod names;
 mod overload;
 mod saver;
 mod under_way;
+mod usage;
 
 use std::io;
 use std::path::PathBuf;
@@ -28,7 +29,9 @@ use testudo_intake::{Source, Status};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::clock;
 use crate::outbox::Outbox;
+use crate::rules::Items;
 use crate::state::{State, StateError};
 
 pub(crate) use counts::Counts;
@@ -43,9 +46,13 @@ use names::Names;
 use overload::Overload;
 use saver::Saver;
 use under_way::UnderWay;
+use usage::Usage;
 
 /// Inputs that may wait for the lane. With the size of a batch this bounds what is in memory.
 const WAITING_INPUTS: usize = 32;
+
+/// How often the API hears what was read.
+const USAGE_EVERY: Duration = Duration::from_mins(30);
 
 /// How long alerts are handed over at the end of the process.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);
@@ -74,6 +81,9 @@ pub(crate) struct Setup {
     pub(crate) target: Target,
     pub(crate) dead: Arc<DeadLetters>,
     pub(crate) machine: String,
+    /// What the rules are, and the version of the program: for reports to the API.
+    pub(crate) items: Items,
+    pub(crate) version: &'static str,
     /// What engines know of names, and who finds out more; none: nobody is asked.
     pub(crate) names: Option<(Arc<NameMemory>, Resolve)>,
 }
@@ -201,6 +211,11 @@ impl Agent {
             saving,
             overload: Overload::new(config.own.overload.skip_after),
         };
+        let report = {
+            let (statuses, board, target) = (Arc::clone(&statuses), Arc::clone(&board), setup.target.clone());
+            let (items, version) = (setup.items, setup.version);
+            async move { report_usage(statuses, board, target, items, version).await }
+        };
         let delivery = Arc::new(Delivery {
             outbox: Arc::clone(&outbox),
             target: setup.target,
@@ -210,6 +225,7 @@ impl Agent {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(feeder.run());
+        tasks.spawn(report);
         tracing::info!(sources, goes_on = !is_first, "logs are read");
         let mut agent = Agent {
             orders,
@@ -278,6 +294,27 @@ impl Agent {
             forgotten.map_err(|source| AgentError::Io { attempt: "remove the old journal", source })?;
         }
         Ok(())
+    }
+}
+
+/// Reports to the API what is read, again and again.
+async fn report_usage(
+    statuses: Statuses,
+    board: Arc<RwLock<Board>>,
+    target: Target,
+    items: Items,
+    version: &'static str,
+) {
+    let started_s = clock::now_ms().div_euclid(1000);
+    let mut usage = Usage::default();
+    let mut interval = tokio::time::interval(USAGE_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let sources = statuses.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let tallies = board.read().unwrap_or_else(PoisonError::into_inner).read();
+        let now_s = clock::now_ms().div_euclid(1000);
+        target.report(usage.report(&sources, &tallies, &items, version, started_s, now_s)).await;
     }
 }
 

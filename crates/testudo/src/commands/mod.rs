@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod administer;
 pub(crate) mod explain;
 pub(crate) mod hub_test;
 pub(crate) mod reload;

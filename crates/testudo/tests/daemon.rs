@@ -1,0 +1,222 @@
+//! The daemon as a process: it reads, decides and serves, survives its death, and refuses what is wrong.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tempfile::TempDir;
+
+/// How long something may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder with a daemon that is killed when the test ends.
+struct Guarded {
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+fn testudo(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_testudo")).args(arguments).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl Guarded {
+    fn new() -> Guarded {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("auth.log"), "").expect("it is written");
+        Guarded { folder, child: None }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn data(&self) -> String {
+        self.path("data").display().to_string()
+    }
+
+    /// Writes a configuration that follows `auth.log`.
+    fn configure(&self, more: &str) -> String {
+        let folder = self.folder.path().display().to_string();
+        fs::write(
+            self.path("acquis.yaml"),
+            format!("filenames: [\"{folder}/auth.log\"]\nlabels: {{type: syslog}}\n"),
+        )
+        .expect("it is written");
+        let config = format!(
+            "config_paths: {{config_dir: \"{folder}\", data_dir: \"{folder}/data\"}}\n\
+             crowdsec_service: {{acquisition_path: \"{folder}/acquis.yaml\"}}\n\
+             db_config: {{type: sqlite, db_path: \"{folder}/data/testudo.db\"}}\n\
+             api:\n  client: {{credentials_path: \"{folder}/credentials.yaml\"}}\n\
+             \x20 server: {{listen_socket: \"{folder}/api.sock\"}}\n{more}"
+        );
+        let path = self.path("config.yaml");
+        fs::write(&path, config).expect("it is written");
+        path.display().to_string()
+    }
+
+    /// Starts the daemon, and waits until it can be asked.
+    fn start(&mut self, arguments: &[&str]) {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("testudo.log"))
+            .expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_testudo"))
+            .arg("run")
+            .args(arguments)
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        self.child = Some(child);
+        self.until("it answers", |guarded| guarded.status().is_some());
+    }
+
+    fn status(&self) -> Option<serde_json::Value> {
+        let mut stream = UnixStream::connect(self.path("data/control.sock")).ok()?;
+        stream.write_all(b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    /// Waits until something holds.
+    fn until(&self, what: &str, holds: impl Fn(&Guarded) -> bool) {
+        let begun = Instant::now();
+        while !holds(self) {
+            let log = fs::read_to_string(self.path("testudo.log")).unwrap_or_default();
+            assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}; the log says:\n{log}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A brute-force attack, as it is written now.
+    fn attack(&self, address: &str) {
+        let mut log = OpenOptions::new().append(true).open(self.path("auth.log")).expect("the log");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs() as i64;
+        let now = testudo_event::Timestamp::from_unix(now, 0).to_rfc3339();
+        for port in 0..12 {
+            writeln!(log, "{now} mail sshd[7]: Failed password for root from {address} port {port} ssh2")
+                .expect("it is written");
+        }
+    }
+
+    fn decisions(&self, place: &[&str]) -> String {
+        let arguments = [&["decisions", "list", "-o", "raw"], place].concat();
+        text(&testudo(&arguments).stdout)
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().expect("kill runs").success());
+    }
+
+    /// Waits for the end; returns the exit code.
+    fn ended(&mut self) -> Option<i32> {
+        self.child.take().expect("it runs").wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn an_attack_leads_to_a_ban_that_can_be_lifted() {
+    let mut guarded = Guarded::new();
+    let (data, log) = (guarded.data(), guarded.path("auth.log").display().to_string());
+    guarded.start(&["--data-dir", &data, "--type", "syslog", &log]);
+    guarded.attack("203.0.113.7");
+    let place = ["--data-dir", data.as_str()];
+    guarded.until("it is banned", |guarded| guarded.decisions(&place).contains("203.0.113.7"));
+    let list = guarded.decisions(&place);
+    assert!(list.contains("testudo/ssh-bruteforce") && list.contains(",ban,"), "{list}");
+    let why = testudo(&["why", "203.0.113.7", "--data-dir", &data]);
+    assert!(text(&why.stdout).contains("testudo/ssh-bruteforce"), "{why:?}");
+    let unban = testudo(&["unban", "203.0.113.7", "--data-dir", &data]);
+    assert!(unban.status.success(), "{unban:?}");
+    guarded.until("it is lifted", |guarded| !guarded.decisions(&place).contains("203.0.113.7"));
+    guarded.signal("-TERM");
+    assert_eq!(guarded.ended(), Some(0));
+}
+
+/// Killed in the middle of an attack, it goes on in the middle: the bucket is as full as it was, and the
+/// lines that were written meanwhile count.
+#[test]
+fn what_was_half_full_stays_half_full() {
+    let mut guarded = Guarded::new();
+    let (data, log) = (guarded.data(), guarded.path("auth.log").display().to_string());
+    let run = ["--data-dir", data.as_str(), "--type", "syslog", log.as_str()];
+    guarded.start(&run);
+    guarded.attack("203.0.113.8");
+    let place = ["--data-dir", data.as_str()];
+    guarded.until("it is banned", |guarded| guarded.decisions(&place).contains("203.0.113.8"));
+    let lines = |guarded: &Guarded| {
+        guarded.status().map_or(0, |status| status["agent"]["checkpoints"].as_u64().unwrap_or_default())
+    };
+    guarded.until("a checkpoint is written", |guarded| lines(guarded) > 0);
+    guarded.signal("-KILL");
+    guarded.ended();
+    // Nobody looks.
+    guarded.attack("203.0.113.9");
+    guarded.start(&run);
+    guarded.until("it is banned", |guarded| guarded.decisions(&place).contains("203.0.113.9"));
+    let alerts = text(&testudo(&["alerts", "list", "-o", "raw", "--data-dir", &data]).stdout);
+    let of_first = alerts.lines().filter(|line| line.contains("203.0.113.8")).count();
+    let brute = alerts.lines().filter(|line| line.contains("203.0.113.8") && line.contains("bruteforce"));
+    assert!(of_first >= 1 && brute.count() <= 2, "no alert came twice: {alerts}");
+}
+
+#[test]
+fn a_wrong_configuration_changes_nothing() {
+    let mut guarded = Guarded::new();
+    let config = guarded.configure("");
+    let tested = testudo(&["run", "-c", &config, "--test"]);
+    assert_eq!(tested.status.code(), Some(0), "{tested:?}");
+    assert!(text(&tested.stderr).contains("Configuration test done"), "{tested:?}");
+    guarded.start(&["-c", &config]);
+    let good = testudo(&["reload", "-c", &config]);
+    assert!(good.status.success(), "{good:?}");
+    guarded.configure("common: {log_levl: info}\n");
+    let bad = testudo(&["run", "-c", &config, "--test"]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(text(&bad.stderr).contains("log_levl") && text(&bad.stderr).contains("config.yaml"), "{bad:?}");
+    guarded.signal("-HUP");
+    guarded.until("the reload is refused", |guarded| {
+        guarded.status().is_some_and(|status| status["reload_refused"].is_string())
+    });
+    // The old one is in force.
+    guarded.attack("203.0.113.10");
+    guarded.configure("");
+    let place = ["-c", config.as_str()];
+    guarded.until("it is banned", |guarded| guarded.decisions(&place).contains("203.0.113.10"));
+    guarded.signal("-INT");
+    assert_eq!(guarded.ended(), Some(0));
+    assert!(!Path::new(&guarded.path("api.sock")).exists(), "its socket is removed");
+}
+
+#[test]
+fn nothing_to_read_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().display().to_string();
+    let run = testudo(&["run", "--data-dir", &data]);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(text(&run.stderr).contains("no datasource enabled"), "{run:?}");
+}
