@@ -5,7 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use testudo_config::{Database, DatabaseKind};
-use testudo_store::Location;
+use testudo_store::{BadTlsMode, Location, Server, ServerTls, TlsMode};
 
 use crate::failure::Failure;
 
@@ -19,13 +19,38 @@ pub(crate) fn location(database: &Database) -> Result<Location, Failure> {
             let wal = database.use_wal.unwrap_or_else(|| has_log(&path).unwrap_or(true));
             Ok(Location::Sqlite { path, wal })
         }
-        #[cfg(feature = "mysql")]
-        DatabaseKind::Mysql => Ok(Location::MySql { url: url(database, "mysql", 3306) }),
-        #[cfg(feature = "postgres")]
-        DatabaseKind::Postgres => Ok(Location::Postgres { url: url(database, "postgres", 5432) }),
-        #[cfg(not(all(feature = "mysql", feature = "postgres")))]
-        kind => Err(Failure::text(format!("this program was built without databases of the kind {kind:?}"))),
+        DatabaseKind::Mysql => {
+            let certificates = database.ssl_ca_cert.is_some() || database.ssl_client_cert.is_some();
+            let mode = TlsMode::of_mysql(database.sslmode.as_deref().unwrap_or_default(), certificates);
+            Ok(Location::MySql(server(database, mode)?))
+        }
+        DatabaseKind::Postgres => {
+            let authority = database.ssl_ca_cert.is_some();
+            let mode = TlsMode::of_postgres(database.sslmode.as_deref().unwrap_or_default(), authority);
+            Ok(Location::Postgres(server(database, mode)?))
+        }
     }
+}
+
+/// A database server.
+fn server(database: &Database, mode: Result<TlsMode, BadTlsMode>) -> Result<Server, Failure> {
+    let mode = mode.map_err(|error| Failure::text(format!("db_config: {error}")))?;
+    Ok(Server {
+        host: database.host.clone(),
+        port: database.port,
+        socket: database.db_path.clone(),
+        user: database.user.clone(),
+        password: database.password.expose().to_owned(),
+        database: database.db_name.clone(),
+        tls: ServerTls {
+            mode,
+            authority: database.ssl_ca_cert.clone(),
+            certificate: database.ssl_client_cert.clone(),
+            key: database.ssl_client_key.clone(),
+        },
+        connections_most: usize::try_from(database.max_open_conns).unwrap_or(usize::MAX),
+        ..Server::default()
+    })
 }
 
 /// Whether a file of SQLite is written through a log; `None` when there is no such file.
@@ -37,22 +62,4 @@ fn has_log(path: &Path) -> Option<bool> {
     let mut version = [0];
     file.read_exact(&mut version).ok()?;
     Some(version[0] == 2)
-}
-
-/// The address of a database server.
-#[cfg(any(feature = "mysql", feature = "postgres"))]
-fn url(database: &Database, scheme: &str, port: u16) -> String {
-    use testudo_client::query;
-    let word = |text: &str| query([("", text)]).trim_start_matches('=').to_owned();
-    let port = if database.port == 0 { port } else { database.port };
-    let socket = database.db_path.as_ref().filter(|_| database.host.is_empty() && database.port == 0);
-    let host = if database.host.is_empty() { "localhost" } else { &database.host };
-    let (user, password) = (word(&database.user), word(database.password.expose()));
-    let mut url = format!("{scheme}://{user}:{password}@{host}:{port}/{}", word(&database.db_name));
-    if let Some(socket) = socket {
-        let name = if scheme == "mysql" { "socket" } else { "host" };
-        url.push('?');
-        url.push_str(&query([(name, socket.to_string_lossy().as_ref())]));
-    }
-    url
 }
