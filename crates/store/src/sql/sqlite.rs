@@ -13,6 +13,8 @@ use super::{Connection, OnRow, Row, SqlError, SqlErrorKind, Table, Value, insert
 
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(10);
+/// What is left of the log on the disk after a large import, in bytes.
+const JOURNAL_BYTES: i64 = 16 << 20;
 /// How often it is looked whether others have written: a question of microseconds.
 const LOOK: Duration = Duration::from_millis(100);
 /// Statements that are kept prepared.
@@ -42,6 +44,7 @@ impl Sqlite {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update_and_check(None, "journal_size_limit", JOURNAL_BYTES, |_| Ok(()))?;
         Ok(Sqlite { connection, path: path.to_owned(), seen: 0 })
     }
 }

@@ -150,6 +150,24 @@ impl Store {
     /// # Errors
     /// The database cannot be opened or read, or is that of a newer program.
     pub fn open(options: StoreOptions, now_ms: i64) -> Result<Store, StoreError> {
+        Store::open_with(options, now_ms, load)
+    }
+
+    /// As [`Store::open`], without any decision in memory: for a command that is about machines, bouncers,
+    /// configuration items or alerts, which need not wait until a million decisions are read. What it
+    /// changes is seen by others as ever; its own index knows only what it adds itself.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_without_decisions(options: StoreOptions, now_ms: i64) -> Result<Store, StoreError> {
+        Store::open_with(options, now_ms, load_nothing)
+    }
+
+    fn open_with(
+        options: StoreOptions,
+        now_ms: i64,
+        load: fn(&mut dyn Connection, &StoreOptions, i64) -> Result<Index, SqlError>,
+    ) -> Result<Store, StoreError> {
         let pool = Pool::new(options.location.clone());
         let mut connection = pool.connect()?;
         migrate::migrate(connection.as_mut(), migrate::MIGRATIONS)?;
@@ -403,6 +421,19 @@ impl Store {
         }
         self.publish(commit);
     }
+}
+
+/// An index that is up to date, but knows nothing of what was before.
+fn load_nothing(
+    connection: &mut dyn Connection,
+    options: &StoreOptions,
+    now_ms: i64,
+) -> Result<Index, SqlError> {
+    let mut index = Index::new(options.prepare);
+    let known = Cursor { seq: Counters::read(connection)?.commit as u64, at: now_ms };
+    index.loaded(known.seq, known);
+    index.advance(now_ms);
+    Ok(index)
 }
 
 /// Reads the decisions that have to be in memory.

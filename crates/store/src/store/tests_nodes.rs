@@ -59,6 +59,26 @@ fn clients_and_secrets_are_everywhere() {
     assert_eq!(other.bouncers().get("b").expect("it is known").stream, Some(cursor));
 }
 
+/// A command that has no use for decisions does not wait for them, and what it does is seen all the same.
+#[test]
+fn commands_open_without_decisions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("db");
+    let node = open_at(&path, START);
+    ban(&node, &["192.0.2.1", "192.0.2.2"]);
+    let location = location(&path);
+    let options = StoreOptions { location, keep_ms: 0, prepare: |_| Box::default() };
+    let command = Store::open_without_decisions(options, START).expect("it opens");
+    assert!(command.index(START).is_empty());
+    command.machines().insert(Machine { name: "m".to_owned(), ..Machine::default() }).expect("it is stored");
+    assert!(command.index(START).is_empty());
+    assert_eq!(ban(&command, &["192.0.2.3"]), 2);
+    assert_eq!(command.delete_alerts(&[1], START).expect("it is deleted"), 1);
+    node.follow(START).expect("it follows");
+    assert!(node.machines().get("m").is_some());
+    assert_eq!(values(&node, START), ["192.0.2.3"]);
+}
+
 /// A client of one node that asks the other, which has not heard of the last change yet.
 #[test]
 fn positions_hold_on_all_nodes() {
