@@ -227,6 +227,15 @@ impl<'c, 'io> Context<'c, 'io> {
 
     /// The database. Only where the local API is served.
     pub(crate) fn store(&self) -> Result<Store, Failure> {
+        Ok(Store::open(self.store_options()?, self.io.now_ms)?)
+    }
+
+    /// The database for commands about machines and bouncers, which have no use for decisions in memory.
+    pub(crate) fn clients_store(&self) -> Result<Store, Failure> {
+        Ok(Store::open_without_decisions(self.store_options()?, self.io.now_ms)?)
+    }
+
+    fn store_options(&self) -> Result<StoreOptions, Failure> {
         let config = self.config()?;
         if !config.serves_api() {
             return Err(Failure::text(
@@ -237,8 +246,7 @@ impl<'c, 'io> Context<'c, 'io> {
         let database = database.ok_or_else(|| Failure::text("no database configuration provided"))?;
         let location = database::location(database)?;
         // Decisions that have ended are of no interest in memory: a command looks and goes.
-        let options = StoreOptions { location, keep_ms: 0, prepare: |_| Box::default() };
-        Ok(Store::open(options, self.io.now_ms)?)
+        Ok(StoreOptions { location, keep_ms: 0, prepare: |_| Box::default() })
     }
 }
 

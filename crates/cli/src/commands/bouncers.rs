@@ -15,7 +15,7 @@ use super::{listed, may_prune, os_text};
 pub(crate) fn run(cx: &mut Context<'_, '_>, verb: &BouncersVerb) -> Done {
     match verb {
         BouncersVerb::List => {
-            let bouncers = cx.store()?.bouncers().list();
+            let bouncers = cx.clients_store()?.bouncers().list();
             list(cx, &bouncers)
         }
         BouncersVerb::Add(args) => add(cx, args),
@@ -104,7 +104,7 @@ fn list(cx: &mut Context<'_, '_>, bouncers: &[Bouncer]) -> Done {
 }
 
 fn add(cx: &mut Context<'_, '_>, args: &AddBouncer) -> Done {
-    let store = cx.store()?;
+    let store = cx.clients_store()?;
     let key = if args.key.is_empty() {
         new_key()
             .ok_or_else(|| Failure::text("unable to generate api key: the system gives no random numbers"))?
@@ -166,7 +166,7 @@ fn delete_one(store: &Store, name: &str) -> Result<usize, Failure> {
 }
 
 fn delete(cx: &mut Context<'_, '_>, args: &DeleteClients) -> Done {
-    let store = cx.store()?;
+    let store = cx.clients_store()?;
     for name in &args.names {
         if args.ignore_missing && store.bouncers().get(name).is_none() {
             continue;
@@ -178,7 +178,7 @@ fn delete(cx: &mut Context<'_, '_>, args: &DeleteClients) -> Done {
 }
 
 fn prune(cx: &mut Context<'_, '_>, args: &PruneBouncers) -> Done {
-    let store = cx.store()?;
+    let store = cx.clients_store()?;
     let millis = nanos(&args.duration)? / 1_000_000;
     let before = cx.io.now_ms.saturating_sub(millis);
     let old = store.bouncers().find(|one| one.last_pull_ms.unwrap_or(one.created_ms) < before);
@@ -196,7 +196,7 @@ fn prune(cx: &mut Context<'_, '_>, args: &PruneBouncers) -> Done {
 }
 
 fn inspect(cx: &mut Context<'_, '_>, name: &str) -> Done {
-    let store = cx.store()?;
+    let store = cx.clients_store()?;
     let bouncer = store.bouncers().get(name);
     let bouncer = bouncer
         .ok_or_else(|| Failure::text(format!("unable to read bouncer data '{name}': it does not exist")))?;

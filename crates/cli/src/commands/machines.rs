@@ -37,7 +37,7 @@ const MACHINE_ID: &str = "/etc/machine-id";
 pub(crate) fn run(cx: &mut Context<'_, '_>, verb: &MachinesVerb) -> Done {
     match verb {
         MachinesVerb::List => {
-            let machines = cx.store()?.machines().list();
+            let machines = cx.clients_store()?.machines().list();
             list(cx, &machines)
         }
         MachinesVerb::Add(args) => add(cx, args),
@@ -231,7 +231,7 @@ fn file_for(cx: &Context<'_, '_>, args: &AddMachine) -> Result<Option<PathBuf>, 
 }
 
 fn add(cx: &mut Context<'_, '_>, args: &AddMachine) -> Done {
-    let store = cx.store()?;
+    let store = cx.clients_store()?;
     if args.password.len() > PASSWORD_MOST {
         return Err(Failure::text("password too long (max 72 characters)"));
     }
@@ -309,7 +309,7 @@ fn insert(store: &Store, name: &str, password: &str, force: bool, now_ms: i64) -
 }
 
 fn delete(cx: &mut Context<'_, '_>, args: &DeleteClients) -> Done {
-    let store = cx.store()?;
+    let store = cx.clients_store()?;
     for name in &args.names {
         match store.machines().delete(name) {
             Ok(()) => cx.note(format_args!("machine '{name}' deleted successfully")),
@@ -324,7 +324,7 @@ fn delete(cx: &mut Context<'_, '_>, args: &DeleteClients) -> Done {
 }
 
 fn validate(cx: &mut Context<'_, '_>, name: &str) -> Done {
-    let store = cx.store()?;
+    let store = cx.clients_store()?;
     let now_ms = cx.io.now_ms;
     let validated = store.machines().update(name, |machine| {
         machine.validated = true;
@@ -343,7 +343,7 @@ fn validate(cx: &mut Context<'_, '_>, name: &str) -> Done {
 }
 
 fn prune(cx: &mut Context<'_, '_>, args: &PruneMachines) -> Done {
-    let store = cx.store()?;
+    let store = cx.clients_store()?;
     let millis = nanos(&args.duration)? / 1_000_000;
     let now_ms = cx.io.now_ms;
     let before = now_ms.saturating_sub(millis);
@@ -367,7 +367,7 @@ fn prune(cx: &mut Context<'_, '_>, args: &PruneMachines) -> Done {
 }
 
 fn inspect(cx: &mut Context<'_, '_>, args: &InspectMachine) -> Done {
-    let store = cx.store()?;
+    let store = cx.clients_store()?;
     let missing = || Failure::text(format!("unable to read machine data '{}': it does not exist", args.name));
     let machine = store.machines().get(&args.name).ok_or_else(missing)?;
     if args.hub {

@@ -70,7 +70,7 @@ fn show(cx: &mut Context<'_, '_>, args: &Metrics, names: &[String]) -> Done {
         all.insert(section.name.to_owned(), value);
     }
     let reported = if all.contains_key(BOUNCERS) && cx.config()?.serves_api() {
-        bouncers::collect(&cx.store()?.metrics(false)?)
+        bouncers::collect(&cx.clients_store()?.metrics(false)?)
     } else {
         Vec::new()
     };
