@@ -169,7 +169,7 @@ impl Session {
         header.set_sensitive(true);
         let lifetime = lifetime(&token.token).unwrap_or(LIFETIME);
         let margin = MARGIN.min(lifetime / 2);
-        Ok(Held { header, until: Instant::now() + (lifetime - margin) })
+        Ok(Held { header, until: Instant::now() + lifetime.saturating_sub(margin) })
     }
 }
 

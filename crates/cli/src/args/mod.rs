@@ -195,6 +195,7 @@ pub enum Extras {
 }
 
 /// Everything that `cscli` can do.
+#[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 #[derive(Clone, Debug, Subcommand)]
 pub enum CscliCommand {
     /// The groups.

@@ -1,5 +1,7 @@
 //! `config`: what is configured.
 
+use std::fmt::Write as _;
+
 use testudo_config::{Config, Features};
 
 use crate::args::{ConfigVerb, FeatureFlags, ShowConfig};
@@ -40,7 +42,8 @@ fn summary(cx: &Context<'_, '_>) -> Result<String, Failure> {
     let config = cx.config()?;
     let mut out = String::new();
     let mut section = |title: &str, lines: Vec<(&str, String)>| {
-        out.push_str(&format!("{title}:\n"));
+        // Writing to a text cannot fail.
+        let _ = writeln!(out, "{title}:");
         for (name, value) in lines {
             out.push_str(format!("   - {name:<22} : {value}").trim_end());
             out.push('\n');

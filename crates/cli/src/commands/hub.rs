@@ -155,7 +155,7 @@ fn digest(bytes: &[u8]) -> String {
 /// Rule files of a kind that are there.
 fn files(config_dir: &Path, kind: ItemKind) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
-    let mut folders = vec![(config_dir.join(kind.folder()), if kind.has_stages() { 1 } else { 0 })];
+    let mut folders = vec![(config_dir.join(kind.folder()), u8::from(kind.has_stages()))];
     while let Some((folder, depth)) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();

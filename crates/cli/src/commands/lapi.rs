@@ -1,6 +1,7 @@
 //! `lapi`: the connection of this machine to a local API, and the context of alerts.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -135,8 +136,11 @@ fn load(cx: &Context<'_, '_>, path: &Path) -> Result<Fields, Failure> {
 fn to_yaml(fields: &Fields) -> String {
     let mut text = String::new();
     for (key, values) in fields {
-        text.push_str(&format!("{}:\n", quoted(key)));
-        values.iter().for_each(|value| text.push_str(&format!("  - {}\n", quoted(value))));
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "{}:", quoted(key));
+        for value in values {
+            let _ = writeln!(text, "  - {}", quoted(value));
+        }
     }
     text
 }

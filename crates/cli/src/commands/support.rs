@@ -1,5 +1,6 @@
 //! `support dump`: one file with everything that helps whoever is asked for help, without secrets.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -41,14 +42,19 @@ struct Archive<'z> {
 }
 
 impl Archive<'_> {
+    fn note(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a text cannot fail, here and below.
+        let _ = writeln!(self.log, "{text}");
+    }
+
     /// Adds what was collected, or notes why it was not.
     fn add(&mut self, name: &str, collected: Result<Vec<u8>, String>) -> Done {
         match collected {
             Ok(bytes) => {
                 self.zip.add(name, &bytes)?;
-                self.log.push_str(&format!("{name}: {} bytes\n", bytes.len()));
+                self.note(format_args!("{name}: {} bytes", bytes.len()));
             }
-            Err(error) => self.log.push_str(&format!("{name}: left out: {error}\n")),
+            Err(error) => self.note(format_args!("{name}: left out: {error}")),
         }
         Ok(())
     }
@@ -152,10 +158,10 @@ fn system() -> String {
     let mut text = String::new();
     for path in ["/etc/os-release", "/proc/version", "/proc/loadavg", "/proc/meminfo"] {
         let found = std::fs::read_to_string(path).unwrap_or_else(|error| format!("{error}\n"));
-        text.push_str(&format!("# {path}\n{found}\n"));
+        let _ = writeln!(text, "# {path}\n{found}");
     }
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    text.push_str(&format!("# processors\n{cores}\n"));
+    let _ = writeln!(text, "# processors\n{cores}");
     text
 }
 
@@ -225,7 +231,7 @@ fn masked(text: &str) -> String {
         }
         match line.split_once(':') {
             Some((key, _)) if is_secret(key) => {
-                out.push_str(&format!("{key}: {MASK}\n"));
+                let _ = writeln!(out, "{key}: {MASK}");
                 hidden = Some(indent);
             }
             // A map on one line may hold anything.
@@ -235,7 +241,7 @@ fn masked(text: &str) -> String {
                     .any(|part| part.split_once(':').is_some_and(|(key, _)| is_secret(key))) =>
             {
                 let key = line.split_once('{').map_or("", |(before, _)| before);
-                out.push_str(&format!("{key}{MASK}\n"));
+                let _ = writeln!(out, "{key}{MASK}");
             }
             _ => {
                 out.push_str(&without_user(line));

@@ -135,7 +135,8 @@ fn machines_come_and_go() {
         .store()
         .machines()
         .update("tool", |one| {
-            one.hub_state = r#"{"scenarios":[{"name":"a/b","version":"0.1","status":"official"}]}"#.to_owned()
+            one.hub_state =
+                r#"{"scenarios":[{"name":"a/b","version":"0.1","status":"official"}]}"#.to_owned();
         })
         .expect("changed");
     assert!(node.go("machines inspect tool -H").good().contains("| a/b  | official | 0.1     |"));

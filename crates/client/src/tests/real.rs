@@ -25,7 +25,7 @@ struct Api {
 }
 
 impl Api {
-    async fn start() -> Api {
+    fn start() -> Api {
         let folder = tempfile::tempdir().expect("a folder");
         let service = service(folder.path());
         let listen = [Listen::Tcp(([127, 0, 0, 1], 0).into()), Listen::Unix(folder.path().join("api.sock"))];
@@ -92,7 +92,7 @@ fn alert(value: &str) -> Alert {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_and_a_bouncer() {
-    let api = Api::start().await;
+    let api = Api::start();
     let machine = client(api.address, machine());
     let bouncer = client(api.address, Login::Key("a key".to_owned()));
     machine.health().await.expect("it is up");
@@ -137,7 +137,7 @@ async fn a_machine_and_a_bouncer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_a_socket() {
-    let api = Api::start().await;
+    let api = Api::start();
     let path = api.folder.path().join("api.sock").display().to_string();
     let nobody = Client::new(Settings::new(path.as_str(), Login::Nobody)).expect("a client");
     let registration = Registration {
@@ -166,7 +166,7 @@ async fn over_a_socket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_reports_arrive_whole() {
-    let api = Api::start().await;
+    let api = Api::start();
     let machine = client(api.address, machine());
     let mut large = alert("192.0.2.77");
     let mut decision = large.decisions[0].clone();

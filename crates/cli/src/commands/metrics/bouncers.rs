@@ -41,8 +41,8 @@ type Point = (i64, String, String, BTreeMap<String, String>);
 pub(super) fn collect(reports: &[Metrics]) -> Vec<Reported> {
     let mut all: BTreeMap<&str, Reported> = BTreeMap::new();
     let mut seen: BTreeSet<(&str, Point)> = BTreeSet::new();
-    // The last value of each gauge, by everything that tells it from others.
-    let mut gauges: BTreeMap<(&str, String, String, BTreeMap<String, String>), f64> = BTreeMap::new();
+    // The last value of each gauge, as a point at no time.
+    let mut gauges: BTreeMap<(&str, Point), f64> = BTreeMap::new();
     for report in reports.iter().filter(|report| report.kind == FROM_BOUNCERS) {
         let Ok(payload) = serde_json::from_str::<Payload>(&report.payload) else { continue };
         let sender = report.sender.as_str();
@@ -60,7 +60,7 @@ pub(super) fn collect(reports: &[Metrics]) -> Vec<Reported> {
                     continue;
                 }
                 if name == ACTIVE || name.ends_with("_gauge") {
-                    gauges.insert((sender, name, unit, labels), value);
+                    gauges.insert((sender, (0, name, unit, labels)), value);
                 } else {
                     let origin = labels.get("origin").cloned().unwrap_or_default();
                     *reported.sums.entry((name, unit)).or_default().entry(origin).or_default() += value;
@@ -68,7 +68,7 @@ pub(super) fn collect(reports: &[Metrics]) -> Vec<Reported> {
             }
         }
     }
-    for ((sender, name, unit, labels), value) in gauges {
+    for ((sender, (_, name, unit, labels)), value) in gauges {
         let Some(reported) = all.get_mut(sender) else { continue };
         let origin = labels.get("origin").cloned().unwrap_or_default();
         *reported.sums.entry((name, unit)).or_default().entry(origin).or_default() += value;

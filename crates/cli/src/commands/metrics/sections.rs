@@ -127,7 +127,6 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: 2,
         fields: &["triggered"],
         is_split: true,
-        ..BLANK
     },
     Section {
         name: BOUNCERS,
