@@ -404,6 +404,30 @@ mod on_servers {
     }
 
     #[test]
+    fn sockets_are_used_without_a_host() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plain = location(&folder.path().join("db"));
+        let variable = match &plain {
+            Location::MySql(_) => format!("{MYSQL_SERVER}_SOCKET"),
+            _ => format!("{SERVER}_SOCKET"),
+        };
+        let Ok(socket) = std::env::var(&variable) else {
+            println!("skipped: {variable} names no socket");
+            return;
+        };
+        let place = changed(plain, |server| {
+            (server.host, server.port) = (String::new(), 0);
+            server.socket = Some(socket.into());
+            // There is nothing to encrypt.
+            server.tls.mode = TlsMode::Full;
+        });
+        let Some(location) = place else { return };
+        assert!(!is_encrypted(&location).expect("it connects"));
+        let options = StoreOptions { location, keep_ms: DAY, prepare: |_| Box::default() };
+        ban(&Store::open(options, START).expect("it opens"), &["192.0.2.1"]);
+    }
+
+    #[test]
     fn passwords_are_in_no_message() {
         let folder = tempfile::tempdir().expect("a folder");
         let wrong = |server: &mut Server| "not-the-word".clone_into(&mut server.password);
