@@ -26,9 +26,9 @@ impl<'s> IndexServices<'s> {
         }
     }
 
-    fn count(&self, value: &str, wanted: impl Fn(View<'_>) -> bool) -> i64 {
+    fn count(&self, value: &str, wanted: impl Fn(&View<'_>) -> bool) -> i64 {
         let mut count = 0;
-        self.each(value, |view| count += i64::from(wanted(view)));
+        self.each(value, |view| count += i64::from(wanted(&view)));
         count
     }
 }

@@ -128,6 +128,7 @@ impl Service {
     pub(crate) fn judge(&self, mut alert: Alert, now_ms: i64) -> Result<Verdict, PushError> {
         let now = instant(now_ms);
         // A clock that is ahead must not prolong a ban.
+        let is_ahead = alert.stop_at.nanos_since(now) > 0;
         for time in [&mut alert.start_at, &mut alert.stop_at] {
             if time.nanos_since(now) > 0 {
                 *time = now;
@@ -139,9 +140,8 @@ impl Service {
         if is_decided {
             for decision in &mut alert.decisions {
                 decision.scope = normalise_scope(&decision.scope).to_owned();
-                let latest = alert.stop_at.add_nanos(decision.duration_ns);
-                if decision.until.nanos_since(latest) > 0 {
-                    decision.until = latest;
+                if is_ahead {
+                    decision.until = now.add_nanos(decision.duration_ns);
                 }
             }
         } else {

@@ -110,3 +110,37 @@ fn odd_paths_and_headers() {
     assert_eq!(api.bouncer("GET", "/v1/decisions?limit=-1").status, 400);
     assert_eq!(api.bouncer("GET", "/v1/decisions?limit=0").text(), "null");
 }
+
+#[test]
+fn new_doors_for_strange_guests() {
+    let api = Api::start();
+    api.machine("POST", "/v1/allowlists", r#"{"name":"office"}"#).is(201, "");
+    let deep = format!(r#"{{"items":{}"#, "[".repeat(100_000));
+    let bodies = ["", "{", "7", r#"{"items":7}"#, r#"{"items":[7]}"#, r#"{"items":[{}]}"#, &deep];
+    for body in bodies {
+        assert_eq!(api.machine("POST", "/v1/allowlists/office/items", body).status, 400, "{body:.20}");
+    }
+    for path in ["/v1/allowlists", "/v1/testudo/bouncers", "/v1/testudo/machines"] {
+        for body in ["", "{", "[]", "{}", r#"{"name":7}"#, r#"{"name":null}"#, r#"{"name":"a\u0000b"}"#] {
+            let status = api.machine("POST", path, body).status;
+            assert!(matches!(status, 400 | 422), "{path} {body}: {status}");
+        }
+    }
+    for path in ["/v1/allowlists/%00/items", "/v1/testudo/machines/%2F", "/v1/testudo/bouncers/%ff"] {
+        let method = if path.ends_with("items") { "POST" } else { "DELETE" };
+        assert_eq!(api.machine(method, path, "{}").status, 404, "{path}");
+    }
+    // Ten megabytes of blanks in a few kilobytes are read, and say nothing.
+    let token = format!("Bearer {}", api.token());
+    let headers = [("authorization", token.as_str()), ("content-encoding", "gzip")];
+    let items = gzip(&spaces(10 << 20, r#"{"items":[]}"#));
+    assert_eq!(api.ask("POST", "/v1/allowlists/office/items", &headers, &items).status, 201);
+    let bomb = gzip(&spaces(51 << 20, r#"{"items":[]}"#));
+    api.ask("POST", "/v1/allowlists/office/items", &headers, &bomb).is(400, TOO_LARGE);
+    // Tags and positions that are long, or none.
+    let long = format!("W/\"{}\"", "x,".repeat(4000));
+    for tag in [long.as_str(), ",,,", "W/", "\"", "*"] {
+        let headers = [("x-api-key", KEY), ("if-none-match", tag)];
+        assert_eq!(api.ask("GET", "/v1/decisions/snapshot", &headers, b"").status, 200);
+    }
+}

@@ -65,6 +65,31 @@ fn the_same_process_pushes() {
 }
 
 #[test]
+fn decisions_that_are_pushed_keep_their_end_unless_the_clock_is_ahead() {
+    let api = Api::start();
+    let decided = |stop: i64, value: &str| Alert {
+        stop_at: time(stop),
+        decisions: vec![testudo_event::Decision {
+            kind: "ban".to_owned(),
+            scope: "ip".to_owned(),
+            value: value.to_owned(),
+            duration_ns: 3_600_000_000_000,
+            until: time(stop + HOUR),
+            ..Default::default()
+        }],
+        ..seen("", value)
+    };
+    let batch = vec![decided(START - HOUR / 2, "192.0.2.1"), decided(START + 9 * HOUR, "192.0.2.2")];
+    api.service.push(MACHINE, batch, START).expect("taken");
+    let left = |value: &str| {
+        let decisions = api.bouncer("GET", &format!("/v1/decisions?ip={value}")).json();
+        decisions[0]["duration"].as_str().map(str::to_owned)
+    };
+    assert_eq!(left("192.0.2.1").as_deref(), Some("30m0s"));
+    assert_eq!(left("192.0.2.2").as_deref(), Some("1h0m0s"));
+}
+
+#[test]
 fn identities_are_taken_from_programs_of_ours() {
     let api = Api::start();
     let mut batch = report("Ip", "192.0.2.10");
@@ -195,6 +220,43 @@ fn figures_for_an_exporter() {
     assert_eq!(gauges.last_pulls, [("fw".to_owned(), START / 1000)]);
     let kinds: Vec<_> = api.service.durations().iter().map(|kind| (kind.endpoint, kind.count)).collect();
     assert_eq!(kinds, [("/v1/alerts", 3), ("/v1/decisions", 1), ("/v1/heartbeat", 1)]);
+}
+
+#[test]
+fn profiles_ask_about_decisions_and_pass_over_what_is_allowed() {
+    let api = Api::start();
+    let profiles = |text: &str| {
+        let file = testudo_rules::SourceFile { path: "profiles.yaml".into(), text: text.into() };
+        let loaded = testudo_rules::load_profiles(Arc::new(file));
+        assert_eq!(loaded.items.len(), 1, "{text}");
+        api.service.set_profiles(Profiles::new(loaded.items));
+    };
+    let push = |alert: Alert| {
+        let pushed = api.service.push(MACHINE, vec![alert], START).expect("taken");
+        match pushed.as_slice() {
+            [Pushed::Stored { decisions, .. }] => *decisions,
+            other => panic!("{other:?}"),
+        }
+    };
+    profiles(
+        "name: p\nfilters:\n - GetActiveDecisionsCount(Alert.GetValue()) == 0\n - Alert.Remediation == true && GetDecisionsCount(Alert.GetValue()) == 0\ndecisions:\n - type: ban\n   duration: 4h\n",
+    );
+    // Two filters hold the first time: it is decided once all the same. The second time none does.
+    assert_eq!(push(seen("", "192.0.2.1")), 1);
+    assert_eq!(push(seen("", "192.0.2.1")), 0);
+    profiles(
+        "name: p\nfilters:\n - Alert.Remediation == true\nattribution: contributors\ndecisions:\n - type: ban\n   duration: 4h\n",
+    );
+    protect(&api, &["198.51.100.1/32"]);
+    let contributor = |value: &str| testudo_event::Contributor {
+        value: value.to_owned(),
+        count: 1,
+        last_seen: time(START - SECOND),
+    };
+    let contributors = ["192.0.2.7", "198.51.100.1", "192.0.2.8"].map(contributor).to_vec();
+    push(Alert { contributors, ..seen("", "192.0.2.7") });
+    let banned = api.stream("startup=true");
+    assert_eq!(banned, ["+ban 192.0.2.1", "+ban 192.0.2.7", "+ban 192.0.2.8"]);
 }
 
 #[test]

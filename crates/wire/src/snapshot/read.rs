@@ -65,15 +65,14 @@ impl Snapshot {
         let begin = input.at;
         let mut entries = Entries::new(input, at_ms);
         let mut count = 0;
-        while let Some(found) = entries.step() {
-            found.map_err(|()| malformed(&entries.input))?;
+        while entries.advance().map_err(|Malformed| malformed(&entries.input))?.is_some() {
             count += 1;
         }
         let rest = malformed(&entries.input);
         if entries.total != Some(count) || entries.input.at != body.len() {
             return Err(rest);
         }
-        Ok(Snapshot { begin, seq, at_ms, count, bytes })
+        Ok(Snapshot { bytes, begin, seq, at_ms, count })
     }
 
     /// The commit that it is about.
@@ -102,6 +101,9 @@ impl Snapshot {
         Entries::new(Input { bytes: body, at: self.begin }, self.at_ms)
     }
 }
+
+/// It is not what a snapshot has to be.
+struct Malformed;
 
 #[derive(Clone, Copy, Debug)]
 struct Input<'s> {
@@ -183,44 +185,29 @@ impl<'s> Entries<'s> {
     }
 
     /// The next entry; `None` at the end.
-    fn step(&mut self) -> Option<Result<Entry<'s>, ()>> {
-        if self.total.is_some() {
-            return None;
-        }
-        let found = self.advance();
-        match found {
-            Some(None) => None,
-            Some(Some(entry)) => Some(Ok(entry)),
-            None => Some(Err(())),
-        }
-    }
-
-    /// `None` for what is malformed, `Some(None)` for the end.
-    fn advance(&mut self) -> Option<Option<Entry<'s>>> {
-        loop {
+    fn advance(&mut self) -> Result<Option<Entry<'s>>, Malformed> {
+        while self.total.is_none() {
             if let Some(mut group) = self.group.take() {
                 if group.left > 0 {
-                    let entry = self.entry(&mut group)?;
+                    let entry = self.entry(&mut group).ok_or(Malformed)?;
                     self.group = Some(group);
-                    return Some(Some(entry));
+                    return Ok(Some(entry));
                 }
                 // What follows the values are the ends, which have been read beside them.
                 self.input.at = group.ends.unwrap_or(self.input.at);
             }
             if self.groups_left > 0 {
                 self.groups_left -= 1;
-                self.group = Some(self.open()?);
+                self.group = Some(self.open().ok_or(Malformed)?);
                 continue;
             }
-            match self.input.byte()? {
-                TAG_BLOCK => self.block()?,
-                TAG_END => {
-                    self.total = Some(self.input.number()?);
-                    return Some(None);
-                }
-                _ => return None,
+            match self.input.byte() {
+                Some(TAG_BLOCK) => self.block().ok_or(Malformed)?,
+                Some(TAG_END) => self.total = Some(self.input.number().ok_or(Malformed)?),
+                _ => return Err(Malformed),
             }
         }
+        Ok(None)
     }
 
     fn block(&mut self) -> Option<()> {
@@ -325,6 +312,6 @@ impl<'s> Iterator for Entries<'s> {
 
     fn next(&mut self) -> Option<Entry<'s>> {
         // Everything was checked when the snapshot was read.
-        self.step()?.ok()
+        self.advance().ok()?
     }
 }
