@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use testudo_client::{Client, ClientError, Login, Retries, Settings, Timeouts, TlsFiles};
-use testudo_config::{Color, Config, Credentials, DEFAULT_PATHS, LogLevel, Output};
+use testudo_config::{Color, Config, ConfigError, Credentials, DEFAULT_PATHS, LogLevel, Output};
 use testudo_event::{Prefix, duration};
 use testudo_store::{Store, StoreOptions};
 
@@ -193,7 +193,18 @@ impl<'c, 'io> Context<'c, 'io> {
 
     /// The credentials of this machine.
     pub(crate) fn credentials(&self) -> Result<Credentials, Failure> {
-        Ok(Credentials::load(&self.credentials_path()?, self.io.variable)?)
+        let path = self.credentials_path()?;
+        Credentials::load(&path, self.io.variable).map_err(|error| match error {
+            ConfigError::Read { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+                let program = self.io.program;
+                Failure::text(format!(
+                    "there are no credentials in {}: '{program} machines add --auto' makes them where the local \
+                     API is served, '{program} lapi register' elsewhere",
+                    path.display()
+                ))
+            }
+            error => error.into(),
+        })
     }
 
     /// The settings of a client of a local API, with what the configuration says about TLS.
@@ -290,7 +301,13 @@ fn fetch(base: &str, path: &str) -> Result<String, Failure> {
     };
     let settings = Settings { timeouts, retries: Retries::none(), ..Settings::new(base, Login::Nobody) };
     let api = Api::new(settings)?;
-    api.call(api.client.page(path))
+    api.call(api.client.page(path)).map_err(|error| match error {
+        // It is no local API that is missing here.
+        Failure::Client(ClientError::Unreachable { source, .. }) => {
+            Failure::text(format!("nobody answers at {base}: {source}"))
+        }
+        error => error,
+    })
 }
 
 /// A duration as Go writes it, with days before it: `1d12h`.

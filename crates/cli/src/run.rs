@@ -45,7 +45,11 @@ fn wrong(error: &clap::Error, arguments: &[OsString], io: &mut Io<'_>) -> ExitCo
         command = found;
     }
     let usage = command.render_help().to_string();
-    let cause = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    // On one line: what is wrong, and what may be meant.
+    let wrong = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+    let tip = text.lines().map(str::trim).find(|line| line.starts_with("tip: "));
+    let cause = wrong.chain(tip).collect::<Vec<_>>().join(" ");
+    let cause = cause.trim_start_matches("error: ");
     // Nobody can be told that nobody can be told.
     let _ = io.out.write_all(usage.as_bytes());
     let _ = writeln!(io.err, "Error: {path}: {cause}");

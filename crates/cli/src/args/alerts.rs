@@ -29,28 +29,28 @@ pub struct ListAlerts {
     #[arg(long, value_name = "AGE", default_value = "0s")]
     pub since: String,
     /// Only those about this address
-    #[arg(short, long, value_name = "IP", default_value = "")]
+    #[arg(short, long, value_name = "IP", default_value = "", hide_default_value = true)]
     pub ip: String,
     /// Only those of this scenario
-    #[arg(short, long, value_name = "NAME", default_value = "")]
+    #[arg(short, long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub scenario: String,
     /// Only those about this range
-    #[arg(short, long, value_name = "RANGE", default_value = "")]
+    #[arg(short, long, value_name = "RANGE", default_value = "", hide_default_value = true)]
     pub range: String,
     /// Only those with decisions of this type, such as ban
-    #[arg(long = "type", value_name = "TYPE", default_value = "")]
+    #[arg(long = "type", value_name = "TYPE", default_value = "", hide_default_value = true)]
     pub kind_of_decision: String,
     /// Only those of this scope, such as ip or range
-    #[arg(long, value_name = "SCOPE", default_value = "")]
+    #[arg(long, value_name = "SCOPE", default_value = "", hide_default_value = true)]
     pub scope: String,
     /// Only those about this value
-    #[arg(short, long, value_name = "VALUE", default_value = "")]
+    #[arg(short, long, value_name = "VALUE", default_value = "", hide_default_value = true)]
     pub value: String,
     /// Only those with decisions of this origin, such as cscli or lists
-    #[arg(long, value_name = "ORIGIN", default_value = "")]
+    #[arg(long, value_name = "ORIGIN", default_value = "", hide_default_value = true)]
     pub origin: String,
     /// Only those of this kind, such as crowdsec, waf, cscli
-    #[arg(long, value_name = "KIND", default_value = "")]
+    #[arg(long, value_name = "KIND", default_value = "", hide_default_value = true)]
     pub kind: String,
     /// Those whose decisions lie inside the range, instead of those that cover it
     #[arg(long)]
@@ -78,22 +78,22 @@ pub struct InspectAlerts {
 #[derive(Clone, Debug, Default, Args)]
 pub struct DeleteAlerts {
     /// Those of this scope
-    #[arg(long, value_name = "SCOPE", default_value = "")]
+    #[arg(long, value_name = "SCOPE", default_value = "", hide_default_value = true)]
     pub scope: String,
     /// Those about this value
-    #[arg(short, long, value_name = "VALUE", default_value = "")]
+    #[arg(short, long, value_name = "VALUE", default_value = "", hide_default_value = true)]
     pub value: String,
     /// Those of this scenario
-    #[arg(short, long, value_name = "NAME", default_value = "")]
+    #[arg(short, long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub scenario: String,
     /// Those about this address
-    #[arg(short, long, value_name = "IP", default_value = "")]
+    #[arg(short, long, value_name = "IP", default_value = "", hide_default_value = true)]
     pub ip: String,
     /// Those about this range
-    #[arg(short, long, value_name = "RANGE", default_value = "")]
+    #[arg(short, long, value_name = "RANGE", default_value = "", hide_default_value = true)]
     pub range: String,
     /// The one with this number
-    #[arg(long, value_name = "ID", default_value = "")]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     pub id: String,
     /// All
     #[arg(short, long)]

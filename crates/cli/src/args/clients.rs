@@ -31,7 +31,7 @@ pub struct AddBouncer {
     /// Its name
     pub name: String,
     /// Its key, instead of a new one
-    #[arg(short, long, value_name = "KEY", default_value = "")]
+    #[arg(short, long, value_name = "KEY", default_value = "", hide_default_value = true)]
     pub key: String,
 }
 
@@ -87,13 +87,13 @@ pub struct AddMachine {
     #[arg(short, long)]
     pub interactive: bool,
     /// The password, of at most 72 characters
-    #[arg(short, long, value_name = "TEXT", default_value = "")]
+    #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub password: String,
     /// Where the machine finds the local API
-    #[arg(short, long, value_name = "URL", default_value = "")]
+    #[arg(short, long, value_name = "URL", default_value = "", hide_default_value = true)]
     pub url: String,
     /// Where its credentials are written; - for standard output
-    #[arg(short, long, value_name = "FILE", default_value = "")]
+    #[arg(short, long, value_name = "FILE", default_value = "", hide_default_value = true)]
     pub file: String,
     /// Replace a machine of this name, and the file
     #[arg(long)]

@@ -23,31 +23,31 @@ pub struct ListDecisions {
     #[arg(short, long)]
     pub all: bool,
     /// Only those whose alert is younger than this, such as 4h or 30d
-    #[arg(long, value_name = "AGE", default_value = "")]
+    #[arg(long, value_name = "AGE", default_value = "", hide_default_value = true)]
     pub since: String,
     /// Only those whose alert is older than this, such as 4h or 30d
-    #[arg(long, value_name = "AGE", default_value = "")]
+    #[arg(long, value_name = "AGE", default_value = "", hide_default_value = true)]
     pub until: String,
     /// Only those of this type, such as ban or captcha
-    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "")]
+    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "", hide_default_value = true)]
     pub kind: String,
     /// Only those of this scope, such as ip or range
-    #[arg(long, value_name = "SCOPE", default_value = "")]
+    #[arg(long, value_name = "SCOPE", default_value = "", hide_default_value = true)]
     pub scope: String,
     /// Only those of this origin, such as cscli, crowdsec, lists
-    #[arg(long, value_name = "ORIGIN", default_value = "")]
+    #[arg(long, value_name = "ORIGIN", default_value = "", hide_default_value = true)]
     pub origin: String,
     /// Only those about this value
-    #[arg(short, long, value_name = "VALUE", default_value = "")]
+    #[arg(short, long, value_name = "VALUE", default_value = "", hide_default_value = true)]
     pub value: String,
     /// Only those of this scenario
-    #[arg(short, long, value_name = "NAME", default_value = "")]
+    #[arg(short, long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub scenario: String,
     /// Only those that cover this address
-    #[arg(short, long, value_name = "IP", default_value = "")]
+    #[arg(short, long, value_name = "IP", default_value = "", hide_default_value = true)]
     pub ip: String,
     /// Only those that cover this range
-    #[arg(short, long, value_name = "RANGE", default_value = "")]
+    #[arg(short, long, value_name = "RANGE", default_value = "", hide_default_value = true)]
     pub range: String,
     /// How many alerts at most; 0 for all
     #[arg(short, long, value_name = "NUMBER", default_value_t = 100)]
@@ -67,22 +67,22 @@ pub struct ListDecisions {
 #[derive(Clone, Debug, Default, Args)]
 pub struct AddDecision {
     /// An address: for --scope Ip --value IP
-    #[arg(short, long, value_name = "IP", default_value = "")]
+    #[arg(short, long, value_name = "IP", default_value = "", hide_default_value = true)]
     pub ip: String,
     /// A range: for --scope Range --value RANGE
-    #[arg(short, long, value_name = "RANGE", default_value = "")]
+    #[arg(short, long, value_name = "RANGE", default_value = "", hide_default_value = true)]
     pub range: String,
     /// How long, such as 4h or 30d
     #[arg(short, long, value_name = "DURATION", default_value = "4h")]
     pub duration: String,
     /// What it is about
-    #[arg(short, long, value_name = "VALUE", default_value = "")]
+    #[arg(short, long, value_name = "VALUE", default_value = "", hide_default_value = true)]
     pub value: String,
     /// What the value is, such as Ip, Range, Country, username
     #[arg(long, value_name = "SCOPE", default_value = "Ip")]
     pub scope: String,
     /// Why
-    #[arg(short = 'R', long, value_name = "TEXT", default_value = "")]
+    #[arg(short = 'R', long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub reason: String,
     /// What is done, such as ban, captcha, throttle
     #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "ban")]
@@ -96,25 +96,25 @@ pub struct AddDecision {
 #[derive(Clone, Debug, Default, Args)]
 pub struct DeleteDecisions {
     /// Those that cover this address
-    #[arg(short, long, value_name = "IP", default_value = "")]
+    #[arg(short, long, value_name = "IP", default_value = "", hide_default_value = true)]
     pub ip: String,
     /// Those that cover this range
-    #[arg(short, long, value_name = "RANGE", default_value = "")]
+    #[arg(short, long, value_name = "RANGE", default_value = "", hide_default_value = true)]
     pub range: String,
     /// Those of this type
-    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "")]
+    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "", hide_default_value = true)]
     pub kind: String,
     /// Those about this value
-    #[arg(short, long, value_name = "VALUE", default_value = "")]
+    #[arg(short, long, value_name = "VALUE", default_value = "", hide_default_value = true)]
     pub value: String,
     /// Those of this scenario
-    #[arg(short, long, value_name = "NAME", default_value = "")]
+    #[arg(short, long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub scenario: String,
     /// Those of this origin
-    #[arg(long, value_name = "ORIGIN", default_value = "")]
+    #[arg(long, value_name = "ORIGIN", default_value = "", hide_default_value = true)]
     pub origin: String,
     /// The one with this number
-    #[arg(long, value_name = "ID", default_value = "")]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     pub id: String,
     /// All
     #[arg(long)]
@@ -146,7 +146,7 @@ pub struct ImportDecisions {
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub batch: usize,
     /// csv, json or values (one a line)
-    #[arg(long, value_name = "FORMAT", default_value = "")]
+    #[arg(long, value_name = "FORMAT", default_value = "", hide_default_value = true)]
     pub format: String,
 }
 
@@ -191,10 +191,10 @@ pub struct AddAllowed {
     #[arg(value_name = "VALUE", required = true)]
     pub values: Vec<String>,
     /// For how long, such as 7d
-    #[arg(short, long, value_name = "DURATION", default_value = "")]
+    #[arg(short, long, value_name = "DURATION", default_value = "", hide_default_value = true)]
     pub expiration: String,
     /// Why
-    #[arg(short = 'd', long, value_name = "TEXT", default_value = "")]
+    #[arg(short = 'd', long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub comment: String,
 }
 

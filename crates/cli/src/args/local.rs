@@ -14,7 +14,7 @@ pub struct Metrics {
     #[command(flatten)]
     pub globals: Globals,
     /// Where the metrics of the daemon are
-    #[arg(short, long, value_name = "URL", global = true, default_value = "")]
+    #[arg(short, long, value_name = "URL", global = true, default_value = "", hide_default_value = true)]
     pub url: String,
     /// Whole numbers instead of 1.23k
     #[arg(long, global = true)]
@@ -78,16 +78,16 @@ pub enum LapiVerb {
 #[derive(Clone, Debug, Args)]
 pub struct Register {
     /// The local API
-    #[arg(short, long, value_name = "URL", default_value = "")]
+    #[arg(short, long, value_name = "URL", default_value = "", hide_default_value = true)]
     pub url: String,
     /// Where the credentials are written
-    #[arg(short, long, value_name = "FILE", default_value = "")]
+    #[arg(short, long, value_name = "FILE", default_value = "", hide_default_value = true)]
     pub file: String,
     /// The name of the machine, instead of a new one
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub machine: String,
     /// The token by which it is let in at once
-    #[arg(long, value_name = "TOKEN", default_value = "")]
+    #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
     pub token: String,
 }
 
@@ -117,7 +117,7 @@ pub enum ContextVerb {
 #[derive(Clone, Debug, Args)]
 pub struct AddContext {
     /// Its key; the last part of the value if it is not given
-    #[arg(short, long, value_name = "KEY", default_value = "")]
+    #[arg(short, long, value_name = "KEY", default_value = "", hide_default_value = true)]
     pub key: String,
     /// What is evaluated for each event, such as evt.Meta.http_path
     #[arg(long = "value", value_name = "EXPRESSION", required = true)]
@@ -145,7 +145,7 @@ pub enum ConfigVerb {
 #[derive(Clone, Debug, Args)]
 pub struct ShowConfig {
     /// One value, such as Config.API.Server.ListenURI
-    #[arg(long, value_name = "EXPRESSION", default_value = "")]
+    #[arg(long, value_name = "EXPRESSION", default_value = "", hide_default_value = true)]
     pub key: String,
 }
 

@@ -41,35 +41,38 @@ fn color(text: &str) -> Result<Color, String> {
     Color::from_name(text).ok_or_else(|| format!("unknown color choice '{text}': it is one of yes, no, auto"))
 }
 
+/// Under which the flags of every command stand in help texts.
+const GLOBAL: &str = "Global options";
+
 /// Flags that every command takes.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Globals {
     /// Configuration file
-    #[arg(short, long, value_name = "FILE", global = true)]
+    #[arg(short, long, value_name = "FILE", global = true, help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
     /// Folder of a daemon that runs without a configuration file
-    #[arg(long, value_name = "FOLDER", global = true, conflicts_with = "config")]
+    #[arg(long, value_name = "FOLDER", global = true, help_heading = GLOBAL, conflicts_with = "config")]
     pub data_dir: Option<PathBuf>,
     /// Output format: human, json, raw
-    #[arg(short, long, value_name = "FORMAT", global = true, value_parser = output)]
+    #[arg(short, long, value_name = "FORMAT", global = true, help_heading = GLOBAL, value_parser = output)]
     pub output: Option<Output>,
     /// Colours and frames of tables: yes, no, auto
-    #[arg(long, value_name = "WHEN", global = true, value_parser = color)]
+    #[arg(long, value_name = "WHEN", global = true, help_heading = GLOBAL, value_parser = color)]
     pub color: Option<Color>,
-    /// Say more: debug
-    #[arg(long, global = true)]
+    /// Say details
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub debug: bool,
     /// Say what is done (the default)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub info: bool,
     /// Say only what may be wrong
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub warning: bool,
     /// Say only what failed
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub error: bool,
-    /// Say everything
-    #[arg(long, global = true)]
+    /// Say all details
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub trace: bool,
 }
 

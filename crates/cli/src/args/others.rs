@@ -21,7 +21,7 @@ pub struct Why {
 #[derive(Clone, Debug, Args)]
 pub struct Status {
     /// Where the metrics of the daemon are
-    #[arg(short, long, value_name = "URL", default_value = "")]
+    #[arg(short, long, value_name = "URL", default_value = "", hide_default_value = true)]
     pub url: String,
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod decisions;
 pub(crate) mod hub;
 pub(crate) mod import;
 pub(crate) mod lapi;
+pub(crate) mod lines;
 pub(crate) mod machines;
 pub(crate) mod metrics;
 pub(crate) mod simulation;

@@ -55,7 +55,7 @@ fn daemon(cx: &Context<'_, '_>, found: &mut Found) -> Done {
     let status = match daemon::status(cx.config()?) {
         Ok(status) => status,
         Err(error) => {
-            found.warnings.push(format!("the daemon does not answer: {error}"));
+            found.warnings.push(format!("the daemon does not run, or this user may not ask it: {error}"));
             found.all.insert("daemon".to_owned(), Value::Null);
             return Ok(());
         }
@@ -119,19 +119,19 @@ fn metrics(cx: &Context<'_, '_>, args: &Status, found: &mut Found) -> Done {
             return Ok(());
         }
     };
-    let sum = |wanted: &dyn Fn(&Sample) -> bool| -> f64 {
-        samples.iter().filter(|sample| wanted(sample)).map(|sample| sample.value).sum()
+    let sum = |wanted: &dyn Fn(&Sample) -> bool| -> u64 {
+        samples.iter().filter(|sample| wanted(sample)).map(|sample| sample.value.max(0.0) as u64).sum()
     };
-    let named = |name: &'static str| move |sample: &Sample| sample.name == name;
+    let named = |name: &str| sum(&|sample| sample.name == name);
     found.all.insert(
         "counted".to_owned(),
         json!({
             "lines_read": sum(&|sample| sample.name.ends_with("source_hits_total")),
-            "lines_parsed": sum(&named("cs_parser_hits_ok_total")),
-            "lines_unparsed": sum(&named("cs_parser_hits_ko_total")),
-            "lines_skipped": sum(&named("testudo_source_skipped_total")) + sum(&named("testudo_lines_skipped_total")),
-            "buckets": sum(&named("cs_buckets")),
-            "overflows": sum(&named("cs_bucket_overflowed_total")),
+            "lines_parsed": named("cs_parser_hits_ok_total"),
+            "lines_unparsed": named("cs_parser_hits_ko_total"),
+            "lines_skipped": named("testudo_source_skipped_total") + named("testudo_lines_skipped_total"),
+            "buckets": named("cs_buckets"),
+            "overflows": named("cs_bucket_overflowed_total"),
         }),
     );
     Ok(())
@@ -242,7 +242,7 @@ fn tell(cx: &mut Context<'_, '_>, found: &Found) -> Done {
             counted["lines_unparsed"],
             counted["lines_skipped"]
         );
-        line(cx, "Lines", &detail.replace(".0", ""))?;
+        line(cx, "Lines", &detail)?;
     }
     if let Some(decisions) = found.all.get("decisions") {
         let kinds = decisions["by_type"].as_object().into_iter().flatten();

@@ -1,5 +1,8 @@
 //! `why`: everything that is known about an address, on one screen.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use serde::Serialize;
 use testudo_client::query;
 use testudo_config::Output;
@@ -15,6 +18,7 @@ use crate::failure::{Done, Failure};
 use crate::output::{Paint, Table, painted, printable, seconds};
 
 use super::alerts::{as_text, subject};
+use super::lines::last_about;
 use super::unban::filters;
 
 /// Alerts that are looked at: what matters is what happened lately.
@@ -22,6 +26,11 @@ const ALERTS_MOST: u64 = 20;
 
 /// Decisions that have ended, of which this many are shown.
 const PAST_MOST: usize = 10;
+
+/// Values of a key, files, and lines of a file that are shown.
+const VALUES_MOST: usize = 5;
+const FILES_MOST: usize = 3;
+const LINES_MOST: usize = 3;
 
 /// Contributors of an alert that are shown.
 const CONTRIBUTORS_MOST: usize = 10;
@@ -44,6 +53,9 @@ struct Known {
     past_decisions: Vec<Decided>,
     alerts: Vec<Alert>,
     contributors: Vec<Contributed>,
+    /// Of the newest alert: keys of its events and context, with their values.
+    seen: BTreeMap<String, Vec<String>>,
+    lines: Vec<LastLines>,
     allowlisted_by: Vec<String>,
     protected_by: Vec<String>,
     bouncers: Vec<Puller>,
@@ -55,6 +67,13 @@ struct Decided {
     created_at: String,
     #[serde(flatten)]
     decision: AlertDecision,
+}
+
+/// The last lines of a log file about an address.
+#[derive(Debug, Serialize)]
+struct LastLines {
+    file: String,
+    lines: Vec<String>,
 }
 
 /// Who poured how much into an alert.
@@ -74,6 +93,10 @@ pub(crate) fn run(cx: &mut Context<'_, '_>, args: &Why) -> Done {
         from_api(&mut known, cx)?;
     }
     known.protected_by = protections(cx, &args.value)?;
+    if let Some(alert) = known.alerts.first() {
+        known.seen = seen(alert);
+    }
+    known.lines = last_lines(&known);
     match cx.output() {
         Output::Json | Output::Raw => cx.json(&known, 1),
         Output::Human => tell(cx, &known),
@@ -251,6 +274,50 @@ fn place(alert: &Alert) -> String {
     }
 }
 
+/// What the events and the context of an alert tell, but for what stands elsewhere.
+fn seen(alert: &Alert) -> BTreeMap<String, Vec<String>> {
+    const ELSEWHERE: [&str; 5] = ["timestamp", "source_ip", "datasource_path", "datasource_type", "position"];
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut add = |key: &str, value: String| {
+        let values = found.entry(key.to_owned()).or_default();
+        if !value.is_empty() && values.len() < VALUES_MOST && !values.contains(&value) {
+            values.push(value);
+        }
+    };
+    for pair in alert.events.iter().flat_map(|event| &event.meta) {
+        if !ELSEWHERE.contains(&pair.key.as_str()) {
+            add(&pair.key, pair.value.clone());
+        }
+    }
+    for pair in &alert.meta {
+        match serde_json::from_str::<Vec<String>>(&pair.value) {
+            Ok(values) => values.into_iter().for_each(|value| add(&pair.key, value)),
+            Err(_) => add(&pair.key, pair.value.clone()),
+        }
+    }
+    found
+}
+
+/// The last lines about an address in the files from which its alerts come, where they are files of this
+/// machine.
+fn last_lines(known: &Known) -> Vec<LastLines> {
+    if as_network(&known.value).is_none() || known.value.contains('/') {
+        return Vec::new();
+    }
+    let metas = known.alerts.iter().flat_map(|alert| &alert.events).flat_map(|event| &event.meta);
+    let mut files: Vec<&str> = Vec::new();
+    for pair in metas.filter(|pair| pair.key == "datasource_path" && pair.value.starts_with('/')) {
+        if files.len() < FILES_MOST && !files.contains(&pair.value.as_str()) {
+            files.push(&pair.value);
+        }
+    }
+    let found = files.into_iter().map(|file| LastLines {
+        file: file.to_owned(),
+        lines: last_about(Path::new(file), &known.value, LINES_MOST),
+    });
+    found.filter(|one| !one.lines.is_empty()).collect()
+}
+
 fn heading(cx: &mut Context<'_, '_>, text: &str) -> Done {
     let text = if cx.is_fancy() { painted(text, Paint::Bold) } else { text.to_owned() };
     cx.line("")?;
@@ -316,6 +383,16 @@ fn tell(cx: &mut Context<'_, '_>, known: &Known) -> Done {
             ]);
         }
         cx.table(&table)?;
+    }
+    if !known.seen.is_empty() {
+        heading(cx, "What was seen last")?;
+        for (key, values) in &known.seen {
+            cx.line(format_args!(" {:<18} {}", printable(key), printable(&values.join(", "))))?;
+        }
+    }
+    for LastLines { file, lines } in &known.lines {
+        heading(cx, &format!("Last lines in {}", printable(file)))?;
+        lines.iter().try_for_each(|line| cx.line(format_args!(" {}", printable(line))))?;
     }
     if !known.contributors.is_empty() {
         heading(cx, "Who contributed to these alerts")?;

@@ -126,7 +126,7 @@ fn a_node_that_is_not() {
     assert!(!outcome.ok && outcome.err.is_empty(), "{outcome:?}");
     let told = steady(&outcome.out);
     for part in [
-        "! the daemon does not answer: cannot reach",
+        "! the daemon does not run, or this user may not ask it: nobody answers at /",
         "! the local API cannot be used: cannot reach",
         "! bouncer fw has not asked for LEFT\n",
         "! machine edge-07 gave no heartbeat for LEFT\n",

@@ -39,9 +39,18 @@ fn groups_without_verbs_show_their_help() {
 fn wrong_arguments_show_the_usage_and_the_error() {
     for (line, path, cause) in [
         ("nosuch", "cscli", "unrecognized subcommand 'nosuch'"),
+        (
+            "decisions lst",
+            "cscli decisions",
+            "unrecognized subcommand 'lst' tip: a similar subcommand exists: 'list'",
+        ),
         ("decisions nosuch", "cscli decisions", "unrecognized subcommand 'nosuch'"),
         ("decision list --nosuch", "cscli decisions list", "unexpected argument '--nosuch' found"),
-        ("bouncers delete", "cscli bouncers delete", "the following required arguments were not provided:"),
+        (
+            "bouncers delete",
+            "cscli bouncers delete",
+            "the following required arguments were not provided: <NAME>...",
+        ),
         ("-o yaml alerts list", "cscli", "invalid value 'yaml' for '--output <FORMAT>'"),
     ] {
         let outcome = command(&line.split(' ').collect::<Vec<_>>(), "");

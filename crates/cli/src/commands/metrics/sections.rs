@@ -354,7 +354,10 @@ impl Section {
         format: &impl Fn(f64) -> String,
     ) {
         if keys > 0 {
-            for (name, inner) in value.as_object().into_iter().flatten() {
+            // Parts of a parser without a name of their own are in its row already.
+            let named =
+                value.as_object().into_iter().flatten().filter(|(name, _)| !name.starts_with("child-"));
+            for (name, inner) in named {
                 path.push(name.clone());
                 self.rows(inner, keys - 1, path, table, format);
                 path.pop();
