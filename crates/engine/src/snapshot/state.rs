@@ -125,6 +125,9 @@ const LOST: Slot = Slot(u32::MAX);
 /// Slots of the event itself are written by their number, all others by name.
 const NUMBERED: u8 = Space::ALL.len() as u8;
 
+/// A slot, and its name unless it is one of the event itself.
+type Named<'b> = (Slot, Option<(Space, &'b str)>);
+
 fn write_slot(slot: Slot, keys: &Keys, writer: &mut Writer) {
     match keys.name(slot) {
         Some((space, name)) => {
@@ -138,7 +141,7 @@ fn write_slot(slot: Slot, keys: &Keys, writer: &mut Writer) {
     }
 }
 
-fn read_slot<'b>(reader: &mut Reader<'b>, keys: &Keys) -> Result<(Slot, Option<(Space, &'b str)>), Damaged> {
+fn read_slot<'b>(reader: &mut Reader<'b>, keys: &Keys) -> Result<Named<'b>, Damaged> {
     let space = reader.byte()?;
     if space == NUMBERED {
         let slot = Slot(reader.small()?);
