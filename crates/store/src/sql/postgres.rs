@@ -29,6 +29,14 @@ const WRITER_LOCK: i32 = 0x7465_7374;
 /// What news of commits are told under, with the schema as their text.
 const CHANNEL: &str = "testudo";
 
+/// A node that dies without a word, with its machine, must not hold the lock of writers for the two hours after which a
+/// server usually notices; and nobody waits for that lock for ever.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET tcp_keepalives_idle = 30; \
+    SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; SET lock_timeout = '30s'";
+/// Changes of the schema may take longer than a writer waits.
+const SCHEMA_WAIT: &str = "SET lock_timeout = '600s'";
+const USUAL_WAIT: &str = "SET lock_timeout = '30s'";
+
 /// How connections name themselves to whoever looks after the server.
 const APPLICATION: &str = "testudo";
 /// How long a server may take to take us in.
@@ -48,10 +56,11 @@ impl Postgres {
     /// Connects to a server.
     pub(crate) fn open(server: &Server) -> Result<Postgres, SqlError> {
         let settings = settings(server);
-        let client = match tls::config(&server.tls)?.filter(|_| !server.host.is_empty()) {
+        let mut client = match tls::config(&server.tls)?.filter(|_| !server.host.is_empty()) {
             Some(config) => settings.connect(Connector(config))?,
             None => settings.connect(NoTls)?,
         };
+        client.batch_execute(SESSION)?;
         Ok(Postgres { client, statements: HashMap::new() })
     }
 
@@ -258,7 +267,12 @@ impl Connection for Postgres {
         // Whoever waited for the lock sees what those before him did: each statement sees what is committed
         // when it begins.
         let lock = format!("SELECT pg_advisory_xact_lock({WRITER_LOCK}, hashtext(current_schema()))");
-        Ok(self.client.batch_execute(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {lock}"))?)
+        let begun = self.client.batch_execute(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {lock}"));
+        if begun.is_err() {
+            // What has begun without the lock must not stay open; a connection that is gone needs no end.
+            let _ = self.client.batch_execute("ROLLBACK");
+        }
+        Ok(begun?)
     }
 
     fn commit(&mut self) -> Result<(), SqlError> {
@@ -301,11 +315,13 @@ impl Connection for Postgres {
     }
 
     fn lock_schema(&mut self) -> Result<(), SqlError> {
-        Ok(self.client.batch_execute(&format!("SELECT pg_advisory_lock({SCHEMA_LOCK})"))?)
+        let lock = format!("{SCHEMA_WAIT}; SELECT pg_advisory_lock({SCHEMA_LOCK})");
+        Ok(self.client.batch_execute(&lock)?)
     }
 
     fn unlock_schema(&mut self) -> Result<(), SqlError> {
-        Ok(self.client.batch_execute(&format!("SELECT pg_advisory_unlock({SCHEMA_LOCK})"))?)
+        let unlock = format!("SELECT pg_advisory_unlock({SCHEMA_LOCK}); {USUAL_WAIT}");
+        Ok(self.client.batch_execute(&unlock)?)
     }
 
     fn back_up(&mut self, _: &str) -> Result<(), SqlError> {

@@ -336,6 +336,33 @@ mod on_servers {
         assert_eq!(values(&store, START).len(), 5);
     }
 
+    /// A writer that does not get its turn fails, and gets it the next time.
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn who_waits_too_long_for_the_lock_may_try_again() {
+        use crate::sql::Connection as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let location = location(&folder.path().join("db"));
+        let Location::Postgres(server) = &location else {
+            println!("skipped: {SERVER} names no server");
+            return;
+        };
+        let open = || crate::sql::Postgres::open(server).expect("the server answers");
+        drop(Store::open(
+            StoreOptions { location: location.clone(), keep_ms: DAY, prepare: |_| Box::default() },
+            START,
+        ));
+        let (mut holder, mut waiter) = (open(), open());
+        holder.begin().expect("it has the lock");
+        waiter.run_script("SET lock_timeout = '50ms'").expect("it is set");
+        for _ in 0..2 {
+            assert_eq!(waiter.begin().expect_err("it is taken").kind, SqlErrorKind::Busy);
+        }
+        holder.rollback().expect("it ends");
+        waiter.begin().expect("it has the lock");
+        waiter.rollback().expect("it ends");
+    }
+
     #[test]
     fn connections_are_bounded() {
         let folder = tempfile::tempdir().expect("a folder");
