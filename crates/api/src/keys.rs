@@ -74,6 +74,9 @@ pub(crate) fn known(service: &Service, ask: &Ask) -> Result<Option<String>, Refu
     }
     let hash = hash_of(ask)?;
     let rows = service.store().bouncers().find(|row| row.key_hash == hash);
+    if rows.is_empty() && service.may_look_again(ask.now_ms) {
+        return Ok(None);
+    }
     if ask.is_head() {
         let first = rows.into_iter().filter(|row| row.auth_type == WITH_KEY).min_by_key(|row| row.id);
         return first.map(|row| Some(row.name)).ok_or_else(Refusal::forbidden);
@@ -109,6 +112,13 @@ pub(crate) fn admit(service: &Service, ask: &Ask) -> Result<String, Refusal> {
         fresh(name, hash_key(&key), WITH_CERTIFICATE)
     } else {
         let hash = hash_of(ask)?;
+        if bouncers.find(|row| row.key_hash == hash).is_empty() {
+            // A command may have added it a moment ago.
+            service.store().follow(ask.now_ms)?;
+            if let Some(name) = known(service, ask)? {
+                return Ok(name);
+            }
+        }
         let mut rows = bouncers.find(|row| row.key_hash == hash && row.auth_type == WITH_KEY);
         rows.sort_by_key(|row| row.id);
         let first = rows.first().ok_or_else(Refusal::forbidden)?;

@@ -1,6 +1,7 @@
 //! What answers need, and the way of a request to its answer.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -47,6 +48,8 @@ const SECRET_BYTES: usize = 64;
 /// Passwords that are checked at the same time: each takes 19 MiB and tens of milliseconds, and who sends
 /// them is not known yet.
 const LOGINS_AT_ONCE: usize = 4;
+/// How often the database is asked for keys that are not known, in milliseconds: as often as others are followed.
+const LOOK_AGAIN_MS: u64 = 200;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_mins(5);
@@ -93,6 +96,8 @@ pub struct Service {
     secret: Vec<u8>,
     clock: Clock,
     logins: Semaphore,
+    /// When the database was last asked for a key that is not known, in milliseconds since 1970.
+    looked_again: AtomicI64,
     counts: Counts,
     clocked: Clocked,
     protected: RwLock<Arc<Protected>>,
@@ -147,6 +152,7 @@ impl Service {
             secret,
             clock,
             logins: Semaphore::new(LOGINS_AT_ONCE),
+            looked_again: AtomicI64::new(i64::MIN),
             counts: Counts::default(),
             clocked: Clocked::default(),
             protected: RwLock::default(),
@@ -179,6 +185,14 @@ impl Service {
     /// How many alerts could not be stored since the start.
     pub fn dead_letter_count(&self) -> u64 {
         self.dead_letters.count()
+    }
+
+    /// Whether it is worth a look into the database who a client is that nobody knows: a command may have added
+    /// it a moment ago, and clients give up when they are refused. Guesses of keys get few looks.
+    pub(crate) fn may_look_again(&self, now_ms: i64) -> bool {
+        let last = self.looked_again.load(Ordering::Relaxed);
+        now_ms.abs_diff(last) >= LOOK_AGAIN_MS
+            && self.looked_again.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn now_ms(&self) -> i64 {

@@ -113,7 +113,12 @@ fn by_password(service: &Service, ask: &Ask) -> Result<(Login, Machine), Refusal
     login.check().map_err(|invalid| Refusal::unauthorized(invalid.to_string()))?;
     let name = login.machine_id.as_deref().unwrap_or_default();
     let password = login.password.as_deref().unwrap_or_default();
-    let machine = service.store().machines().get(name);
+    let mut machine = service.store().machines().get(name);
+    if !machine.as_ref().is_some_and(|machine| machine.validated) {
+        // A command may have added or accepted it a moment ago.
+        service.store().follow(ask.now_ms)?;
+        machine = service.store().machines().get(name);
+    }
     let stored = match &machine {
         Some(machine) if machine.auth_type == WITH_PASSWORD => machine.password.as_str(),
         // As slow as a wrong password, so that nobody learns which machines there are.

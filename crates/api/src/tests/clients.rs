@@ -120,6 +120,45 @@ fn login() {
     refresh().is(401, r#"{"code":401,"message":"Token is expired"}"#);
 }
 
+/// A command adds or accepts a client in the database, and the client comes at once.
+#[test]
+fn who_was_added_a_moment_ago_is_let_in() {
+    let api = Api::start();
+    let location = Location::Sqlite { path: api.folder.path().join("api.db"), wal: true };
+    let options = StoreOptions { location, keep_ms: 24 * HOUR, prepare: prepare_label };
+    let command = Store::open(options, START).expect("it opens");
+    let asks = |method: &str, key: &str| api.ask(method, "/v1/decisions", &[("X-Api-Key", key)], b"").status;
+    let add = |name: &str| {
+        let bouncer = Bouncer {
+            name: name.to_owned(),
+            key_hash: hash_key(name),
+            auth_type: "api-key".to_owned(),
+            ..Bouncer::default()
+        };
+        command.bouncers().insert(bouncer).expect("a bouncer");
+    };
+    add("one");
+    assert_eq!(asks("GET", "one"), 200);
+    assert_eq!(asks("GET", "one"), 200);
+    api.pass(SECOND);
+    add("two");
+    assert_eq!(asks("HEAD", "two"), 200);
+    api.pass(SECOND);
+    assert_eq!(asks("GET", "nobody"), 403);
+    add("three");
+    assert_eq!(asks("GET", "three"), 403, "guesses get few looks");
+    api.pass(SECOND);
+    assert_eq!(asks("GET", "three"), 200);
+
+    let credentials = r#"{"machine_id":"new","password":"a long password"}"#;
+    let login = || api.ask("POST", "/v1/watchers/login", &[], credentials.as_bytes()).status;
+    assert_eq!(api.ask("POST", "/v1/watchers", &[], credentials.as_bytes()).status, 201);
+    assert_eq!(login(), 401);
+    command.follow(START).expect("it follows");
+    command.machines().update("new", |machine| machine.validated = true).expect("accepted");
+    assert_eq!(login(), 200);
+}
+
 #[test]
 fn each_address_of_a_key_has_a_row() {
     let api = behind_a_proxy(Config::default());
