@@ -10,7 +10,7 @@ use crate::{
     engine::Engine,
     keys,
     parse::{NoObserver, Observer, Worker},
-    record::{EventKind, Mode, Record},
+    record::{EventKind, Mode, Record, is_late},
 };
 
 /// How often an overflow of an overflow is poured again.
@@ -140,7 +140,11 @@ impl<'e> Lane<'e> {
         observer: &mut O,
         tell: &mut impl Tell,
     ) {
-        let Emission { overflow, mode, time } = emission;
+        let Emission { overflow, mut mode, time } = emission;
+        // What ran over long ago, though it began as a matter of now, is one of the past.
+        if self.buckets.clocks.common().is_some_and(|now| is_late(time, now)) {
+            mode = Mode::Replay;
+        }
         let now = self.now(place);
         let engine = self.engine;
         self.worker.source = None;

@@ -46,6 +46,9 @@ use crate::{
 /// Time between two moments at which the tallies are shown: nanoseconds of the clock of arrivals.
 const SHOW_EVERY: i64 = 500_000_000;
 
+/// After a restart, a backlog begins to be read within this time: nanoseconds of the clock of arrivals.
+const BACKLOG_BEGINS: i64 = 60_000_000_000;
+
 /// A source of live lines. Sources may appear at any time; two that are equal are the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LiveSource {
@@ -158,6 +161,8 @@ pub struct Live<'e> {
     /// The latest arrival or tick.
     now: Timestamp,
     shown: Timestamp,
+    /// When what came back was saved, and from when on it need not be waited for any more.
+    back: Option<(Timestamp, Option<Timestamp>)>,
 }
 
 /// A thread that parses.
@@ -210,6 +215,7 @@ impl<'e> Live<'e> {
             board: Board::default(),
             now: Timestamp::default(),
             shown: Timestamp::default(),
+            back: None,
         }
     }
 
@@ -288,6 +294,7 @@ impl<'e> Live<'e> {
         let caught_up = self.sources.caught_up(now);
         let idle = self.sources.forget_idle(now);
         self.release(&idle);
+        self.set_floor(now);
         let place = Place { source: Clocks::COMMON, now, timed: true };
         let mut tell = Telling { sink, spot: Spot::Time, ledger: &mut self.ledger, row: None };
         let lane = &mut self.lane;
@@ -346,6 +353,21 @@ impl<'e> Live<'e> {
         let tally = self.ledger.row(&batch.source);
         let source = Arc::clone(&batch.source);
         self.sources.add(Known { source, last: batch.arrival, late: false, tally })
+    }
+
+    /// Says how far back lines may still come from that want buckets of the common clock: out of a backlog that is
+    /// being read, or one that is still to be read after a restart.
+    fn set_floor(&mut self, now: Timestamp) {
+        let mut floor = self.sources.late().filter_map(|source| self.lane.buckets.clocks.own(source)).min();
+        if let Some((saved, end)) = &mut self.back {
+            let end = *end.get_or_insert(now.add_nanos(BACKLOG_BEGINS));
+            if now < end {
+                floor = Some(floor.map_or(*saved, |floor| floor.min(*saved)));
+            } else {
+                self.back = None;
+            }
+        }
+        self.lane.buckets.clocks.set_floor(floor);
     }
 
     /// Sources are gone: their buckets go by the common clock, their counts are folded.

@@ -118,6 +118,11 @@ impl Sources {
         self.all().any(|(_, known)| known.tally == tally)
     }
 
+    /// Those whose lines tell of the past, though not by choice.
+    pub(super) fn late(&self) -> impl Iterator<Item = u32> {
+        self.all().filter(|(_, known)| known.late && !known.source.time_machine).map(|(number, _)| number)
+    }
+
     /// Those that told of the past and have nothing more to tell.
     pub(super) fn caught_up(&mut self, now: Timestamp) -> Vec<u32> {
         let mut numbers = Vec::new();

@@ -157,6 +157,8 @@ impl Live<'_> {
         self.lane.buckets = buckets;
         self.sources = sources;
         self.now = now;
+        self.back = Some((now, None));
+        self.lane.buckets.clocks.set_floor(Some(now));
         Ok(restored)
     }
 }

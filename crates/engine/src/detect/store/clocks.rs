@@ -14,6 +14,8 @@ pub(crate) struct Clocks {
     apart: usize,
     /// The clock of those that have none of their own.
     common: Option<Timestamp>,
+    /// Buckets that go by the common clock are kept as if it were no later than this.
+    floor: Option<Timestamp>,
 }
 
 impl Clocks {
@@ -54,8 +56,20 @@ impl Clocks {
     }
 
     /// The time of the common clock, once there is one.
-    pub(super) fn common(&self) -> Option<Timestamp> {
+    pub(crate) fn common(&self) -> Option<Timestamp> {
         self.common
+    }
+
+    /// Keeps buckets that go by the common clock as if it were no later than `floor`: lines of then may
+    /// still come.
+    pub(crate) fn set_floor(&mut self, floor: Option<Timestamp>) {
+        self.floor = floor;
+    }
+
+    /// The time of a source as far as forgetting its buckets goes.
+    pub(super) fn for_sweeping(&self, source: u32) -> Option<Timestamp> {
+        let shared = || self.common.map(|common| self.floor.map_or(common, |floor| floor.min(common)));
+        self.own(source).or_else(shared)
     }
 
     /// The latest time.

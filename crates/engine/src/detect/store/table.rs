@@ -137,7 +137,7 @@ impl Tables {
             let (before, mut oldest) = (table.buckets.len(), None::<Timestamp>);
             table.buckets.retain(|bucket| {
                 let scenario = &scenarios.all[bucket.owner as usize];
-                let clock = clocks.get(bucket.source);
+                let clock = clocks.for_sweeping(bucket.source);
                 if clock.is_some_and(|clock| is_over(bucket, scenario, clock)) {
                     self.late -= usize::from(bucket.late);
                     end(bucket);

@@ -192,3 +192,34 @@ fn names_may_be_lost() {
     let told = run(&mut back, vec![line(1)]);
     assert_eq!(told.overflows[0].alert.events[0].meta("extra"), "192.0.2.1");
 }
+
+/// After two hours of standing still, buckets wait for the backlog, however late the clock says it is.
+#[test]
+fn a_restart_waits_for_the_backlog() {
+    let (source, noon) = (source("a.log", false), 7_200);
+    let line = |seconds: i64, arrival: i64| {
+        lines(&source, after(arrival), &[dated(after(seconds), "192.0.2.1", "w0")])
+    };
+    let before = engine();
+    let mut live = Live::new(&before);
+    run(&mut live, vec![line(0, 0), line(1, 1), line(2, 2)]);
+    let state = live.save();
+    let engine = engine();
+    for ticks in [0, 3] {
+        let mut live = Live::new(&engine);
+        live.restore(&state).unwrap();
+        let mut inputs: Vec<Input> = (0..ticks).map(|at| Input::Tick(after(noon + at * 25))).collect();
+        inputs.push(line(3, noon + 60));
+        let told = run(&mut live, inputs);
+        assert_eq!(told.named(), [("test/leaky", "192.0.2.1")], "{ticks} ticks");
+        assert_eq!(told.overflows[0].alert.stop_at, after(3));
+    }
+    // What does not come for a minute does not come any more.
+    let mut live = Live::new(&engine);
+    live.restore(&state).unwrap();
+    run(
+        &mut live,
+        vec![Input::Tick(after(noon)), Input::Tick(after(noon + 61)), Input::Tick(after(noon + 3 * 86_400))],
+    );
+    assert_eq!(live.open_buckets(), 0);
+}
