@@ -163,21 +163,6 @@ impl Index {
         labels.map(|label| ActiveCount { label: label.key.texts(&self.texts), count: label.active })
     }
 
-    /// How many decisions are in force by scenario, origin and type: what there is to each, in no order,
-    /// without a look at any decision. Simulated ones are left out.
-    pub fn active_by_cause(&self) -> Vec<(LabelTexts<'_>, u64)> {
-        let mut counts: Vec<(LabelTexts<'_>, u64)> = Vec::new();
-        let mut places = hashbrown::HashMap::new();
-        for ActiveCount { label, count } in self.active_counts().filter(|active| !active.label.simulated) {
-            let at = *places.entry((label.scenario, label.origin, label.kind)).or_insert_with(|| {
-                counts.push((label, 0));
-                counts.len() - 1
-            });
-            counts[at].1 += count;
-        }
-        counts
-    }
-
     /// How many decisions are in force.
     pub fn active(&self) -> u64 {
         self.labels.iter().map(|label| label.active).sum()

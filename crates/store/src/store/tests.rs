@@ -579,18 +579,17 @@ fn counts_by_cause() {
     );
     let active = |now_ms| {
         let index = store.index(now_ms);
-        let mut counts: Vec<(String, u64)> = index
-            .active_by_cause()
-            .iter()
-            .map(|(label, count)| (label.scenario.to_owned(), *count))
+        let counts = index.active_counts();
+        let mut counts: Vec<String> = counts
+            .map(|active| format!("{} {} {}", active.label.scope, active.label.scenario, active.count))
             .collect();
         counts.sort();
         counts
     };
-    assert_eq!(active(START), [("a".to_owned(), 3), ("b".to_owned(), 1)]);
-    assert_eq!(active(START + 61 * SECOND), [("a".to_owned(), 2), ("b".to_owned(), 1)]);
+    assert_eq!(active(START), ["Ip a 2", "Ip b 1", "Range a 1"]);
+    assert_eq!(active(START + 61 * SECOND), ["Ip a 1", "Ip b 1", "Range a 1"]);
     store.delete_alerts(&[3], START).expect("it is deleted");
-    assert_eq!(active(START + 61 * SECOND), [("a".to_owned(), 2)]);
+    assert_eq!(active(START + 61 * SECOND), ["Ip a 1", "Range a 1"]);
     // They need not be of this moment.
     assert_eq!(store.alert_counts().len(), 3);
 }
