@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use testudo_event::Timestamp;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     counters::Count,
@@ -54,6 +55,8 @@ pub struct Batch {
     /// Where each line ends in `text`.
     pub ends: Vec<u32>,
     marks: Marks,
+    /// The first bytes of the file that the lines are in.
+    beginning: Arc<[u8]>,
     progress: Option<Progress>,
 }
 
@@ -107,6 +110,15 @@ impl Batch {
         Some(Progress { key: Arc::clone(&self.stream.key), change: Change::At(position) })
     }
 
+    /// A number that tells the content in which a line of a file stands from others: it is made of the bytes before the
+    /// end of the line, a kilobyte of them at most. It stays the same when the file is renamed, copied or compressed, and
+    /// for a later run that reads the line again. With the offset, it says which line it is.
+    pub fn content_before(&self, line: usize) -> Option<u64> {
+        let Marks::Offsets(_, offsets) = &self.marks else { return None };
+        let offset = usize::try_from(*offsets.get(line)?).unwrap_or(usize::MAX);
+        Some(xxh3_64(&self.beginning[..offset.min(self.beginning.len())]))
+    }
+
     /// How many of its lines stand before a position of their own, whether they are still here or not.
     pub fn marked(&self) -> usize {
         match &self.marks {
@@ -129,18 +141,19 @@ pub(crate) struct Collector {
     text: String,
     ends: Vec<u32>,
     marks: Marks,
+    beginning: Arc<[u8]>,
 }
 
 impl Collector {
     /// For lines without positions, or with one each.
     pub(crate) fn new(stream: Arc<Stream>) -> Self {
-        Collector { stream, text: String::new(), ends: Vec::new(), marks: Marks::None }
+        Collector { stream, text: String::new(), ends: Vec::new(), marks: Marks::None, beginning: Arc::default() }
     }
 
-    /// For lines of a file.
-    pub(crate) fn of_file(stream: Arc<Stream>, position: FilePosition) -> Self {
+    /// For lines of a file whose content begins with `beginning`.
+    pub(crate) fn of_file(stream: Arc<Stream>, position: FilePosition, beginning: &[u8]) -> Self {
         let marks = Marks::Offsets(Box::new(position), Vec::new());
-        Collector { stream, text: String::new(), ends: Vec::new(), marks }
+        Collector { stream, text: String::new(), ends: Vec::new(), marks, beginning: beginning.into() }
     }
 
     /// The stream.
@@ -189,8 +202,8 @@ impl Collector {
     /// The batch. `change` is what to note when all of it is done; without it, that is what the last
     /// line says.
     pub(crate) fn finish(self, arrival: Timestamp, change: Option<Change>) -> Batch {
-        let Collector { stream, text, ends, marks } = self;
-        let mut batch = Batch { stream, arrival, text, ends, marks, progress: None };
+        let Collector { stream, text, ends, marks, beginning } = self;
+        let mut batch = Batch { stream, arrival, text, ends, marks, beginning, progress: None };
         batch.progress = match change {
             Some(change) => Some(Progress { key: Arc::clone(&batch.stream.key), change }),
             None => batch.len().checked_sub(1).and_then(|last| batch.progress_after(last)),

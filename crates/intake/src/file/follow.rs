@@ -153,8 +153,8 @@ impl Follower {
         generation.note(bytes, self.now);
         let before = generation.cutter.done();
         let counters = &self.outlet.counters;
-        let mut lines =
-            Collector::of_file(Arc::clone(&trail.stream), generation.position(before, FileState::Open));
+        let position = generation.position(before, FileState::Open);
+        let mut lines = Collector::of_file(Arc::clone(&trail.stream), position, generation.beginning());
         let cut = generation.cutter.feed(bytes, &mut |line, offset| {
             if !lines.push_at(line, offset) {
                 counters.not_utf8.add(1);
@@ -208,7 +208,7 @@ impl Follower {
         let mut generation = trail.generations.remove(at);
         let before = generation.position(generation.cutter.done(), FileState::Open);
         let counters = &self.outlet.counters;
-        let mut lines = Collector::of_file(Arc::clone(&trail.stream), before);
+        let mut lines = Collector::of_file(Arc::clone(&trail.stream), before, generation.beginning());
         if generation.cutter.holds() {
             let cut = generation.cutter.finish(&mut |line, offset| {
                 if !lines.push_at(line, offset) {

@@ -207,6 +207,23 @@ impl Generation {
         Ok(if count == 0 { Read::End } else { Read::Bytes(count) })
     }
 
+    /// Its first bytes: [`HEAD_BYTES`], or all that were read. One that was found again after a restart is looked at.
+    pub(super) fn beginning(&mut self) -> &[u8] {
+        let wanted = HEAD_BYTES.min(usize::try_from(self.size).unwrap_or(HEAD_BYTES));
+        if self.head.len() < wanted {
+            let known = match &self.handle {
+                Handle::Open(Content::Plain(_)) => self.load_head(),
+                Handle::Open(Content::Packed(_)) => {
+                    content::head_bytes(&self.path).map(|head| self.set_head(head))
+                }
+                Handle::Lost | Handle::Parked => Ok(()),
+            };
+            // If it cannot be read, an alert may be told twice.
+            let _ = known;
+        }
+        &self.head
+    }
+
     /// Notes bytes that are about to be fed to the cutter.
     pub(super) fn note(&mut self, bytes: &[u8], now: Duration) {
         self.quiet_since = now;

@@ -26,8 +26,12 @@ fn position(batch: &Batch, line: usize) -> Option<String> {
     let Change::At(position) = change else { return Some(text) };
     // Writing to a text cannot fail.
     let _ = match position {
-        // Paths change when files are turned over; generations do not.
-        Position::File(file) => write!(text, "\0{}\0{}", file.generation, file.offset),
+        // Paths change when files are turned over, and what happened since the last checkpoint is forgotten when the
+        // process is killed. What stands in the file is the same for every run.
+        Position::File(file) => {
+            let content = batch.content_before(line + before).unwrap_or(file.generation);
+            write!(text, "\0{content}\0{}\0{}", file.offset, batch.line(line).unwrap_or_default())
+        }
         Position::Watched => Ok(()),
         Position::Journal { cursor } => write!(text, "\0{cursor}"),
         Position::Docker { time, lines } => write!(text, "\0{time}\0{lines}"),
