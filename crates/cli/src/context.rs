@@ -65,7 +65,8 @@ impl<'c, 'io> Context<'c, 'io> {
             None => Some(usual).filter(|_| !self.config_path.exists() && self.globals.config.is_none()),
         };
         self.config = Some(match data_dir.filter(|folder| folder.is_dir()) {
-            Some(folder) => Config::standalone(folder, None),
+            // Paths below it are told apart from addresses by their first character.
+            Some(folder) => Config::standalone(&std::path::absolute(folder)?, None),
             None => Config::load(&self.config_path, self.io.variable)?,
         });
         Ok(())

@@ -64,7 +64,24 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn samples_are_read_again(name in "[a-z_]{1,9}", label in "[a-z_]{1,9}", value in "\\PC{0,9}", count in 0_u32..) {
+            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+            let read = samples(&format!("{name}{{{label}=\"{escaped}\"}} {count}\n"));
+            let labels = BTreeMap::from([(label, value)]);
+            prop_assert_eq!(read, vec![Sample { name, labels, value: f64::from(count) }]);
+        }
+
+        #[test]
+        fn any_page_is_read(page in "\\PC*[{}=\", \\\\\n]*\\PC*") {
+            let _ = samples(&page);
+        }
+    }
 
     #[test]
     fn pages() {

@@ -84,7 +84,8 @@ fn list(cx: &mut Context<'_, '_>, args: &ListAlerts) -> Done {
                     &alert.source.cn,
                     &as_text,
                     &decided,
-                    &alert.created_at,
+                    // Under this name, other tools show when it began.
+                    &alert.start_at,
                     &alert.kind,
                 ];
                 fields.extend(args.machine.then_some(alert.machine_id.as_str()));
@@ -105,7 +106,7 @@ fn list(cx: &mut Context<'_, '_>, args: &ListAlerts) -> Done {
                     alert.source.cn.clone(),
                     as_text(&alert.source),
                     decided(&alert),
-                    alert.created_at.clone(),
+                    alert.start_at.clone(),
                     alert.kind.clone(),
                 ];
                 row.extend(args.machine.then(|| alert.machine_id.clone()));

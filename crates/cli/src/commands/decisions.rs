@@ -229,6 +229,7 @@ fn add(cx: &mut Context<'_, '_>, args: &AddDecision) -> Done {
     nanos(&args.duration)?;
     let reason = if args.reason.is_empty() {
         let who = cx.credentials()?.login;
+        let who = if who.is_empty() { "a certificate".to_owned() } else { who };
         format!("manual '{}' from '{who}'", args.kind)
     } else {
         args.reason.clone()

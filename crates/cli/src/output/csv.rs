@@ -72,7 +72,24 @@ pub(crate) fn records(text: &str) -> Result<Vec<Vec<String>>, usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_fields_are_read_again(fields in proptest::collection::vec("[a-c,\" \r\n#é]{0,6}", 1..5)) {
+            // What looks like a comment or an empty line is one.
+            prop_assume!(!fields[0].starts_with('#') && !fields.concat().trim().is_empty());
+            let text = line(fields.iter().map(String::as_str)) + "\n";
+            prop_assert_eq!(records(&text), Ok(vec![fields]));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*[\"\n,#]*\\PC*") {
+            let _ = records(&text);
+        }
+    }
 
     #[test]
     fn lines() {

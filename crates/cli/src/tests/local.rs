@@ -45,6 +45,22 @@ fn configuration() {
 }
 
 #[test]
+fn the_configuration_says_how_results_are_written() {
+    let node = Node::start();
+    let config = std::fs::read_to_string(node.path("config.yaml")).expect("read");
+    std::fs::write(node.path("config.yaml"), config + "cscli:\n  output: json\n  color: yes\n")
+        .expect("written");
+    assert_eq!(node.go("bouncers list").good(), "[]\n");
+    assert!(node.go("bouncers list -o human").good().starts_with('╭'));
+    assert!(node.go("bouncers list -o human --color no").good().starts_with('+'));
+    // Levels: notes are said only where somebody reads them.
+    assert_eq!(node.go("bouncers add fw").err, "");
+    assert_eq!(node.go("bouncers delete fw --info").err, "bouncer 'fw' deleted successfully\n");
+    node.go("bouncers add fw").good();
+    assert_eq!(node.go("bouncers delete fw -o human --error").err, "");
+}
+
+#[test]
 fn context() {
     let node = Node::start();
     assert!(node.go("lapi context status").good().starts_with("No context found"));

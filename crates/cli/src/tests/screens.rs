@@ -3,6 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 
+use testudo_event::{Alert, AlertEvent, Source, Timestamp};
+use testudo_store::NewAlert;
+
 use super::*;
 
 #[test]
@@ -48,6 +51,46 @@ What to do next
     let known = node.go("why 192.0.2.7 -o json").json();
     assert_eq!((&known["schema"], &known["decisions"][0]["value"]), (&1.into(), &"192.0.2.7".into()));
     assert_eq!(known["bouncers"][0]["has_pulled_since"], false);
+}
+
+#[test]
+fn why_tells_what_was_seen() {
+    let node = Node::start();
+    let log = node.path("auth.log");
+    std::fs::write(&log, "one from 203.0.113.9\ntwo from 203.0.113.90\nthree from 203.0.113.9\n")
+        .expect("written");
+    let event = |user: &str| AlertEvent {
+        meta: [("datasource_path", log.as_str()), ("source_ip", "203.0.113.9"), ("target_user", user)]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .to_vec(),
+        timestamp: "2026-11-21T20:49:58Z".to_owned(),
+    };
+    let alert = Alert {
+        scenario: "demo/ssh-bf".to_owned(),
+        stop_at: Timestamp::from_unix(now_ms() / 1000, 0),
+        events: vec![event("root"), event("admin"), event("root")],
+        context: vec![("method".to_owned(), r#"["ssh2"]"#.to_owned())],
+        source: Source {
+            scope: "Ip".to_owned(),
+            value: "203.0.113.9".to_owned(),
+            ip: "203.0.113.9".to_owned(),
+            cn: "NL".to_owned(),
+            as_number: "64500".to_owned(),
+            ..Source::default()
+        },
+        ..Alert::default()
+    };
+    let new = NewAlert { uuid: String::new(), machine: None, alert, decisions: Vec::new() };
+    node.service.store().add_alerts(&[new], now_ms()).expect("stored");
+    let told = node.go("why 203.0.113.9").good();
+    assert!(told.starts_with("203.0.113.9 (NL 64500)\n"), "{told}");
+    for part in [
+        "What was seen last\n method             ssh2\n target_user        root, admin\n",
+        &format!("Last lines in {log}\n one from 203.0.113.9\n three from 203.0.113.9\n"),
+        &format!("| N/A     | {log} |"),
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
 }
 
 #[test]

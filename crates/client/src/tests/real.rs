@@ -1,9 +1,12 @@
 //! The client against the API of this workspace, over each kind of connection.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use testudo_api::{Config, Listen, Server, Service, hash_key, hash_password, prepare_label, system_clock};
+use testudo_api::{
+    ClientVerification, Config, Listen, Server, Service, Tls, TlsConfig, hash_key, hash_password,
+    prepare_label, system_clock,
+};
 use testudo_decide::{Profiles, default_profiles};
 use testudo_event::{Alert, Decision, Source, Timestamp};
 use testudo_store::{Bouncer, Location, Machine, Store, StoreOptions};
@@ -27,7 +30,7 @@ struct Api {
 impl Api {
     fn start() -> Api {
         let folder = tempfile::tempdir().expect("a folder");
-        let service = service(folder.path());
+        let service = service(folder.path(), Config::default());
         let listen = [Listen::Tcp(([127, 0, 0, 1], 0).into()), Listen::Unix(folder.path().join("api.sock"))];
         let server = Server::bind(Arc::clone(&service), &listen).expect("it listens");
         let address = server.addresses()[0];
@@ -42,7 +45,7 @@ impl Api {
     }
 }
 
-fn service(folder: &Path) -> Arc<Service> {
+fn service(folder: &Path, config: Config) -> Arc<Service> {
     let clock = system_clock();
     let options = StoreOptions {
         location: Location::Sqlite { path: folder.join("api.db"), wal: true },
@@ -65,7 +68,7 @@ fn service(folder: &Path) -> Arc<Service> {
         ..Bouncer::default()
     };
     store.bouncers().insert(bouncer).expect("a bouncer");
-    Service::new(store, Config::default(), Profiles::new(default_profiles()), clock).expect("it starts")
+    Service::new(store, config, Profiles::new(default_profiles()), clock).expect("it starts")
 }
 
 fn alert(value: &str) -> Alert {
@@ -178,6 +181,98 @@ async fn large_reports_arrive_whole() {
     let bouncer = client(api.address, Login::Key("a key".to_owned()));
     assert_eq!(bouncer.stream(true, "").await.expect("a stream").new.len(), 5001);
     api.stop().await;
+}
+
+/// An authority, and what it has signed: file names in its folder.
+struct Authority {
+    folder: tempfile::TempDir,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("signed").pem();
+        std::fs::write(folder.path().join("ca.pem"), pem).expect("written");
+        Authority { folder, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes `NAME.pem` and `NAME.key`.
+    fn issue(&self, name: &str, unit: &str) {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.distinguished_name.push(rcgen::DnType::OrganizationalUnitName, unit);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed").pem();
+        std::fs::write(self.path(&format!("{name}.pem")), certificate).expect("written");
+        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).expect("written");
+    }
+
+    fn files(&self, name: &str) -> TlsFiles {
+        TlsFiles {
+            ca: Some(self.path("ca.pem")),
+            certificate: Some(self.path(&format!("{name}.pem"))),
+            key: Some(self.path(&format!("{name}.key"))),
+            insecure_skip_verify: false,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_certificates() {
+    let authority = Authority::new();
+    for (name, unit) in [("api", "servers"), ("agent", "agents"), ("fw", "bouncers"), ("stranger", "others")]
+    {
+        authority.issue(name, unit);
+    }
+    let tls = Tls::new(TlsConfig {
+        cert_file: authority.path("api.pem"),
+        key_file: authority.path("api.key"),
+        client_verification: ClientVerification::default(),
+        ca_cert_path: Some(authority.path("ca.pem")),
+        crl_path: None,
+        cache_expiration: None,
+    })
+    .expect("TLS");
+    let config = Config {
+        agents_allowed_ou: vec!["agents".to_owned()],
+        bouncers_allowed_ou: vec!["bouncers".to_owned()],
+        ..Config::default()
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = service(folder.path(), config);
+    let listen = [Listen::Tcp(([127, 0, 0, 1], 0).into())];
+    let server = Server::bind(Arc::clone(&service), &listen).expect("it listens").with_tls(tls);
+    let url = format!("https://localhost:{}/", server.addresses()[0].port());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(server.run(async { stopped.await.unwrap_or_default() }));
+    let with = |name: &str| {
+        let tls = authority.files(name);
+        let retries = Retries::none();
+        Client::new(Settings { tls, retries, ..Settings::new(url.as_str(), Login::Certificate) })
+            .expect("a client")
+    };
+    let agent = with("agent");
+    agent.heartbeat().await.expect("it is let in");
+    assert_eq!(agent.post_alerts(&[alert("192.0.2.77")]).await.expect("stored"), ["1"]);
+    assert_eq!(with("fw").stream(true, "").await.expect("a stream").new.len(), 1);
+    for error in [
+        with("fw").heartbeat().await.expect_err("it is no agent"),
+        with("stranger").stream(true, "").await.map(drop).expect_err("it is no bouncer"),
+    ] {
+        assert!(matches!(error, ClientError::Refused { .. }), "{error}");
+    }
+    drop(agent);
+    stop.send(()).expect("it runs");
+    task.await.expect("it ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]
