@@ -1,7 +1,7 @@
 //! The API part: the database, the service over it, its sockets, and what has to be done now and then.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,14 @@ pub enum ServeError {
         /// Why.
         #[from]
         source: StoreError,
+    },
+    /// There is no folder for the database.
+    #[error("cannot make the folder {}: {source}", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// The service cannot be started.
     #[error(transparent)]
@@ -221,7 +229,14 @@ pub(crate) struct ApiPart {
 impl ApiPart {
     /// Opens the database, and makes the service over it. Waits for the disk.
     pub(crate) fn open(config: &Config, profiles: Profiles) -> Result<ApiPart, ServeError> {
-        let store = Arc::new(Store::open(store_options(config)?, clock::now_ms())?);
+        let options = store_options(config)?;
+        if let Location::Sqlite { path, .. } = &options.location
+            && let Some(folder) = path.parent()
+        {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| ServeError::Folder { folder: folder.to_owned(), source })?;
+        }
+        let store = Arc::new(Store::open(options, clock::now_ms())?);
         let service = Service::new(Arc::clone(&store), api_config(config), profiles, system_clock())?;
         let flush = config.database.as_ref().and_then(|database| database.flush.as_ref()).map(flush_policy);
         Ok(ApiPart { service, tls: tls(config)?, store, flush })

@@ -52,12 +52,15 @@ impl Guarded {
             format!("filenames: [\"{folder}/auth.log\"]\nlabels: {{type: syslog}}\n"),
         )
         .expect("it is written");
+        let profile = "name: p\nfilters: [Alert.Remediation]\ndecisions: [{type: ban, duration: 1h}]\n";
+        fs::write(self.path("profiles.yaml"), profile).expect("it is written");
         let config = format!(
             "config_paths: {{config_dir: \"{folder}\", data_dir: \"{folder}/data\"}}\n\
              crowdsec_service: {{acquisition_path: \"{folder}/acquis.yaml\"}}\n\
              db_config: {{type: sqlite, db_path: \"{folder}/data/testudo.db\"}}\n\
              api:\n  client: {{credentials_path: \"{folder}/credentials.yaml\"}}\n\
-             \x20 server: {{listen_socket: \"{folder}/api.sock\"}}\n{more}"
+             \x20 server: {{listen_socket: \"{folder}/api.sock\", profiles_path: \"{folder}/profiles.yaml\"}}\n\
+             {more}"
         );
         let path = self.path("config.yaml");
         fs::write(&path, config).expect("it is written");
@@ -66,11 +69,7 @@ impl Guarded {
 
     /// Starts the daemon, and waits until it can be asked.
     fn start(&mut self, arguments: &[&str]) {
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path("testudo.log"))
-            .expect("a log");
+        let log = OpenOptions::new().create(true).append(true).open(self.path("testudo.log")).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_testudo"))
             .arg("run")
             .args(arguments)
@@ -81,6 +80,8 @@ impl Guarded {
             .expect("the binary starts");
         self.child = Some(child);
         self.until("it answers", |guarded| guarded.status().is_some());
+        // At the first start a log is followed from its end: where that was is in the first checkpoint.
+        self.until("it knows where logs end", |guarded| guarded.path("data/testudo.state").exists());
     }
 
     fn status(&self) -> Option<serde_json::Value> {
@@ -168,10 +169,11 @@ fn what_was_half_full_stays_half_full() {
     guarded.attack("203.0.113.8");
     let place = ["--data-dir", data.as_str()];
     guarded.until("it is banned", |guarded| guarded.decisions(&place).contains("203.0.113.8"));
-    let lines = |guarded: &Guarded| {
+    let checkpoints = |guarded: &Guarded| {
         guarded.status().map_or(0, |status| status["agent"]["checkpoints"].as_u64().unwrap_or_default())
     };
-    guarded.until("a checkpoint is written", |guarded| lines(guarded) > 0);
+    let before = checkpoints(&guarded);
+    guarded.until("a checkpoint is written", |guarded| checkpoints(guarded) > before);
     guarded.signal("-KILL");
     guarded.ended();
     // Nobody looks.

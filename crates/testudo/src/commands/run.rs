@@ -70,7 +70,8 @@ fn options(args: &RunArgs) -> Result<Options, Failure> {
     };
     Ok(Options {
         config,
-        data_dir: data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR)),
+        data_dir: std::path::absolute(data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR)))
+            .map_err(|error| Failure::new(format!("the folder of data: {error}")))?,
         listen: args.listen.clone(),
         files: files(args)?,
         no_agent: args.no_agent,
