@@ -21,6 +21,8 @@ pub struct Counters {
     pub ordered: u64,
     /// Buckets removed because the table was full.
     pub evicted: u64,
+    /// Lines that were not poured because enough is known about their source; see [`Skip`](crate::Skip).
+    pub skipped: u64,
     /// Overflows, before postoverflows.
     pub overflows: u64,
     /// Overflows that were discarded by a filter, a blackhole, or for want of a source.
@@ -41,6 +43,7 @@ impl Counters {
         self.undated += other.undated;
         self.ordered += other.ordered;
         self.evicted += other.evicted;
+        self.skipped += other.skipped;
         self.overflows += other.overflows;
         self.discarded += other.discarded;
         self.panics += other.panics;

@@ -34,6 +34,7 @@ pub use counters::Counters;
 pub use data::{DataError, MAX_FILE_BYTES, NameCheck};
 pub use engine::{Engine, Options};
 pub use keys::{Keys, Space};
+pub use line::Skip;
 pub use live::{
     Board, Histogram, Input, Live, LiveBatch, LiveSink, LiveSource, NodeTallies, OTHER_SOURCES,
     PARSING_BOUNDS, POURING_BOUNDS, Restored, ScenarioTallies, Seen, SourceTallies, Spot, StateError,

@@ -54,6 +54,8 @@ pub(crate) struct Found {
     pub(crate) asked: bool,
     /// `evt.Meta.source_ip` of a live line.
     pub(crate) address: Option<IpAddr>,
+    /// Whether it is not poured because of that address.
+    pub(crate) skipped: bool,
 }
 
 /// What a thread needs to parse a line.
@@ -68,6 +70,14 @@ pub(crate) struct Task<'t> {
     pub(crate) ordered: bool,
     /// How dates without a year get one.
     pub(crate) years: YearClock,
+    /// Whose live lines need not be poured.
+    pub(crate) skip: Option<&'t dyn Skip>,
+}
+
+/// Says whose lines need not be poured: under overload, those of addresses about which enough is known.
+pub trait Skip: Send + Sync {
+    /// Whether the lines of this address are left out. Asked for every parsed line, by several threads.
+    fn skips(&self, address: IpAddr) -> bool;
 }
 
 impl Task<'_> {
@@ -108,9 +118,14 @@ impl Task<'_> {
                 if live {
                     found.address = net::parse_addr(record.text(engine.known.source_ip));
                 }
+                found.skipped =
+                    self.skip.zip(found.address).is_some_and(|(skip, address)| skip.skips(address));
                 if record.whitelisted {
                     counters.whitelisted += 1;
                     Parsed::Ended(LineOutcome::Whitelisted, found)
+                } else if found.skipped {
+                    counters.skipped += 1;
+                    Parsed::Through(found, None)
                 } else {
                     // From here on it is the time of the line.
                     record.now = record.time.unwrap_or(record.now);

@@ -15,6 +15,7 @@ mod tallies;
 mod tests;
 
 use std::{
+    fmt,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -38,7 +39,7 @@ use crate::{
     detect::{Clocks, Pours, Selector},
     engine::Engine,
     lane::{self, Lane, Place, Tell},
-    line::{Found, Moment, Parsed, Task},
+    line::{Found, Moment, Parsed, Skip, Task},
     parse::{NODE_COUNTS, NoObserver, Worker},
     replay::{LineOutcome, Source},
 };
@@ -118,6 +119,8 @@ pub struct Seen<'l> {
     pub poured: bool,
     /// Whether it was poured at the time that it tells, not at its arrival.
     pub late: bool,
+    /// Whether it was left out because of its address; see [`Live::set_skip`].
+    pub skipped: bool,
 }
 
 /// What let a bucket run over.
@@ -152,7 +155,6 @@ pub trait LiveSink {
 }
 
 /// A run over lines as they are written.
-#[derive(Debug)]
 pub struct Live<'e> {
     lane: Lane<'e>,
     sources: Sources,
@@ -163,6 +165,14 @@ pub struct Live<'e> {
     shown: Timestamp,
     /// When what came back was saved, and from when on it need not be waited for any more.
     back: Option<(Timestamp, Option<Timestamp>)>,
+    skip: Option<Arc<dyn Skip>>,
+}
+
+impl fmt::Debug for Live<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (now, buckets) = (self.now, self.open_buckets());
+        f.debug_struct("Live").field("now", &now).field("buckets", &buckets).finish_non_exhaustive()
+    }
 }
 
 /// A thread that parses.
@@ -171,6 +181,7 @@ struct Hand {
     selector: Selector,
     /// The source whose name and labels the worker's record begins with.
     last: Option<Arc<LiveSource>>,
+    skip: Option<Arc<dyn Skip>>,
 }
 
 /// What a thread made of a batch: one for each line.
@@ -216,7 +227,14 @@ impl<'e> Live<'e> {
             now: Timestamp::default(),
             shown: Timestamp::default(),
             back: None,
+            skip: None,
         }
+    }
+
+    /// Asks `skip` from now on whose lines need not be poured. They are parsed, told and counted all the same.
+    /// Which lines it is asked for, and when, depends on the threads: this is for times of overload.
+    pub fn set_skip(&mut self, skip: Option<Arc<dyn Skip>>) {
+        self.skip = skip;
     }
 
     /// What was counted so far.
@@ -249,9 +267,10 @@ impl<'e> Live<'e> {
         inputs: impl Iterator<Item = Input> + Send,
         sink: &mut S,
     ) {
-        let engine = self.lane.engine;
+        let (engine, skip) = (self.lane.engine, self.skip.clone());
+        let hand = || Hand::new(engine, skip.clone());
         if workers <= 1 {
-            let mut hand = Hand::new(engine);
+            let mut hand = hand();
             for input in inputs {
                 match input {
                     Input::Lines(batch) => {
@@ -269,7 +288,7 @@ impl<'e> Live<'e> {
             crew::run(
                 workers,
                 items,
-                || Hand::new(engine),
+                hand,
                 |hand, batch| hand.parse(engine, batch),
                 |back| match back {
                     Back::Batch(batch, done) => self.batch(batch, done, sink),
@@ -435,6 +454,7 @@ impl<'e> Live<'e> {
             moment: Moment { arrival: batch.arrival, now, live, late },
             ordered: true,
             years: YearClock::NotAfter(batch.arrival),
+            skip: self.skip.as_deref(),
         };
         let before = worker.counters;
         // What it holds of another source may be of one that had this number.
@@ -478,9 +498,9 @@ impl<'e> Live<'e> {
             Parsed::Ended(outcome, found) => (outcome, found, None),
             Parsed::Through(found, held) => (LineOutcome::Parsed, found, held),
         };
-        let Found { time, late, address, .. } = found;
+        let Found { time, late, address, skipped, .. } = found;
         let text = batch.line(at);
-        let seen = Seen { text, outcome, time, source_ip: address, poured: held.is_some(), late };
+        let seen = Seen { text, outcome, time, source_ip: address, poured: held.is_some(), late, skipped };
         sink.line(batch, at, seen);
         if let Some(time) = time {
             self.ledger.lag(row, arrival.nanos_since(time));
@@ -549,16 +569,17 @@ fn fail(worker: &mut Worker, selector: &mut Selector, engine: &Engine) {
 }
 
 impl Hand {
-    fn new(engine: &Engine) -> Hand {
+    fn new(engine: &Engine, skip: Option<Arc<dyn Skip>>) -> Hand {
         let mut worker = Worker::new(&engine.keys);
         worker.nodes.on = true;
-        Hand { worker, selector: Selector::default(), last: None }
+        Hand { worker, selector: Selector::default(), last: None, skip }
     }
 
     /// Parses a batch. A line that makes it panic is dropped.
     fn parse(&mut self, engine: &Engine, batch: &LiveBatch) -> Done {
         let start = Instant::now();
-        let Hand { worker, selector, last } = self;
+        let Hand { worker, selector, last, skip } = self;
+        let skip = skip.as_deref();
         let years = YearClock::NotAfter(batch.arrival);
         worker.enricher.set_years(years);
         if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &batch.source)) {
@@ -567,7 +588,8 @@ impl Hand {
         }
         let live = !batch.source.time_machine;
         let moment = Moment { arrival: batch.arrival, now: batch.arrival, live, late: false };
-        let task = Task { engine, source: &batch.source.source, number: 0, moment, ordered: false, years };
+        let task =
+            Task { engine, source: &batch.source.source, number: 0, moment, ordered: false, years, skip };
         let mut pours = Pours::default();
         let mut parsed = Vec::with_capacity(batch.len());
         for at in 0..batch.len() {

@@ -283,6 +283,7 @@ fn task<'t>(
         moment: Moment { arrival: now, now, live: false, late: false },
         ordered,
         years: engine.options.years,
+        skip: None,
     }
 }
 

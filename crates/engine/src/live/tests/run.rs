@@ -177,3 +177,29 @@ fn whitelists_are_counted() {
     assert_eq!((node.hits, node.ok, node.ko, &node.whitelist), (2, 2, 0, &Some(("a friend".into(), 1))));
     assert_eq!(tallies.counters.whitelisted, 1);
 }
+
+#[test]
+fn lines_may_be_skipped_after_parsing() {
+    struct Known;
+    impl Skip for Known {
+        fn skips(&self, address: IpAddr) -> bool {
+            address.to_string() == "192.0.2.1"
+        }
+    }
+    let engine = engine();
+    let source = source("a.log", false);
+    let batch =
+        |_| lines(&source, start(), &[dated(start(), "192.0.2.1", "w0"), dated(start(), "192.0.2.2", "w0")]);
+    for workers in [1, 2] {
+        let mut live = Live::new(&engine);
+        live.set_skip(Some(Arc::new(Known)));
+        let mut told = Told::default();
+        live.run(workers, (0..5).map(batch), &mut told);
+        assert_eq!(told.named(), [("test/leaky", "192.0.2.2")]);
+        assert_eq!((told.seen.len(), live.counters().parsed, live.counters().skipped), (10, 10, 5));
+        live.set_skip(None);
+        live.run(workers, (0..5).map(batch), &mut told);
+        assert_eq!(live.counters().skipped, 5);
+        assert!(told.named().contains(&("test/leaky", "192.0.2.1")));
+    }
+}
