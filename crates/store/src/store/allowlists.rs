@@ -141,7 +141,7 @@ impl Store {
     }
 
     /// Ends decisions that items cover, or that cover items.
-    fn lift_allowed(&self, items: &[AllowlistItem], now_ms: i64) -> Result<(), StoreError> {
+    pub(super) fn lift_allowed(&self, items: &[AllowlistItem], now_ms: i64) -> Result<(), StoreError> {
         let mut ids = Vec::new();
         let index = self.index(now_ms);
         for item in items.iter().filter(|item| is_in_force(item, now_ms)) {

@@ -1,7 +1,10 @@
 //! Seeing what other programs write to the same database.
 
+use std::collections::HashSet;
+
 use crate::db::{Counters, decisions};
 use crate::error::StoreError;
+use crate::records::AllowlistItem;
 use crate::sql::{Connection, SqlError};
 
 use super::{Store, lock, read, write};
@@ -22,6 +25,7 @@ impl Store {
         if !clients && !decisions {
             return Ok(false);
         }
+        let allowed = self.allowlists();
         // No writer of our own may get between what is read and what is shown.
         let mut writer = lock(&self.writer);
         let connection = self.writing(&mut writer)?;
@@ -31,6 +35,12 @@ impl Store {
         if clients {
             self.reload_clients(connection).map_err(StoreError::doing("load clients"))?;
         }
+        drop(writer);
+        // Whoever allowed something could not lift what we decided in the same moment.
+        let mut new: Vec<AllowlistItem> = self.allowlists().into_iter().flat_map(|list| list.items).collect();
+        let known: HashSet<&AllowlistItem> = allowed.iter().flat_map(|list| &list.items).collect();
+        new.retain(|item| !known.contains(item));
+        self.lift_allowed(&new, now_ms)?;
         Ok(true)
     }
 

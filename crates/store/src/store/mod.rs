@@ -9,6 +9,7 @@ mod flush;
 mod follow;
 mod import;
 mod pool;
+mod takeover;
 mod watch;
 
 #[cfg(test)]
@@ -130,6 +131,7 @@ pub struct Store {
     /// The last commit that readers can see, for those who wait for one.
     published: Mutex<u64>,
     news: Condvar,
+    taken_over: Option<(PathBuf, Imported)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -145,12 +147,18 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 }
 
 impl Store {
-    /// Opens the database, brings it to the newest schema, and reads what has to be in memory.
+    /// Opens the database, brings it to the newest schema, and reads what has to be in memory. Where there is a
+    /// SQLite database of the reference, that is left as it is: ours is beside it, with the ending `testudo.db`,
+    /// and takes over once what is in it ([`Store::taken_over`]).
     ///
     /// # Errors
     /// The database cannot be opened or read, or is that of a newer program.
     pub fn open(options: StoreOptions, now_ms: i64) -> Result<Store, StoreError> {
-        Store::open_with(options, now_ms, load)
+        let (mut store, old) = Store::open_with(options, now_ms, load)?;
+        if let Some(old) = old {
+            store.take_over(&old, now_ms)?;
+        }
+        Ok(store)
     }
 
     /// As [`Store::open`], without any decision in memory: for a command that is about machines, bouncers,
@@ -160,14 +168,15 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_without_decisions(options: StoreOptions, now_ms: i64) -> Result<Store, StoreError> {
-        Store::open_with(options, now_ms, load_nothing)
+        Store::open_with(options, now_ms, load_nothing).map(|(store, _)| store)
     }
 
     fn open_with(
-        options: StoreOptions,
+        mut options: StoreOptions,
         now_ms: i64,
         load: fn(&mut dyn Connection, &StoreOptions, i64) -> Result<Index, SqlError>,
-    ) -> Result<Store, StoreError> {
+    ) -> Result<(Store, Option<PathBuf>), StoreError> {
+        let old = options.location.step_aside();
         let pool = Pool::new(options.location.clone());
         let mut connection = pool.connect()?;
         migrate::migrate(connection.as_mut(), migrate::MIGRATIONS)?;
@@ -183,11 +192,12 @@ impl Store {
             published: Mutex::new(index.now().seq),
             news: Condvar::new(),
             index: RwLock::new(index),
+            taken_over: None,
             options,
         };
         store.reload_clients(connection.as_mut()).map_err(StoreError::doing("load clients"))?;
         *lock(&store.writer) = Some(connection);
-        Ok(store)
+        Ok((store, old))
     }
 
     /// The decisions in memory as of now, give or take a second. What is asked should be short (a page of

@@ -114,6 +114,32 @@ fn new_files_are_taken_over() {
     assert_eq!(uuids, [4]);
 }
 
+/// The configuration of an installation names its database, and is not changed.
+#[test]
+fn ours_is_beside_the_one_of_an_installation() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("crowdsec.db");
+    make(&path, &[OLD]);
+    let before = std::fs::read(&path).expect("it is there");
+    let options = || {
+        let location = Location::Sqlite { path: path.clone(), wal: true };
+        StoreOptions { location, keep_ms: DAY, prepare: |_| Box::default() }
+    };
+    let early = Store::open_without_decisions(options(), START).expect("it opens");
+    assert!(early.taken_over().is_none() && early.bouncers().get("fw").is_none());
+    let store = Store::open(options(), START).expect("it opens");
+    let (from, imported) = store.taken_over().expect("everything");
+    assert_eq!((from, imported.bouncers, imported.decisions), (path.as_path(), 1, 2));
+    assert_eq!(values(&store, START), ["198.51.100.0/24", "192.0.2.10"]);
+    store.bouncers().delete("fw").expect("it goes");
+    drop(store);
+    let store = Store::open(options(), START).expect("it opens");
+    assert!(store.taken_over().is_none(), "once");
+    assert!(store.bouncers().get("fw").is_none(), "what was deleted does not come back");
+    assert_eq!(values(&store, START).len(), 2);
+    assert_eq!(std::fs::read(&path).expect("it is there"), before, "theirs stays as it is");
+}
+
 #[test]
 fn what_is_no_such_database_is_told() {
     let (folder, store) = open();

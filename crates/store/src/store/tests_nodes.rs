@@ -79,6 +79,25 @@ fn commands_open_without_decisions() {
     assert_eq!(values(&node, START), ["192.0.2.3"]);
 }
 
+/// A node that bans an address in the moment in which another one allows it.
+#[test]
+fn allowlists_win_over_decisions_of_the_same_moment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("db");
+    let (one, other) = (open_at(&path, START), open_at(&path, START));
+    ban(&one, &["192.0.2.7"]);
+    other.follow(START).expect("it follows");
+    let item = AllowlistItem { value: "192.0.2.0/28".to_owned(), ..AllowlistItem::default() };
+    let list = Allowlist { name: "office".to_owned(), items: vec![item], ..Allowlist::default() };
+    one.add_allowlist(&list, START).expect("it is stored");
+    ban(&other, &["192.0.2.5", "192.0.2.99"]);
+    other.follow(START).expect("it follows");
+    one.follow(START).expect("it follows");
+    for store in [&one, &other, &open_at(&path, START)] {
+        assert_eq!(values(store, START), ["192.0.2.99"]);
+    }
+}
+
 /// A client of one node that asks the other, which has not heard of the last change yet.
 #[test]
 fn positions_hold_on_all_nodes() {
