@@ -34,6 +34,7 @@ mod routes;
 mod schemas;
 mod server;
 mod service;
+mod setup;
 mod tls;
 mod token;
 
@@ -50,6 +51,7 @@ pub use push::{PushError, Pushed};
 pub use request::{Origin, PeerCertificate};
 pub use server::{Listen, ListenError, Server};
 pub use service::{Clock, Service, StartError, prepare_label, system_clock};
+pub use setup::{LocationError, location};
 pub use tls::{ClientVerification, Tls, TlsConfig, TlsError};
 
 use testudo_event::Timestamp;

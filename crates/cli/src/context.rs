@@ -12,7 +12,6 @@ use testudo_event::{Prefix, duration};
 use testudo_store::{Store, StoreOptions};
 
 use crate::args::Globals;
-use crate::database;
 use crate::failure::{Done, Failure};
 use crate::output::{Table, csv, json};
 
@@ -256,7 +255,7 @@ impl<'c, 'io> Context<'c, 'io> {
         }
         let database = config.database.as_ref();
         let database = database.ok_or_else(|| Failure::text("no database configuration provided"))?;
-        let location = database::location(database)?;
+        let location = testudo_api::location(database).map_err(|error| Failure::text(error.to_string()))?;
         // Decisions that have ended are of no interest in memory: a command looks and goes.
         Ok(StoreOptions { location, keep_ms: 0, prepare: |_| Box::default() })
     }

@@ -9,7 +9,6 @@ pub mod args;
 mod commands;
 mod context;
 mod daemon;
-mod database;
 mod failure;
 mod output;
 mod prometheus;

@@ -26,5 +26,5 @@ pub use control::control_path;
 pub use daemon::{NodeError, Tested, run, test};
 pub use plan::{Options, PlanError, configuration};
 pub use rules::{OwnRules, RuleSources};
-pub use serve::{ServeError, location, store_options};
+pub use serve::ServeError;
 pub use state::StateError;

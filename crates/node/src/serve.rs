@@ -1,21 +1,18 @@
 //! The API part: the database, the service over it, its sockets, and what has to be done now and then.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use testudo_api::{
-    ClientVerification as ApiVerification, Config as ApiConfig, Listen, Service, StartError, Tls, TlsConfig,
-    TlsError, prepare_label, system_clock,
+    ClientVerification as ApiVerification, Config as ApiConfig, Listen, LocationError, Service, StartError,
+    Tls, TlsConfig, TlsError, location, prepare_label, system_clock,
 };
-use testudo_config::{ClientVerification, Config, Database, DatabaseKind, Flush};
+use testudo_config::{ClientVerification, Config, Flush};
 use testudo_decide::Profiles;
 use testudo_event::Prefix;
-use testudo_store::{
-    BadTlsMode, FlushPolicy, Location, Server as DatabaseServer, ServerTls, Store, StoreError, StoreOptions,
-    TlsMode, Watch, WatchNews,
-};
+use testudo_store::{FlushPolicy, Location, Store, StoreError, StoreOptions, Watch, WatchNews};
 use tokio::task::spawn_blocking;
 
 use crate::clock;
@@ -32,6 +29,9 @@ pub enum ServeError {
     /// The configuration does not say how.
     #[error("{0}")]
     Config(String),
+    /// The configuration does not lead to a database.
+    #[error(transparent)]
+    Location(#[from] LocationError),
     /// The database cannot be used.
     #[error("{source}; {}", source.hint())]
     Store {
@@ -62,67 +62,6 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Whether a file lies on a network file system, where a log beside it would not be safe.
-#[cfg(target_os = "linux")]
-fn is_on_network(path: &Path) -> bool {
-    const NFS: i64 = 0x6969;
-    const SMB: i64 = 0x517b;
-    const SMB2: i64 = 0xfe53_4d42;
-    const CIFS: i64 = 0xff53_4d42;
-    let known = path.ancestors().find(|path| path.exists()).and_then(|path| rustix::fs::statfs(path).ok());
-    known.is_some_and(|known| [NFS, SMB, SMB2, CIFS].contains(&i64::from(known.f_type)))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_on_network(_: &Path) -> bool {
-    false
-}
-
-/// Where the database is.
-pub fn location(config: &Config) -> Result<Location, ServeError> {
-    let missing = |text: &str| ServeError::Config(text.to_owned());
-    let database = config.database.as_ref().ok_or_else(|| missing("no database configuration provided"))?;
-    match database.kind {
-        DatabaseKind::Sqlite => {
-            let path = database.db_path.clone().ok_or_else(|| missing("db_config: no db_path is given"))?;
-            let wal = database.use_wal.unwrap_or_else(|| !is_on_network(&path));
-            Ok(Location::Sqlite { path, wal })
-        }
-        DatabaseKind::Mysql => {
-            let certificates = database.ssl_ca_cert.is_some() || database.ssl_client_cert.is_some();
-            let mode = TlsMode::of_mysql(database.sslmode.as_deref().unwrap_or_default(), certificates);
-            Ok(Location::MySql(server(database, mode)?))
-        }
-        DatabaseKind::Postgres => {
-            let has_authority = database.ssl_ca_cert.is_some();
-            let mode = TlsMode::of_postgres(database.sslmode.as_deref().unwrap_or_default(), has_authority);
-            Ok(Location::Postgres(server(database, mode)?))
-        }
-    }
-}
-
-/// The server that a section names.
-fn server(database: &Database, mode: Result<TlsMode, BadTlsMode>) -> Result<DatabaseServer, ServeError> {
-    let mode = mode.map_err(|error| ServeError::Config(format!("db_config: {error}")))?;
-    let is_local = database.host.is_empty() && database.port == 0;
-    Ok(DatabaseServer {
-        host: database.host.clone(),
-        port: database.port,
-        socket: database.db_path.clone().filter(|_| is_local),
-        user: database.user.clone(),
-        password: database.password.expose().to_owned(),
-        database: database.db_name.clone(),
-        schema: String::new(),
-        tls: ServerTls {
-            mode,
-            authority: database.ssl_ca_cert.clone(),
-            certificate: database.ssl_client_cert.clone(),
-            key: database.ssl_client_key.clone(),
-        },
-        connections_most: usize::try_from(database.max_open_conns).unwrap_or(usize::MAX),
-    })
-}
-
 fn flush_policy(flush: &Flush) -> FlushPolicy {
     FlushPolicy {
         alerts_most: flush.max_items.and_then(|most| u64::try_from(most).ok()),
@@ -137,8 +76,10 @@ fn flush_policy(flush: &Flush) -> FlushPolicy {
 }
 
 /// Options for a store with decisions as the API writes them.
-pub fn store_options(config: &Config) -> Result<StoreOptions, ServeError> {
-    Ok(StoreOptions { location: location(config)?, keep_ms: millis(KEEP_ENDED), prepare: prepare_label })
+pub(crate) fn store_options(config: &Config) -> Result<StoreOptions, ServeError> {
+    let missing = || ServeError::Config("no database configuration provided".to_owned());
+    let location = location(config.database.as_ref().ok_or_else(missing)?)?;
+    Ok(StoreOptions { location, keep_ms: millis(KEEP_ENDED), prepare: prepare_label })
 }
 
 /// The addresses of `host:port`.
@@ -237,6 +178,11 @@ impl ApiPart {
                 .map_err(|source| ServeError::Folder { folder: folder.to_owned(), source })?;
         }
         let store = Arc::new(Store::open(options, clock::now_ms())?);
+        if let Some((from, taken)) = store.taken_over() {
+            let (machines, bouncers, decisions) = (taken.machines, taken.bouncers, taken.decisions);
+            let from = from.display();
+            tracing::info!(%from, machines, bouncers, decisions, "an installation's database was taken over");
+        }
         let service = Service::new(Arc::clone(&store), api_config(config), profiles, system_clock())?;
         let flush = config.database.as_ref().and_then(|database| database.flush.as_ref()).map(flush_policy);
         Ok(ApiPart { service, tls: tls(config)?, store, flush })
