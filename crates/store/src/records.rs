@@ -180,7 +180,7 @@ pub struct Allowlist {
 }
 
 /// An item of an allowlist.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AllowlistItem {
     /// An address or a range.
     pub value: String,

@@ -83,7 +83,8 @@ impl Counters {
     }
 }
 
-/// Runs a statement that ends in `IN (…)` or goes on after it, for numbers in portions; returns how many rows it changed.
+/// Runs a statement that ends in `IN (…)` or goes on after it, for numbers in portions; returns how many
+/// rows it changed.
 fn run_for_numbers(
     connection: &mut dyn Connection,
     numbers: &[i64],

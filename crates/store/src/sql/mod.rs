@@ -157,8 +157,8 @@ pub(crate) trait Connection: Send {
     }
     /// Begins to look out for what others commit.
     fn look_out(&mut self) -> Result<(), SqlError>;
-    /// Waits at most so long for news of a commit, which may be one of our own; returns whether there was one. Engines without
-    /// news wait all of it, and say no. Needs [`Connection::look_out`].
+    /// Waits at most so long for news of a commit, which may be one of our own; returns whether there was
+    /// one. Engines without news wait all of it, and say no. Needs [`Connection::look_out`].
     fn wait_for_news(&mut self, most: Duration) -> Result<bool, SqlError>;
     /// What makes a question lock the rows that it finds until the end of the transaction.
     fn lock_rows(&self) -> &'static str;

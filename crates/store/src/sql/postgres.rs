@@ -29,8 +29,8 @@ const WRITER_LOCK: i32 = 0x7465_7374;
 /// What news of commits are told under, with the schema as their text.
 const CHANNEL: &str = "testudo";
 
-/// A node that dies without a word, with its machine, must not hold the lock of writers for the two hours after which a
-/// server usually notices; and nobody waits for that lock for ever.
+/// A node that dies without a word, with its machine, must not hold the lock of writers for the two hours
+/// after which a server usually notices; and nobody waits for that lock for ever.
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '60s'; SET tcp_keepalives_idle = 30; \
     SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; SET lock_timeout = '30s'";
 /// Changes of the schema may take longer than a writer waits.

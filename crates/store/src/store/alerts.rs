@@ -65,7 +65,8 @@ impl Store {
         self.add_alerts_of(batch, |_| now_ms, now_ms)
     }
 
-    /// As [`Store::add_alerts`], for alerts that were made at the times that `created_ms` tells by their places.
+    /// As [`Store::add_alerts`], for alerts that were made at the times that `created_ms` tells by their
+    /// places in the batch.
     pub(super) fn add_alerts_of(
         &self,
         batch: &[NewAlert],

@@ -21,8 +21,9 @@ pub(super) struct AlertCounts {
 }
 
 impl Store {
-    /// How many alerts are stored of each scenario, by its name: as they were a few seconds ago, and for as long as the
-    /// database does not answer, as they were before. The first time it is waited for the database.
+    /// How many alerts are stored of each scenario, by its name: as they were a few seconds ago, and for as
+    /// long as the database does not answer, as they were before. The first time it is waited for the
+    /// database.
     pub fn alert_counts(&self) -> Arc<Vec<(String, u64)>> {
         // Whoever asks while another one counts waits for that.
         let mut known = lock(&self.alert_counts);

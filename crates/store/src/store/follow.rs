@@ -25,7 +25,7 @@ impl Store {
         if !clients && !decisions {
             return Ok(false);
         }
-        let allowed = self.allowlists();
+        let allowed = if clients { self.allowlists() } else { Vec::new() };
         // No writer of our own may get between what is read and what is shown.
         let mut writer = lock(&self.writer);
         let connection = self.writing(&mut writer)?;
@@ -36,16 +36,19 @@ impl Store {
             self.reload_clients(connection).map_err(StoreError::doing("load clients"))?;
         }
         drop(writer);
-        // Whoever allowed something could not lift what we decided in the same moment.
-        let mut new: Vec<AllowlistItem> = self.allowlists().into_iter().flat_map(|list| list.items).collect();
-        let known: HashSet<&AllowlistItem> = allowed.iter().flat_map(|list| &list.items).collect();
-        new.retain(|item| !known.contains(item));
-        self.lift_allowed(&new, now_ms)?;
+        if clients {
+            // Whoever allowed something could not lift what we decided in the same moment.
+            let known: HashSet<&AllowlistItem> = allowed.iter().flat_map(|list| &list.items).collect();
+            let mut new: Vec<AllowlistItem> =
+                self.allowlists().into_iter().flat_map(|list| list.items).collect();
+            new.retain(|item| !known.contains(item));
+            self.lift_allowed(&new, now_ms)?;
+        }
         Ok(true)
     }
 
-    /// Follows, unless commit `seq` is known already: for a client who comes from another node with a position of there, and
-    /// would begin anew if this one lagged behind.
+    /// Follows, unless commit `seq` is known already: for a client who comes from another node with a
+    /// position of there, and would begin anew if this one lagged behind.
     ///
     /// # Errors
     /// The database fails.

@@ -46,10 +46,10 @@ impl Drop for Watch {
 }
 
 impl Store {
-    /// Starts a thread that calls [`Store::follow`] as soon as others have changed something: on PostgreSQL they
-    /// tell, on SQLite a number in shared memory does, on MySQL it is looked at the counters several times a second.
-    /// `clock` tells the present, in milliseconds since 1970; `report` hears when the database is lost, once, and
-    /// when it is back.
+    /// Starts a thread that calls [`Store::follow`] as soon as others have changed something: on PostgreSQL
+    /// they tell, on SQLite a number in shared memory does, on MySQL the counters are looked at several times
+    /// a second. `clock` tells the present, in milliseconds since 1970; `report` hears when the database is
+    /// lost, once, and when it is back.
     ///
     /// # Errors
     /// The system has no thread left.
