@@ -1,5 +1,7 @@
 //! `unban`: ends decisions in the database, whatever else is down.
 
+use std::collections::HashSet;
+
 use testudo_config::Output;
 use testudo_store::{Filter, Page, Store, Target};
 
@@ -30,10 +32,11 @@ struct Ended {
 
 fn find(store: &Store, filters: &[Filter], now_ms: i64) -> Ended {
     let mut ended = Ended { ids: Vec::new(), rows: Vec::new() };
+    let mut seen = HashSet::new();
     let index = store.index(now_ms);
     for filter in filters {
         index.query(filter, Page::default(), |view| {
-            if ended.ids.contains(&view.id()) && filters.len() > 1 {
+            if !seen.insert(view.id()) {
                 return;
             }
             ended.ids.push(view.id());

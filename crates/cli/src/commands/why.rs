@@ -414,7 +414,7 @@ fn tell(cx: &mut Context<'_, '_>, known: &Known) -> Done {
         known.protected_by.iter().try_for_each(|one| cx.line(format_args!(" - {}", printable(one))))?;
     }
     if !known.bouncers.is_empty() && !known.decisions.is_empty() {
-        heading(cx, "Bouncers")?;
+        heading(cx, "Bouncers, some seconds ago")?;
         let mut table = Table::new(["Name", "Last pull", "Knows of it"]);
         for bouncer in &known.bouncers {
             table.row([
@@ -428,36 +428,43 @@ fn tell(cx: &mut Context<'_, '_>, known: &Known) -> Done {
     next(cx, known)
 }
 
-/// What can be done next.
+/// What can be done next, if there is anything.
 fn next(cx: &mut Context<'_, '_>, known: &Known) -> Done {
-    heading(cx, "What to do next")?;
-    let program = cx.io.program;
-    let value = printable(&known.value);
-    if let Some(first) = known.alerts.first() {
-        cx.line(format_args!(" - see the events of an alert:  {program} alerts inspect -d {}", first.id))?;
-    }
-    if known.decisions.is_empty() {
-        if known.allowlisted_by.is_empty() {
-            cx.line(format_args!(
-                " - ban it:                      {program} decisions add {} {value}",
-                if value.contains('/') { "-r" } else { "-i" }
-            ))?;
-        }
+    let steps = steps(known, cx.io.program);
+    if steps.is_empty() {
         return Ok(());
     }
-    cx.line(format_args!(" - lift it:                     {program} unban {value}"))?;
-    if known.allowlisted_by.is_empty() && as_network(&known.value).is_some() {
-        cx.line(format_args!(" - never ban it again:          {program} allowlists add NAME {value}"))?;
+    heading(cx, "What to do next")?;
+    steps.iter().try_for_each(|step| cx.line(format_args!(" - {step}")))
+}
+
+fn steps(known: &Known, program: &str) -> Vec<String> {
+    let value = printable(&known.value);
+    let is_network = as_network(&known.value).is_some();
+    let (is_allowed, is_protected) = (!known.allowlisted_by.is_empty(), !known.protected_by.is_empty());
+    let mut steps = Vec::new();
+    if let Some(first) = known.alerts.first() {
+        steps.push(format!("see the events of an alert:  {program} alerts inspect -d {}", first.id));
     }
-    if !known.allowlisted_by.is_empty() {
-        cx.line(
-            " - it is allowed, and there is a decision all the same: it was made by hand, or before the list",
-        )?;
+    if known.decisions.is_empty() {
+        if is_network && !is_allowed && !is_protected {
+            let flag = if value.contains('/') { "-r" } else { "-i" };
+            steps.push(format!("ban it:                      {program} decisions add {flag} {value}"));
+        }
+        return steps;
+    }
+    steps.push(format!("lift it:                     {program} unban {value}"));
+    if is_network && !is_allowed {
+        steps.push(format!("never ban it again:          {program} allowlists add NAME {value}"));
+    }
+    if is_allowed {
+        let why = "it is allowed, and there is a decision all the same: made by hand, or before the list";
+        steps.push(why.to_owned());
     }
     let late: Vec<&str> =
         known.bouncers.iter().filter(|one| !one.has_pulled_since).map(|one| one.name.as_str()).collect();
     if !late.is_empty() {
-        cx.line(format_args!(" - look after bouncers that have not asked since: {}", late.join(", ")))?;
+        steps.push(format!("look after bouncers that have not asked since: {}", late.join(", ")));
     }
-    Ok(())
+    steps
 }
