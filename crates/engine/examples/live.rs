@@ -1,5 +1,6 @@
 //! What running live costs, next to a replay of the same lines: processor time, latency of a line that comes
-//! alone, and saving. `live RULES LOG TYPE`: a folder with `parsers` and `scenarios`, a log, its label `type`.
+//! alone, and saving. `live RULES LOG TYPE [replay]`: a folder with `parsers` and `scenarios`, a log, its label `type`;
+//! only a replay, to be watched from outside.
 
 use std::{
     error::Error,
@@ -30,7 +31,9 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Fallible<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [rules, log, kind] = arguments.as_slice() else { return Err("usage: live RULES LOG TYPE".into()) };
+    let [rules, log, kind, only @ ..] = arguments.as_slice() else {
+        return Err("usage: live RULES LOG TYPE [replay]".into());
+    };
     let engine = engine(Path::new(rules))?;
     let text = fs::read_to_string(log)?;
     let source = Source {
@@ -41,6 +44,10 @@ fn main() -> Fallible<()> {
     let batches = batches(&text);
     let lines: usize = batches.iter().map(|batch| batch.ends.len()).sum();
     println!("{lines} lines in {} batches", batches.len());
+    if only.first().is_some_and(|only| only == "replay") {
+        println!("{} overflows", replay(&engine, &source, &batches));
+        return Ok(());
+    }
     let live = Arc::new(LiveSource { source: source.clone(), time_machine: false });
     let end = Timestamp::from_unix(2_000_000_000, 0);
     let mut least = [f64::MAX; 3];

@@ -13,10 +13,10 @@ mod state;
 mod tallies;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use std::{
     fmt,
-    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -29,6 +29,7 @@ pub use self::tallies::{
     Board, Histogram, NodeTallies, OTHER_SOURCES, PARSING_BOUNDS, POURING_BOUNDS, ScenarioTallies,
     SourceTallies, Tallies,
 };
+pub use self::types::{Input, LiveBatch, LiveSink, LiveSource, Seen, Spot};
 use self::{
     sources::{Gone, Known, Sources},
     tallies::{BatchTally, Ledger},
@@ -41,7 +42,7 @@ use crate::{
     lane::{self, Lane, Place, Tell},
     line::{Found, Moment, Parsed, Skip, Task},
     parse::{NODE_COUNTS, NoObserver, Worker},
-    replay::{LineOutcome, Source},
+    replay::LineOutcome,
 };
 
 /// Time between two moments at which the tallies are shown: nanoseconds of the clock of arrivals.
@@ -49,110 +50,6 @@ const SHOW_EVERY: i64 = 500_000_000;
 
 /// After a restart, a backlog begins to be read within this time: nanoseconds of the clock of arrivals.
 const BACKLOG_BEGINS: i64 = 60_000_000_000;
-
-/// A source of live lines. Sources may appear at any time; two that are equal are the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct LiveSource {
-    /// Its name, module and labels.
-    pub source: Source,
-    /// Whether its lines always happen at the time that they tell.
-    pub time_machine: bool,
-}
-
-/// A batch of lines of one source, in order.
-#[derive(Clone, Debug)]
-pub struct LiveBatch {
-    /// Given by the caller, who gets it back; ascending.
-    pub number: u64,
-    /// Where the lines come from.
-    pub source: Arc<LiveSource>,
-    /// When they arrived.
-    pub arrival: Timestamp,
-    /// The lines, without their ends, one after the other.
-    pub text: String,
-    /// Where each line ends in `text`.
-    pub ends: Vec<u32>,
-}
-
-impl LiveBatch {
-    /// How many lines there are.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// The line at a position; `""` where there is none.
-    pub fn line(&self, at: usize) -> &str {
-        let start = at.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
-        let (Some(start), Some(end)) = (start, self.ends.get(at)) else { return "" };
-        self.text.get(start as usize..*end as usize).unwrap_or("")
-    }
-}
-
-/// What a live run is given, in order.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// Lines.
-    Lines(LiveBatch),
-    /// It is this late: timed buckets overflow, silences end, what is over is forgotten.
-    Tick(Timestamp),
-    /// The state at this point of the order is to be saved, and given to [`LiveSink::checkpoint`].
-    Checkpoint,
-}
-
-/// What became of a live line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen<'l> {
-    /// The line.
-    pub text: &'l str,
-    /// How far it came.
-    pub outcome: LineOutcome,
-    /// The time that it tells, if any.
-    pub time: Option<Timestamp>,
-    /// `evt.Meta.source_ip` of a line that was parsed, if it is an address.
-    pub source_ip: Option<IpAddr>,
-    /// Whether any scenario wanted it.
-    pub poured: bool,
-    /// Whether it was poured at the time that it tells, not at its arrival.
-    pub late: bool,
-    /// Whether it was left out because of its address; see [`Live::set_skip`].
-    pub skipped: bool,
-}
-
-/// What let a bucket run over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spot {
-    /// A line.
-    Line {
-        /// The number of its batch.
-        batch: u64,
-        /// Its position in the batch.
-        line: usize,
-    },
-    /// Its time was up.
-    Time,
-}
-
-/// Takes what a live run finds, in the order of the lines. It is called on the thread of [`Live::run`], between
-/// lines, and should not wait.
-#[expect(unused_variables, reason = "the names of the parameters document the hooks")]
-pub trait LiveSink {
-    /// A line that is not empty is done; its overflows follow.
-    fn line(&mut self, batch: &LiveBatch, at: usize, seen: Seen<'_>) {}
-
-    /// A bucket ran over. Whitelisted ones are told too.
-    fn overflow(&mut self, overflow: &Overflow, spot: Spot);
-
-    /// All lines of a batch are poured, and so are those of all batches before it.
-    fn done(&mut self, batch: LiveBatch) {}
-
-    /// The state after all batches that were [`LiveSink::done`], for [`Live::restore`].
-    fn checkpoint(&mut self, state: Vec<u8>) {}
-}
 
 /// A run over lines as they are written.
 pub struct Live<'e> {
