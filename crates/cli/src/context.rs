@@ -316,6 +316,12 @@ pub(crate) fn nanos(text: &str) -> Result<i64, Failure> {
         .map_err(|error| Failure::text(format!("invalid duration '{text}': {error}")))
 }
 
+/// A duration as older servers read it, too: they know no days.
+pub(crate) fn without_days(text: &str) -> Result<String, Failure> {
+    let nanos = nanos(text)?;
+    Ok(if text.contains('d') { duration::format(nanos) } else { text.to_owned() })
+}
+
 /// An age for a query of the API: empty for none; days become hours.
 pub(crate) fn age(text: &str) -> Result<String, Failure> {
     if text.is_empty() || text == "0" || text == "0s" {

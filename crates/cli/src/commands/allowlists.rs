@@ -164,7 +164,13 @@ fn remove(cx: &mut Context<'_, '_>, args: &Values) -> Done {
 
 fn list(cx: &mut Context<'_, '_>) -> Done {
     let api = cx.api()?;
-    let lists = api.call(api.client.allowlists(true))?;
+    let lists = api.call(api.client.allowlists(true)).map_err(|error| match error {
+        Failure::Client(error) if error.status() == Some(404) => Failure::text(format!(
+            "the local API at {} knows no allowlists: it is too old",
+            api.client.address()
+        )),
+        error => error,
+    })?;
     match cx.output() {
         Output::Json => cx.json(&lists, 2),
         Output::Raw => {

@@ -10,7 +10,7 @@ use testudo_wire::alert::PostedSource;
 use testudo_wire::{Alert, AlertDecision, PostedAlert, PostedDecision};
 
 use crate::args::{AddDecision, DecisionsVerb, DeleteDecisions, ListDecisions};
-use crate::context::{Api, Context, age, as_network, nanos};
+use crate::context::{Api, Context, age, as_network, without_days};
 use crate::failure::{Done, Failure};
 use crate::output::{Paint, Table, seconds};
 
@@ -226,7 +226,7 @@ pub(crate) fn by_hand(now_ms: i64, reason: &str, decisions: Vec<PostedDecision>)
 
 fn add(cx: &mut Context<'_, '_>, args: &AddDecision) -> Done {
     let (scope, value) = subject(args)?;
-    nanos(&args.duration)?;
+    let duration = without_days(&args.duration)?;
     let reason = if args.reason.is_empty() {
         let who = cx.credentials()?.login;
         let who = if who.is_empty() { "a certificate".to_owned() } else { who };
@@ -243,7 +243,7 @@ fn add(cx: &mut Context<'_, '_>, args: &AddDecision) -> Done {
         cx.io.now_ms,
         &reason,
         vec![PostedDecision {
-            duration: Some(args.duration.clone()),
+            duration: Some(duration),
             origin: Some("cscli".to_owned()),
             scenario: Some(reason.clone()),
             scope: Some(scope.clone()),

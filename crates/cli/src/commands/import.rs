@@ -8,7 +8,7 @@ use testudo_wire::PostedDecision;
 use testudo_wire::alert::PostedSource;
 
 use crate::args::ImportDecisions;
-use crate::context::{Api, Context, nanos};
+use crate::context::{Api, Context, without_days};
 use crate::failure::{Done, Failure};
 use crate::output::csv;
 
@@ -30,7 +30,8 @@ const FIELDS: [&str; 5] = ["duration", "reason", "scope", "type", "value"];
 
 pub(crate) fn run(cx: &mut Context<'_, '_>, args: &ImportDecisions) -> Done {
     let format = format_of(args)?;
-    nanos(&args.duration)?;
+    // Said before the file is read, even if every item has its own.
+    without_days(&args.duration)?;
     let text = cx.read(&args.input)?;
     let entries = match format {
         "csv" => from_csv(&text)?,
@@ -142,8 +143,7 @@ fn decision(args: &ImportDecisions, entry: Entry) -> Result<PostedDecision, Fail
     let scope = or(entry.scope, looks);
     let scope = normalise_scope(&scope).to_owned();
     check(&scope, &entry.value)?;
-    let duration = or(entry.duration, &args.duration);
-    nanos(&duration)?;
+    let duration = without_days(&or(entry.duration, &args.duration))?;
     Ok(PostedDecision {
         duration: Some(duration),
         origin: Some("cscli-import".to_owned()),

@@ -28,7 +28,7 @@ fn by_hand() {
     ]);
     assert_eq!((quiet.ok, quiet.out.as_str(), quiet.err.as_str()), (true, "", ""));
     node.go("decisions add -i 192.0.2.77 -d 1h -R again").good();
-    node.go("decisions add --scope username --value mallory -d 1d").good();
+    node.go("decisions add --scope username --value mallory -d 1d12h").good();
     assert_eq!(
         steady(&node.go("decisions list").good()),
         "\
@@ -44,6 +44,8 @@ fn by_hand() {
         "id,source,ip,reason,action,country,as,events_count,expiration,simulated,alert_id,machine\n\
          2,cscli,Range:198.51.100.0/24,\"too, much\",captcha,,,1,LEFT,false,2,edge-07\n"
     );
+    let left = node.go("decisions list -o json -v mallory").json()[0]["decisions"][0]["duration"].clone();
+    assert!(left.as_str().is_some_and(|left| left.starts_with("35h59m") || left == "36h0m0s"), "{left}");
     let listed = node.go("decisions list -o json -i 192.0.2.77").json();
     assert_eq!(listed.as_array().map(Vec::len), Some(1));
     let decision = &listed[0]["decisions"][0];
