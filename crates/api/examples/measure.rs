@@ -54,7 +54,8 @@ async fn ask(service: &Arc<Service>, path: &str, tag: &str) -> (u16, String, Byt
     let answer = service.answer(request, Origin::tcp([127, 0, 0, 1].into())).await;
     let status = answer.status().as_u16();
     let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
-    let body = answer.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let body =
+        answer.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     (status, tag, body)
 }
 

@@ -1,6 +1,7 @@
 //! Bodies of requests: read up to a limit, decompressed up to the same limit.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
@@ -13,6 +14,10 @@ const TOO_LARGE: &str = "http: request body too large";
 
 /// Compressed bodies beyond this size are decompressed where it is allowed to take long.
 const INLINE_BYTES: usize = 1024;
+
+/// How much of a body that nobody wants is read, in bytes, and how long.
+const DRAIN_MOST: u64 = 1 << 20;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a body cannot be taken. As text it is what the API says.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +53,27 @@ where
     }
     let inflated = tokio::task::spawn_blocking(move || inflate(&raw, limit)).await;
     inflated.map_err(|_| ReadError::Broken)?
+}
+
+/// Reads what is left of a body that nobody wants, if it is little: a client that is refused before it has sent
+/// everything may never see why when the connection is closed on it.
+pub(crate) async fn drain<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.is_end_stream() || body.size_hint().lower() > DRAIN_MOST {
+        return;
+    }
+    let all = async {
+        let mut read = 0;
+        while read <= DRAIN_MOST
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            read += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+    };
+    // Whether it came to its end is all one.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, all).await;
 }
 
 async fn collect<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: usize) -> Result<Bytes, ReadError> {

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 
 use hyper::StatusCode;
-use hyper::header::{ETAG, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
 use sha2::{Digest as _, Sha256};
 use testudo_store::Index;
 
@@ -43,11 +43,11 @@ impl Tag {
         self.put(answer::empty(StatusCode::NOT_MODIFIED))
     }
 
-    /// An answer with its tag.
+    /// An answer with its tag. Only the client itself may keep it: the times left in it grow old.
     pub(crate) fn put(&self, mut answer: Answer) -> Answer {
         if let Ok(value) = HeaderValue::from_str(&self.0) {
             answer.headers_mut().insert(ETAG, value);
         }
-        answer
+        answer::with_header(answer, CACHE_CONTROL, "no-store")
     }
 }

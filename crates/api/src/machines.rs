@@ -1,8 +1,10 @@
 //! Machines: who they are, by the token that they show.
 
+use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, COOKIE};
 
 use crate::answer::Refusal;
+use crate::config::covers;
 use crate::request::{Ask, PeerCertificate};
 use crate::service::Service;
 use crate::token::{self, Claims, TokenError};
@@ -51,4 +53,13 @@ pub(crate) fn still_good(service: &Service, name: &str) -> Result<(), Refusal> {
         Some(machine) if machine.validated => Ok(()),
         _ => Err(Refusal::unauthorized(format!("machine {name} not validated"))),
     }
+}
+
+/// Only the machine itself, and the addresses that are trusted, delete and administer.
+pub(crate) fn trusted(service: &Service, ask: &Ask) -> Result<(), Refusal> {
+    if ask.client.is_loopback() || covers(&service.config().trusted_ips, ask.client) {
+        return Ok(());
+    }
+    let message = format!("access forbidden from this IP ({})", ask.client);
+    Err(Refusal::new(StatusCode::FORBIDDEN, message))
 }

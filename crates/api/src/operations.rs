@@ -15,7 +15,7 @@ pub(crate) enum Access {
     Anyone,
     /// Machines with a token.
     Machine,
-    /// Machines with a token that ask from a trusted address, which the handler checks.
+    /// Machines with a token that ask from a trusted address.
     TrustedMachine,
     /// Bouncers with a key or a certificate.
     Bouncer,

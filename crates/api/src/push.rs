@@ -21,6 +21,9 @@ const UUID_MOST: usize = 64;
 /// The origin of imported lists.
 const IMPORT: &str = "cscli-import";
 
+/// The name under which the store keeps when an alert was last refused.
+const LAST_DEAD_ITEM: &str = "lapi_last_dead_letter";
+
 /// In the place of a password's hash: no password has it.
 const NO_PASSWORD: &str = "!";
 
@@ -186,13 +189,15 @@ impl Service {
                 log(machine, new, &added);
                 outcome(new, &added)
             }
-            Err(error) => {
-                let reason = error.to_string();
-                self.dead_letters().add(machine, &reason, &posted(new), now_ms);
-                Pushed::Dropped(reason)
-            }
+            Err(error) => Pushed::Dropped(error.to_string()),
         });
-        Ok(told.collect())
+        let told: Vec<Pushed> = told.collect();
+        for (new, pushed) in batch.iter().zip(&told) {
+            if let Pushed::Dropped(reason) = pushed {
+                self.dead_letters().add(machine, reason, &posted(new), now_ms);
+            }
+        }
+        Ok(told)
     }
 
     fn one_by_one(
@@ -204,11 +209,16 @@ impl Service {
         for new in batch {
             match self.store().add_alerts(std::slice::from_ref(new), now_ms) {
                 Ok(added) => all.extend(added.into_iter().map(Ok)),
-                Err(error) if is_about_the_alert(&error) => all.push(Err(error)),
+                // Where nothing else can be stored either, it is not the alert that is to blame.
+                Err(error) if is_about_the_alert(&error) && self.can_store(now_ms) => all.push(Err(error)),
                 Err(error) => return Err(error),
             }
         }
         Ok(all)
+    }
+
+    fn can_store(&self, now_ms: i64) -> bool {
+        self.store().set_config_item(LAST_DEAD_ITEM, Some(&now_ms.to_string()), now_ms).is_ok()
     }
 
     fn is_allowed(&self, alert: &Alert, now_ms: i64) -> bool {
@@ -293,7 +303,8 @@ fn outcome(new: &NewAlert, added: &Added) -> Pushed {
 
 /// Whether sending the same again would fail the same way.
 fn is_about_the_alert(error: &StoreError) -> bool {
-    matches!(error.sql_kind(), Some(SqlErrorKind::Other | SqlErrorKind::Taken))
+    matches!(error, StoreError::Database { .. })
+        && matches!(error.sql_kind(), Some(SqlErrorKind::Other | SqlErrorKind::Taken))
 }
 
 /// An alert as it could be posted again.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::body::Body;
-use hyper::header::{CACHE_CONTROL, EXPIRES, HeaderName, HeaderValue, LOCATION, PRAGMA, USER_AGENT};
+use hyper::header::{CACHE_CONTROL, EXPECT, EXPIRES, HeaderName, HeaderValue, LOCATION, PRAGMA, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use testudo_decide::Profiles;
@@ -242,7 +242,7 @@ impl Service {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let begun = Instant::now();
         let client = address::client(origin.peer, &parts.headers, self.config.trusted_proxies.as_deref());
         let access = tracing::enabled!(target: ACCESS_LOG, tracing::Level::INFO).then(|| {
@@ -252,7 +252,11 @@ impl Service {
         });
         let route = Route::find(parts.uri.path()).map(|(route, _)| route);
         let method = parts.method.clone();
-        let answer = self.answer_parts(parts, body, client, &origin).await;
+        let is_waiting = parts.headers.contains_key(EXPECT);
+        let answer = self.answer_parts(parts, &mut body, client, &origin).await;
+        if !is_waiting {
+            body::drain(&mut body).await;
+        }
         if route != Some(Route::Health) {
             self.clocked.add(route, &method, begun.elapsed());
         }
@@ -265,7 +269,7 @@ impl Service {
     async fn answer_parts<B>(
         self: &Arc<Self>,
         parts: Parts,
-        body: B,
+        body: &mut B,
         client: IpAddr,
         origin: &Origin,
     ) -> Response<AnswerBody>
@@ -301,7 +305,7 @@ impl Service {
         operation: &Operation,
         parameter: String,
         parts: Parts,
-        body: B,
+        body: &mut B,
         client: IpAddr,
         origin: &Origin,
     ) -> Answered
@@ -345,8 +349,11 @@ impl Service {
         };
         match access {
             Access::Anyone => Ok(Caller::Anyone),
-            Access::Machine | Access::TrustedMachine => {
-                machines::authenticate(self, ask).map(Caller::Machine)
+            Access::Machine => machines::authenticate(self, ask).map(Caller::Machine),
+            Access::TrustedMachine => {
+                let name = machines::authenticate(self, ask)?;
+                machines::trusted(self, ask)?;
+                Ok(Caller::Machine(name))
             }
             Access::Bouncer | Access::Either => {
                 if let Some(name) = keys::known(self, ask)? {

@@ -57,10 +57,10 @@ pub(crate) fn handle(service: &Arc<Service>, route: Route, caller: &Caller, ask:
         Route::Allowlist => allowlists::one(service, &ask.parameter, ask),
         Route::AllowlistCheckOne => allowlists::check_one(service, ask),
         Route::Bouncers if method == Method::POST => admin::make_bouncer(service, ask),
-        Route::Bouncers => admin::list_bouncers(service, ask),
+        Route::Bouncers => Ok(admin::list_bouncers(service)),
         Route::Bouncer => admin::delete_bouncer(service, ask),
         Route::Machines if method == Method::POST => admin::make_machine(service, ask),
-        Route::Machines => admin::list_machines(service, ask),
+        Route::Machines => Ok(admin::list_machines(service)),
         Route::Machine => admin::delete_machine(service, ask),
         Route::MachineValidate => admin::validate_machine(service, ask),
     }

@@ -95,6 +95,33 @@ fn the_unknown_are_not_listened_to() {
 }
 
 #[test]
+fn those_who_are_refused_learn_why() {
+    let api = Api::start();
+    // Each is refused while its body is still on its way; the connection goes on.
+    let mut stream = TcpStream::connect(api.address).expect("connected");
+    for _ in 0..3 {
+        let head = "POST /v1/alerts HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n";
+        stream.write_all(head.as_bytes()).expect("written");
+        for _ in 0..3 {
+            stream.write_all(&[b' '; 100_000]).expect("written");
+        }
+        let mut reply = Vec::new();
+        while !reply.ends_with(b"cookie token is empty\"}") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("an answer");
+            reply.push(byte[0]);
+        }
+        assert!(reply.starts_with(b"HTTP/1.1 401"), "{}", String::from_utf8_lossy(&reply));
+    }
+    // One that waits to be told to go on is told at once.
+    let head = "POST /v1/alerts HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("written");
+    let mut reply = [0; 12];
+    stream.read_exact(&mut reply).expect("an answer");
+    assert_eq!(&reply, b"HTTP/1.1 401");
+}
+
+#[test]
 fn odd_paths_and_headers() {
     let api = Api::start();
     for path in [

@@ -177,15 +177,27 @@ fn what_cannot_be_stored_is_kept_elsewhere() {
     add("poison".into());
     add(serde_json::Value::Null);
     add("demo/other".into());
+    // Its source is no address, so that nothing can be decided about it.
+    add("demo/nobody".into());
+    batch[4]["source"]["value"] = "nobody".into();
     api.machine("POST", "/v1/alerts", &batch.to_string()).is(201, r#"["1","2"]"#);
     let text = std::fs::read_to_string(path).expect("it is there");
     let letters: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let reasons: Vec<_> = letters.iter().map(|letter| letter["reason"].as_str().expect("a reason")).collect();
     assert!(reasons[0].contains("the poison works"), "{reasons:?}");
-    assert!(reasons[1].contains("2.scenario in body is required"), "{reasons:?}");
+    assert_eq!(reasons[1], "invalid ip address 'nobody'");
+    assert!(reasons[2].contains("2.scenario in body is required"), "{reasons:?}");
     assert_eq!(letters[0]["alert"]["source"]["value"], "192.0.2.2");
-    assert_eq!(api.service.dead_letter_count(), 2);
+    assert_eq!(api.service.dead_letter_count(), 3);
+    // Where nothing can be stored at all, the sender keeps what it has.
+    let trigger = "CREATE TRIGGER no_insert BEFORE INSERT ON config_items \
+        BEGIN SELECT RAISE(ABORT, 'nothing works'); END;
+        CREATE TRIGGER no_update BEFORE UPDATE ON config_items \
+        BEGIN SELECT RAISE(ABORT, 'nothing works'); END";
+    database.execute_batch(trigger).expect("made");
+    assert_eq!(api.machine("POST", "/v1/alerts", &batch.to_string()).status, 500);
+    assert_eq!(api.service.dead_letter_count(), 3);
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn what_has_not_changed_is_not_sent_again() {
         let reply = get(&api, path, &[]);
         let tag = reply.header("etag").to_owned();
         assert!(tag.starts_with("W/\"") && tag.ends_with('"'), "{path} {tag}");
+        assert_eq!(reply.header("cache-control"), "no-store");
         let asked = |value: &str| {
             let reply = get(&api, path, &[("if-none-match", value)]);
             assert_eq!(reply.body.is_empty(), reply.status == 304, "{path}");
