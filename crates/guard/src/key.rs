@@ -21,6 +21,16 @@ impl Key {
         }
     }
 
+    /// The client as a number, for [`Key::of_number`].
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The client that a number stands for.
+    pub(crate) fn of_number(number: u64) -> Key {
+        Key(number)
+    }
+
     /// The first and the last client in a network; of one that is smaller than a client, the client around it.
     pub(crate) fn range(network: Prefix) -> Option<(Key, Key)> {
         let network = network.canonical();

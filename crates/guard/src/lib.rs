@@ -14,4 +14,4 @@ mod traffic;
 
 pub use blast::{BlastRadius, Limits, Ruling, Trip};
 pub use protected::{Paths, Protected};
-pub use traffic::{Budget, GoodTraffic, Standing, TrafficCounts};
+pub use traffic::{Budget, GoodTraffic, NoTable, Standing, TrafficCounts};

@@ -20,6 +20,8 @@ use testudo_event::{Bystanders, Prefix};
 
 use crate::{candidates, key::Key};
 
+pub use self::saved::NoTable;
+
 /// Good clients that one IPv6 /48 counts for: it may be a single customer's.
 const SITE_V6: u32 = 16;
 
@@ -314,5 +316,6 @@ pub(crate) fn seconds(at_s: i64) -> u32 {
     at_s.clamp(0, i64::from(u32::MAX)) as u32
 }
 
+mod saved;
 #[cfg(test)]
 mod tests;

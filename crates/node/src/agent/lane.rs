@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use testudo_api::DeadLetters;
 use testudo_decide::is_simulated;
@@ -22,6 +22,9 @@ use crate::agent::under_way::UnderWay;
 use crate::clock;
 use crate::outbox::{Outbox, Put};
 use crate::state::State;
+
+/// How often the table of good clients is written.
+const CLIENTS_EVERY: Duration = Duration::from_mins(5);
 
 /// What reloads and the passing of time change while the lane runs.
 #[derive(Default)]
@@ -74,6 +77,8 @@ pub(crate) struct Lane {
     pub(crate) names: Option<Names>,
     pub(crate) positions: Positions,
     pub(crate) traffic: GoodTraffic,
+    /// When the table of clients was last written.
+    pub(crate) clients_saved: Instant,
     pub(crate) blast: BlastRadius,
     /// The most events that an alert carries; none: all.
     pub(crate) events_most: Option<usize>,
@@ -261,6 +266,10 @@ impl LiveSink for Lane {
         let begun = Instant::now();
         let (state, generation) = self.state(buckets);
         self.saver.save(state, generation);
+        if self.clients_saved.elapsed() >= CLIENTS_EVERY {
+            self.clients_saved = begun;
+            self.saver.save_clients(self.traffic.save());
+        }
         self.tell();
         tracing::trace!(micros = begun.elapsed().as_micros() as u64, "a checkpoint is on its way");
     }
@@ -270,7 +279,8 @@ impl Lane {
     /// What is left when the lane ends: the last state, to be written once the outbox is as empty as it
     /// gets. Waits for a checkpoint that is being written.
     pub(crate) fn end(self, buckets: Vec<u8>) -> State {
-        let Lane { positions, saver, .. } = self;
+        let Lane { positions, saver, traffic, .. } = self;
+        saver.save_clients(traffic.save());
         drop(saver);
         State { positions, buckets, outbox: Vec::new() }
     }

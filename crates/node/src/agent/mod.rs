@@ -16,10 +16,10 @@ mod under_way;
 mod usage;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testudo_api::DeadLetters;
 use testudo_config::Config;
@@ -44,7 +44,7 @@ use feed::{Feed, Feeder, Order, Statuses};
 use lane::Lane;
 use names::Names;
 use overload::Overload;
-use saver::Saver;
+use saver::{Saver, clients_of};
 use under_way::UnderWay;
 use usage::Usage;
 
@@ -114,7 +114,7 @@ fn limits(config: &Config) -> Limits {
 
 /// Reads the state of the last run. One that cannot be used is set aside: a damaged file must not keep the
 /// machine unguarded. One of a newer program stops the start, so that nothing of it is lost.
-fn last_state(path: &std::path::Path) -> Result<Option<State>, StateError> {
+fn last_state(path: &Path) -> Result<Option<State>, StateError> {
     match State::read(path) {
         Err(error @ StateError::Damaged { .. }) => {
             match crate::state::set_aside(path) {
@@ -131,6 +131,26 @@ fn last_state(path: &std::path::Path) -> Result<Option<State>, StateError> {
         }
         read => read,
     }
+}
+
+/// The table of good clients, with what was known before. It is of use, not of need: what cannot be read is
+/// told, and left.
+fn good_clients(state_file: &Path, window_s: u32) -> GoodTraffic {
+    let mut traffic = GoodTraffic::new(Budget { window_s, ..Budget::default() });
+    let path = clients_of(state_file);
+    match std::fs::read(&path) {
+        Ok(bytes) => match traffic.restore(&bytes, clock::now_ms().div_euclid(1000)) {
+            Ok(clients) => tracing::debug!(clients, "good clients are known from before"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "good clients are not known from before")
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "good clients are not known from before")
+        }
+    }
+    traffic
 }
 
 impl Agent {
@@ -184,7 +204,8 @@ impl Agent {
             machine: setup.machine.clone(),
             saver,
             positions: last.positions,
-            traffic: GoodTraffic::new(Budget { window_s, ..Budget::default() }),
+            traffic: good_clients(&state_file, window_s),
+            clients_saved: Instant::now(),
             blast: BlastRadius::new(limits(config)),
             events_most: config.own.max_alert_events,
         };

@@ -1,6 +1,6 @@
 //! Writes checkpoints beside the lane: one at a time, the disk's pace is nobody else's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -9,10 +9,15 @@ use std::time::Instant;
 
 use crate::agent::counts::Counts;
 use crate::outbox::Outbox;
-use crate::state::State;
+use crate::state::{State, replace};
 
-/// A state with the number of the journal that goes with it.
-type Job = (State, u64);
+/// Something to be written.
+enum Job {
+    /// A state with the number of the journal that goes with it.
+    State(State, u64),
+    /// The table of good clients. It may be older than the state: what it is for needs no more.
+    Clients(Vec<u8>),
+}
 
 /// Writes states to the disk, each on the heels of the last.
 pub(crate) struct Saver {
@@ -23,12 +28,21 @@ pub(crate) struct Saver {
 
 impl Saver {
     pub(crate) fn start(path: PathBuf, outbox: Arc<Outbox>, counts: Arc<Counts>) -> std::io::Result<Saver> {
-        let (jobs, queue) = sync_channel::<Job>(1);
+        let (jobs, queue) = sync_channel::<Job>(2);
         let busy = Arc::new(AtomicBool::new(false));
         let is_busy = Arc::clone(&busy);
         let work = move || {
             let mut failing = false;
-            for (state, generation) in queue {
+            for job in queue {
+                let (state, generation) = match job {
+                    Job::State(state, generation) => (state, generation),
+                    Job::Clients(bytes) => {
+                        if let Err(error) = replace(&clients_of(&path), &bytes) {
+                            tracing::warn!(%error, "the table of good clients cannot be written");
+                        }
+                        continue;
+                    }
+                };
                 let begun = Instant::now();
                 let written = state.write(&path);
                 match written {
@@ -69,11 +83,29 @@ impl Saver {
     pub(crate) fn save(&self, state: State, generation: u64) {
         self.busy.store(true, Ordering::Release);
         if let Some(jobs) = &self.jobs
-            && jobs.try_send((state, generation)).is_err()
+            && jobs.try_send(Job::State(state, generation)).is_err()
         {
             tracing::debug!("a checkpoint was left out: the disk is slow");
         }
     }
+}
+
+impl Saver {
+    /// Writes the table of clients soon.
+    pub(crate) fn save_clients(&self, clients: Vec<u8>) {
+        if let Some(jobs) = &self.jobs
+            && jobs.try_send(Job::Clients(clients)).is_err()
+        {
+            tracing::debug!("the table of clients was left out: the disk is slow");
+        }
+    }
+}
+
+/// Where the table of good clients is, beside the state file.
+pub(crate) fn clients_of(state_file: &Path) -> PathBuf {
+    let mut path = state_file.as_os_str().to_owned();
+    path.push(".clients");
+    PathBuf::from(path)
 }
 
 impl Drop for Saver {
