@@ -67,7 +67,7 @@ fn is_on_network(path: &Path) -> bool {
     const SMB2: i64 = 0xfe53_4d42;
     const CIFS: i64 = 0xff53_4d42;
     let known = path.ancestors().find(|path| path.exists()).and_then(|path| rustix::fs::statfs(path).ok());
-    known.is_some_and(|known| [NFS, SMB, SMB2, CIFS].contains(&(known.f_type as i64)))
+    known.is_some_and(|known| [NFS, SMB, SMB2, CIFS].contains(&known.f_type))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -103,7 +103,7 @@ fn those_who_are_refused_learn_why() {
         let head = "POST /v1/alerts HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n";
         stream.write_all(head.as_bytes()).expect("written");
         for _ in 0..3 {
-            stream.write_all(&[b' '; 100_000]).expect("written");
+            stream.write_all(&vec![b' '; 100_000]).expect("written");
         }
         let mut reply = Vec::new();
         while !reply.ends_with(b"cookie token is empty\"}") {
