@@ -1,11 +1,12 @@
 //! `why`: everything that is known about an address, on one screen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::Serialize;
 use testudo_client::query;
 use testudo_config::Output;
+use testudo_event::Prefix;
 use testudo_store::{AlertFilter, AlertPage, Page, Store, StoredDecision, Target};
 use testudo_wire::allowlist::reason;
 use testudo_wire::decision::{round_to_seconds, seconds_text};
@@ -32,8 +33,11 @@ const VALUES_MOST: usize = 5;
 const FILES_MOST: usize = 3;
 const LINES_MOST: usize = 3;
 
-/// Contributors of an alert that are shown.
-const CONTRIBUTORS_MOST: usize = 10;
+/// Decisions in force that are shown: of a large network there may be very many inside.
+const DECISIONS_MOST: usize = 50;
+
+/// Others whom an alert is about that are named.
+const OTHERS_MOST: usize = 5;
 
 /// A bouncer, and whether it can know of the newest decision.
 #[derive(Debug, Serialize)]
@@ -52,7 +56,9 @@ struct Known {
     decisions: Vec<Decided>,
     past_decisions: Vec<Decided>,
     alerts: Vec<Alert>,
-    contributors: Vec<Contributed>,
+    /// Decisions in force beyond those that are listed.
+    more_decisions: usize,
+    others: Vec<Others>,
     /// Of the newest alert: keys of its events and context, with their values.
     seen: BTreeMap<String, Vec<String>>,
     lines: Vec<LastLines>,
@@ -76,12 +82,12 @@ struct LastLines {
     lines: Vec<String>,
 }
 
-/// Who poured how much into an alert.
-#[derive(Debug, Serialize)]
-struct Contributed {
+/// Whom else the decisions of an alert are about.
+#[derive(Debug, Default, Serialize)]
+struct Others {
     alert_id: i64,
-    value: String,
-    count: u64,
+    count: usize,
+    such_as: Vec<String>,
 }
 
 pub(crate) fn run(cx: &mut Context<'_, '_>, args: &Why) -> Done {
@@ -117,6 +123,28 @@ fn shown(decision: &StoredDecision, now_ms: i64) -> AlertDecision {
     }
 }
 
+/// Whether a decision about one value is one about the other: it covers it.
+fn concerns(decided: &str, asked: &str) -> bool {
+    match as_network(asked).map(Prefix::canonical) {
+        Some(asked) => as_network(decided)
+            .map(Prefix::canonical)
+            .is_some_and(|decided| decided.contains(asked.first()) && decided.contains(asked.last())),
+        None => decided == asked,
+    }
+}
+
+/// Whom else the decisions of an alert are about, if there is anybody.
+fn others_of<'v>(alert_id: i64, decided: impl Iterator<Item = &'v str>, asked: &str) -> Option<Others> {
+    let mut others = Others { alert_id, ..Others::default() };
+    for value in decided.filter(|value| !concerns(value, asked)) {
+        others.count += 1;
+        if others.such_as.len() < OTHERS_MOST {
+            others.such_as.push(value.to_owned());
+        }
+    }
+    (others.count > 0).then_some(others)
+}
+
 fn from_store(known: &mut Known, store: &Store, now_ms: i64) -> Done {
     let target = as_network(&known.value).and_then(|_| Target::parse(&known.value, true).ok());
     let filter = AlertFilter {
@@ -126,35 +154,33 @@ fn from_store(known: &mut Known, store: &Store, now_ms: i64) -> Done {
     };
     let page = AlertPage { limit: ALERTS_MOST, ..AlertPage::default() };
     let mut newest = None;
-    let concerns = |decision: &StoredDecision| match as_network(&known.value) {
-        Some(network) => as_network(&decision.value).is_some_and(|other| {
-            let (network, other) = (network.canonical(), other.canonical());
-            other.contains(network.first()) && other.contains(network.last())
-        }),
-        None => decision.value == known.value,
-    };
-    let (mut past, mut alerts, mut contributors) = (Vec::new(), Vec::new(), Vec::new());
+    let value = known.value.clone();
+    let (mut past, mut alerts, mut others) = (Vec::new(), Vec::new(), Vec::new());
     store.alerts(&filter, page, now_ms, |stored| {
-        for decision in stored.decisions.iter().filter(|one| concerns(one) && one.end_ms <= now_ms) {
-            past.push(Decided {
-                alert_id: stored.alert.id,
-                created_at: seconds(decision.created_ms),
-                decision: shown(decision, now_ms),
-            });
-        }
-        contributors.extend(stored.alert.contributors.iter().map(|one| Contributed {
+        let decisions: Vec<_> = stored.decisions.iter().filter(|one| concerns(&one.value, &value)).collect();
+        past.extend(decisions.iter().filter(|one| one.end_ms <= now_ms).map(|decision| Decided {
             alert_id: stored.alert.id,
-            value: one.value.clone(),
-            count: one.count,
+            created_at: seconds(decision.created_ms),
+            decision: shown(decision, now_ms),
         }));
-        let decisions = stored.decisions.iter().filter(|one| concerns(one));
-        alerts.push(Alert::shown(&stored.alert, decisions.map(|one| shown(one, now_ms)).collect()));
+        others.extend(others_of(
+            stored.alert.id,
+            stored.decisions.iter().map(|one| one.value.as_str()),
+            &value,
+        ));
+        alerts
+            .push(Alert::shown(&stored.alert, decisions.into_iter().map(|one| shown(one, now_ms)).collect()));
     })?;
     // Those in force are all there, also of alerts that are not, and of ranges around it.
     let index = store.index(now_ms);
+    let mut known_ids = HashSet::new();
     for filter in filters(&known.value) {
         index.query(&filter, Page::default(), |view| {
-            if known.decisions.iter().any(|one| one.decision.id == view.id()) {
+            if !known_ids.insert(view.id()) {
+                return;
+            }
+            if known.decisions.len() == DECISIONS_MOST {
+                known.more_decisions += 1;
                 return;
             }
             let label = view.label();
@@ -177,7 +203,7 @@ fn from_store(known: &mut Known, store: &Store, now_ms: i64) -> Done {
     }
     drop(index);
     past.truncate(PAST_MOST);
-    (known.past_decisions, known.alerts, known.contributors) = (past, alerts, contributors);
+    (known.past_decisions, known.alerts, known.others) = (past, alerts, others);
     if let Some(target) = target {
         let allowed = store.allowed_by(target, now_ms);
         let text = |one: &testudo_store::Allowed| reason(&one.item.value, &one.list, &one.item.description);
@@ -209,9 +235,12 @@ fn from_api(known: &mut Known, cx: &Context<'_, '_>) -> Done {
         Some(_) => "ip",
     };
     let limit = ALERTS_MOST.to_string();
-    let alerts =
+    let mut alerts =
         api.call(api.client.alerts(&query([(name, known.value.as_str()), ("limit", limit.as_str())])))?;
-    for alert in &alerts {
+    for alert in &mut alerts {
+        let values = alert.decisions.iter().map(|one| one.value.as_str());
+        known.others.extend(others_of(alert.id, values, &known.value));
+        alert.decisions.retain(|one| concerns(&one.value, &known.value));
         for decision in &alert.decisions {
             let is_over = decision.duration.starts_with('-') || decision.duration == "0s";
             let list = if is_over { &mut known.past_decisions } else { &mut known.decisions };
@@ -361,6 +390,9 @@ fn tell(cx: &mut Context<'_, '_>, known: &Known) -> Done {
     } else {
         heading(cx, "Decisions in force")?;
         cx.table(&decided(&known.decisions, "Ends in"))?;
+        if known.more_decisions > 0 {
+            cx.line(format_args!("… and {} more", known.more_decisions))?;
+        }
     }
     if !known.past_decisions.is_empty() {
         heading(cx, "Decisions that have ended")?;
@@ -394,16 +426,13 @@ fn tell(cx: &mut Context<'_, '_>, known: &Known) -> Done {
         heading(cx, &format!("Last lines in {}", printable(file)))?;
         lines.iter().try_for_each(|line| cx.line(format_args!(" {}", printable(line))))?;
     }
-    if !known.contributors.is_empty() {
-        heading(cx, "Who contributed to these alerts")?;
-        let mut table = Table::new(["Alert ID", "Source", "Events"]);
-        for one in known.contributors.iter().take(CONTRIBUTORS_MOST) {
-            table.row([one.alert_id.to_string(), one.value.clone(), one.count.to_string()]);
+    if !known.others.is_empty() {
+        heading(cx, "Whom else these alerts are about")?;
+        let mut table = Table::new(["Alert ID", "Others", "Such as"]);
+        for one in &known.others {
+            table.row([one.alert_id.to_string(), one.count.to_string(), one.such_as.join(", ")]);
         }
         cx.table(&table)?;
-        if known.contributors.len() > CONTRIBUTORS_MOST {
-            cx.line(format_args!("… and {} more", known.contributors.len() - CONTRIBUTORS_MOST))?;
-        }
     }
     if !known.allowlisted_by.is_empty() {
         heading(cx, "Allowed by")?;

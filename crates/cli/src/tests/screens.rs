@@ -94,6 +94,29 @@ fn why_tells_what_was_seen() {
 }
 
 #[test]
+fn why_among_many() {
+    let node = Node::start();
+    let values: String = (0..60).map(|number| format!("192.0.2.{number}\n")).collect();
+    node.with_input(&["decisions", "import", "-i", "-", "--format", "values"], &values).good();
+    let told = steady(&node.go("why 192.0.2.7").good());
+    for part in [
+        "| 8 | ban | LEFT | Ip:192.0.2.7 | cscli-import | manual | 1 |\n\n",
+        "Whom else these alerts are about\n| Alert ID | Others | Such as |\n| 1 | 59 | 192.0.2.0, 192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4 |\n",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let told = node.go("why 192.0.2.0/24").good();
+    assert!(told.contains("… and 10 more\n"), "{told}");
+    // The same from the API, where there is no database.
+    let config = std::fs::read_to_string(node.path("config.yaml")).expect("read");
+    let config = config.replace("  server:\n", "  server:\n    enable: false\n");
+    std::fs::write(node.path("config.yaml"), config).expect("written");
+    let known = node.go("why 192.0.2.7 -o json").json();
+    assert_eq!(known["decisions"].as_array().map(Vec::len), Some(1));
+    assert_eq!(known["others"][0]["count"], 59);
+}
+
+#[test]
 fn why_an_address_is_not() {
     let node = Node::start();
     node.go("allowlists create office -d exits").good();
