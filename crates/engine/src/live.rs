@@ -237,6 +237,7 @@ impl<'e> Live<'e> {
         let source = self.number(&batch);
         let row = self.sources.get(source).map_or(0, |known| known.tally);
         let Done { parsed, pours, counters, nodes, nanos } = done;
+        let panics_before = self.counters().panics;
         self.lane.worker.counters.add(&counters);
         let (mut lines, mut ok) = (0, 0);
         for (at, parsed) in parsed.into_iter().enumerate() {
@@ -253,7 +254,9 @@ impl<'e> Live<'e> {
             }
         }
         let pour_nanos = start.elapsed().as_nanos() as u64;
-        self.ledger.batch(row, &BatchTally { lines, ok, parse_nanos: nanos, pour_nanos, nodes: &nodes });
+        let panics = self.counters().panics - panics_before;
+        let tally = BatchTally { lines, ok, panics, parse_nanos: nanos, pour_nanos, nodes: &nodes };
+        self.ledger.batch(row, &tally);
         self.count_overflows();
         sink.done(batch);
         self.show_now_and_then();

@@ -86,6 +86,8 @@ pub struct SourceTallies {
     pub ok: u64,
     /// Lines that did not.
     pub ko: u64,
+    /// Lines whose handling panicked.
+    pub panics: u64,
     /// By how much the last line that had a date trailed its arrival: nanoseconds.
     pub lag: i64,
     /// Time from a line to its event; see [`PARSING_BOUNDS`].
@@ -157,6 +159,7 @@ pub(super) struct Row {
 pub(super) struct BatchTally<'b> {
     pub(super) lines: u64,
     pub(super) ok: u64,
+    pub(super) panics: u64,
     pub(super) parse_nanos: u64,
     pub(super) pour_nanos: u64,
     pub(super) nodes: &'b [(u32, [u32; NODE_COUNTS])],
@@ -244,6 +247,7 @@ impl Ledger {
         row.tallies.hits += batch.lines;
         row.tallies.ok += batch.ok;
         row.tallies.ko += batch.lines - batch.ok;
+        row.tallies.panics += batch.panics;
         row.tallies.parsing.add(&PARSING_BOUNDS, batch.parse_nanos, batch.lines);
         row.tallies.pouring.add(&POURING_BOUNDS, batch.pour_nanos, batch.ok);
         row.nodes(batch.nodes);
@@ -299,6 +303,7 @@ impl Row {
         to.hits += from.hits;
         to.ok += from.ok;
         to.ko += from.ko;
+        to.panics += from.panics;
         to.parsing.merge(&from.parsing);
         to.pouring.merge(&from.pouring);
         self.nodes.resize(self.nodes.len().max(other.nodes.len()), [0; NODE_COUNTS]);
@@ -369,8 +374,14 @@ mod tests {
         assert_eq!(ledger.row(&source(3)), rows[3]);
         assert_eq!(rows.iter().filter(|row| **row == Ledger::OTHER).count(), 9);
         // What a source has counted stays, with the others, when it is gone.
-        let batch =
-            BatchTally { lines: 3, ok: 2, parse_nanos: 1, pour_nanos: 1, nodes: &[(4, [3, 2, 1, 0])] };
+        let batch = BatchTally {
+            lines: 3,
+            ok: 2,
+            panics: 1,
+            parse_nanos: 1,
+            pour_nanos: 1,
+            nodes: &[(4, [3, 2, 1, 0])],
+        };
         ledger.batch(rows[5], &batch);
         ledger.poured(rows[5], 1);
         ledger.batch(Ledger::OTHER, &batch);
@@ -378,7 +389,7 @@ mod tests {
         ledger.fold(rows[5]);
         let other = &ledger.rows[Ledger::OTHER];
         assert_eq!((other.tallies.hits, other.nodes[4], &other.poured[..]), (6, [6, 4, 2, 0], &[0, 1][..]));
-        assert_eq!(other.tallies.parsing.count(), 6);
+        assert_eq!((other.tallies.parsing.count(), other.tallies.panics), (6, 2));
         assert_eq!(ledger.row(&source(1_000)), rows[5]);
         assert_eq!(ledger.row(&source(1_001)), Ledger::OTHER);
     }

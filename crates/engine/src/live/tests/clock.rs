@@ -294,3 +294,30 @@ fn a_year_is_that_of_the_arrival() {
     let stamps: Vec<_> = told.overflows.iter().map(|o| o.alert.events[0].timestamp.as_str()).collect();
     assert_eq!(stamps, ["2025-12-31T23:59:59Z", "2026-12-31T23:59:59Z"]);
 }
+
+/// More sources than are remembered, each with a counter that waits for its clock: none waits for ever.
+#[test]
+fn sources_that_are_forgotten_leave_nothing_behind() {
+    const SOURCES: usize = 4_200;
+    let engine = engine();
+    let now = after(7_200);
+    let mut live = Live::new(&engine);
+    let inputs = (0..SOURCES).map(|at| {
+        let who = format!("10.0.{}.{}", at / 256, at % 256);
+        let arrival = now.add_nanos(at as i64);
+        lines(&source(&at.to_string(), false), arrival, &[dated(after(0), &who, "w1")])
+    });
+    let told = run(&mut live, inputs.collect());
+    assert_eq!(told.count("test/counter"), 0);
+    assert!(live.tallies().sources.len() < SOURCES / 4);
+    let hits: u64 = live.tallies().sources.iter().map(|source| source.hits).sum();
+    assert_eq!(hits, SOURCES as u64);
+    let state = live.save();
+    let mut again = Live::new(&engine);
+    assert!(again.restore(&state).is_ok_and(|restored| restored.sources < SOURCES));
+    for live in [&mut live, &mut again] {
+        let told = run(live, vec![Input::Tick(now.add_nanos(60_000_000_000))]);
+        assert_eq!(told.count("test/counter"), SOURCES);
+        assert!(told.overflows.iter().all(|overflow| overflow.alert.stop_at == after(120)));
+    }
+}

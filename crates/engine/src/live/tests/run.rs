@@ -86,6 +86,7 @@ fn a_panic_costs_its_line_only() {
         live.run(workers, inputs.into_iter(), &mut told);
         let counters = live.counters();
         assert_eq!((counters.lines, counters.parsed, counters.dropped, counters.panics), (4, 2, 2, 2));
+        assert_eq!(live.tallies().sources.iter().map(|source| source.panics).max(), Some(2));
         let outcomes: Vec<LineOutcome> = told.seen.iter().map(|(outcome, ..)| *outcome).collect();
         use LineOutcome::{Dropped, Parsed};
         assert_eq!(outcomes, [Parsed, Dropped, Dropped, Parsed]);
