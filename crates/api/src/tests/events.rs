@@ -1,10 +1,13 @@
 //! Changes as they happen.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::task::{Context, Poll, Waker};
 
-use testudo_store::{Filter, StreamOptions};
+use proptest::prelude::*;
+use testudo_store::{Filter, Side, Since, StreamOptions};
+use testudo_wire::stream::StreamBody;
 
 use super::*;
 use crate::events::{Hub, Listening};
@@ -213,4 +216,142 @@ fn the_end_of_the_server_ends_listening() {
     let mut last = String::new();
     while ear.0.read_line(&mut last).expect("a line") > 0 {}
     assert!(last.ends_with("0\r\n\r\n"), "{last}");
+}
+
+/// What a client does that listens, and is told everything that it missed.
+struct Follower {
+    listening: Listening,
+    last: String,
+    /// Type and value of everything that it holds.
+    held: BTreeSet<(String, String)>,
+}
+
+impl Follower {
+    fn start(service: &Arc<Service>) -> Follower {
+        let last = String::new();
+        let mut follower = Follower { listening: hear(service, None), last, held: BTreeSet::new() };
+        follower.take();
+        // Everything is fetched after the first event.
+        let index = service.store().index(service.now_ms());
+        let mut all = index.stream(asked(), StreamOptions::default(), Since::Start(None));
+        index.page(&mut all, usize::MAX, |side, view, _| {
+            if side == Side::New {
+                follower.held.insert((view.label().kind.to_owned(), view.value()));
+            }
+        });
+        follower
+    }
+
+    fn take(&mut self) {
+        for event in waiting(&mut self.listening).0 {
+            let text = std::str::from_utf8(&event).expect("UTF-8");
+            for line in text.lines() {
+                match line.split_once(": ") {
+                    Some(("id", id)) => id.clone_into(&mut self.last),
+                    Some(("event", name)) => assert!(matches!(name, "position" | "decisions"), "{text}"),
+                    Some(("data", data)) if data.starts_with("{\"new\"") => self.apply(data),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, data: &str) {
+        let body: StreamBody = serde_json::from_str(data).expect("JSON");
+        for gone in body.deleted {
+            self.held.remove(&(gone.kind, gone.value));
+        }
+        self.held.extend(body.new.into_iter().map(|new| (new.kind, new.value)));
+    }
+}
+
+/// Everything but what other filters leave out.
+fn asked() -> Filter {
+    Filter { types_not: vec!["allow".to_owned()], ..Filter::default() }
+}
+
+fn hear(service: &Arc<Service>, since: Option<&str>) -> Listening {
+    Hub::listen(service, "fw", asked(), StreamOptions::default(), since)
+        .unwrap_or_else(|_| panic!("it is not let in"))
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Bans an address for so many tens of seconds.
+    Ban(u8, u8),
+    Lift(u8),
+    /// Ten seconds pass.
+    Pass,
+    Tell,
+    Take,
+    Return,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0_u8..4, 1_u8..4).prop_map(|(address, tens)| Step::Ban(address, tens)),
+        1 => (0_u8..4).prop_map(Step::Lift),
+        2 => Just(Step::Pass),
+        1 => Just(Step::Tell),
+        1 => Just(Step::Take),
+        1 => Just(Step::Return),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #[test]
+    fn who_listens_holds_what_is_in_force(steps in prop::collection::vec(step(), 0..25), late in 0_usize..25) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(AtomicI64::new(START));
+        let service = open(folder.path(), &clock, Config::default());
+        let now = || clock.load(Ordering::Relaxed);
+        let mut follower = None;
+        for (at, step) in steps.into_iter().enumerate() {
+            if at == late {
+                follower = Some(Follower::start(&service));
+            }
+            match step {
+                Step::Ban(address, tens) => {
+                    let stop_at = testudo_event::Timestamp::from_unix(now() / 1000, 0);
+                    let nanos = i64::from(tens) * 10_000_000_000;
+                    let decision = testudo_event::Decision {
+                        kind: if address == 3 { "captcha" } else { "ban" }.to_owned(),
+                        scope: "Ip".to_owned(),
+                        value: format!("192.0.2.{}", address / 2),
+                        origin: if tens == 2 { "lists" } else { "cscli" }.to_owned(),
+                        duration_ns: nanos,
+                        until: stop_at.add_nanos(nanos),
+                        ..Default::default()
+                    };
+                    let alert = testudo_event::Alert { stop_at, decisions: vec![decision], ..Default::default() };
+                    service.push("x", vec![alert], now()).expect("taken");
+                }
+                Step::Lift(address) => {
+                    let value = Some(format!("192.0.2.{}", address / 2));
+                    let filter = Filter { value, ..Filter::default() };
+                    service.store().end_matching(&filter, now()).expect("ended");
+                }
+                Step::Pass => {
+                    clock.fetch_add(10 * SECOND, Ordering::Relaxed);
+                }
+                Step::Tell => {
+                    service.events().turn(&service, false);
+                }
+                Step::Take => follower.iter_mut().for_each(Follower::take),
+                Step::Return => {
+                    if let Some(follower) = &mut follower {
+                        follower.take();
+                        follower.listening = hear(&service, Some(&follower.last));
+                    }
+                }
+            }
+        }
+        let mut follower = follower.unwrap_or_else(|| Follower::start(&service));
+        // Time that has passed is seen by whoever looks.
+        drop(service.store().index(now()));
+        service.events().turn(&service, false);
+        follower.take();
+        prop_assert_eq!(follower.held, Follower::start(&service).held);
+    }
 }
