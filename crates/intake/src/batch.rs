@@ -147,7 +147,13 @@ pub(crate) struct Collector {
 impl Collector {
     /// For lines without positions, or with one each.
     pub(crate) fn new(stream: Arc<Stream>) -> Self {
-        Collector { stream, text: String::new(), ends: Vec::new(), marks: Marks::None, beginning: Arc::default() }
+        Collector {
+            stream,
+            text: String::new(),
+            ends: Vec::new(),
+            marks: Marks::None,
+            beginning: Arc::default(),
+        }
     }
 
     /// For lines of a file whose content begins with `beginning`.
@@ -277,7 +283,8 @@ mod tests {
             born: None,
             state: crate::FileState::Open,
         };
-        let mut collector = Collector::of_file(testing::stream(Kind::File, "a", "key"), position);
+        let mut collector =
+            Collector::of_file(testing::stream(Kind::File, "a", "key"), position, b"a\nbc\nd\n");
         for (line, offset) in lines {
             assert!(collector.push_at(line.as_bytes(), *offset));
         }
@@ -300,6 +307,19 @@ mod tests {
         assert_eq!(batch.progress(), batch.progress_after(2).as_ref());
         assert_eq!(batch.progress_after(3), None);
         assert_eq!(batch.line(3), None);
+    }
+
+    #[test]
+    fn what_stands_before_a_line_tells_it_from_others() {
+        let before = |lines: &[(&str, u64)]| {
+            let batch = batch(lines);
+            (0..lines.len()).map(|line| batch.content_before(line)).collect::<Vec<_>>()
+        };
+        let all = before(&[("a", 2), ("bc", 5), ("d", 7), ("e", 9)]);
+        assert!(all[0] != all[1] && all[1] != all[2], "{all:?}");
+        assert_eq!(all[2], all[3], "the offset tells what is far from the beginning");
+        assert_eq!(before(&[("bc", 5), ("e", 9)]), [all[1], all[3]], "however it is cut into batches");
+        assert_eq!(batch(&[]).content_before(0), None);
     }
 
     #[test]

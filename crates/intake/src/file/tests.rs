@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},
     io::Write as _,
     path::{Path, PathBuf},
@@ -12,7 +12,13 @@ use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::mpsc::Receiver};
 
 use super::{follow::Follower, *};
-use crate::{batch::Batch, kind::Kind, outlet::Outlet, position::Positions, testing};
+use crate::{
+    batch::Batch,
+    kind::Kind,
+    outlet::Outlet,
+    position::{Change, Position, Positions, Progress},
+    testing,
+};
 
 /// A follower with everything that it hands out, and what was noted of that.
 struct Bench {
@@ -26,6 +32,8 @@ struct Bench {
     noted: Positions,
     /// Lines that are noted, with how often.
     lines: BTreeMap<String, u32>,
+    /// Where each line was said to stand: what is before it, and its offset.
+    places: BTreeMap<String, BTreeSet<(Option<u64>, u64)>>,
     now: Duration,
 }
 
@@ -55,6 +63,7 @@ impl Bench {
             waiting: Vec::new(),
             noted: Positions::default(),
             lines: BTreeMap::new(),
+            places: BTreeMap::new(),
             now: Duration::ZERO,
         }
     }
@@ -77,6 +86,15 @@ impl Bench {
 
     fn take(&mut self) {
         while let Ok(batch) = self.batches.try_recv() {
+            for (at, line) in batch.lines().enumerate() {
+                let Some(Progress { change: Change::At(Position::File(position)), .. }) =
+                    batch.progress_after(at)
+                else {
+                    panic!("no position after {line}");
+                };
+                let place = (batch.content_before(at), position.offset);
+                self.places.entry(line.to_owned()).or_default().insert(place);
+            }
             self.waiting.push(batch);
         }
     }
@@ -538,6 +556,9 @@ fn play(acts: &[Act], linked: bool, glob: bool, padding: &'static str) -> Result
         .map(|line| format!("{line:?} {:?}", bench.lines.get(line)))
         .collect();
     prop_assert!(wrong.is_empty(), "wrong: {:?}", wrong);
+    // Whoever reads a line again, in whatever file, knows it again.
+    let moved: Vec<_> = expected.keys().filter(|line| bench.places[*line].len() != 1).collect();
+    prop_assert!(moved.is_empty(), "stand at several places: {:?}", moved);
     Ok(())
 }
 
