@@ -14,7 +14,7 @@ use crate::output::Table;
 const SHOWN_MOST: usize = 50;
 
 /// The decisions in force about a value: those that cover it, and of a network also those inside.
-pub(super) fn filters(value: &str) -> Vec<Filter> {
+pub(crate) fn filters(value: &str) -> Vec<Filter> {
     let everything = || Filter { simulated: true, ..Filter::default() };
     if as_network(value).is_none() {
         return vec![Filter { value: Some(value.to_owned()), ..everything() }];

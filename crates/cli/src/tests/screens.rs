@@ -96,7 +96,8 @@ fn why_tells_what_was_seen() {
 #[test]
 fn why_among_many() {
     let node = Node::start();
-    let values: String = (0..60).map(|number| format!("192.0.2.{number}\n")).collect();
+    let values: Vec<String> = (0..60).map(|number| format!("192.0.2.{number}")).collect();
+    let values = values.join("\n");
     node.with_input(&["decisions", "import", "-i", "-", "--format", "values"], &values).good();
     let told = steady(&node.go("why 192.0.2.7").good());
     for part in [
