@@ -21,6 +21,10 @@ const LOOK: Duration = Duration::from_millis(100);
 const STATEMENTS: usize = 64;
 /// Pages of the cache, in KiB (negative by convention of the engine).
 const CACHE_KIB: i64 = -8 * 1024;
+/// And that of a writer: the index of ends of a million decisions, into which an import writes everywhere, fits.
+const WRITER_CACHE_KIB: i64 = -32 * 1024;
+/// After so many changes a writer gives the memory of its cache back.
+const MANY_CHANGES: u64 = 10_000;
 
 /// A connection to a file.
 pub(crate) struct Sqlite {
@@ -28,6 +32,8 @@ pub(crate) struct Sqlite {
     path: PathBuf,
     /// The version of the data that was last seen.
     seen: i64,
+    /// The changes up to the transaction that runs, if this is a writer.
+    changes: Option<u64>,
 }
 
 impl Sqlite {
@@ -45,7 +51,7 @@ impl Sqlite {
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update_and_check(None, "journal_size_limit", JOURNAL_BYTES, |_| Ok(()))?;
-        Ok(Sqlite { connection, path: path.to_owned(), seen: 0 })
+        Ok(Sqlite { connection, path: path.to_owned(), seen: 0, changes: None })
     }
 }
 
@@ -172,12 +178,20 @@ impl Connection for Sqlite {
     }
 
     fn begin(&mut self) -> Result<(), SqlError> {
+        if self.changes.replace(self.connection.total_changes()).is_none() {
+            self.connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
+        }
         // From its first moment a writer, so that it waits for others instead of failing later.
         Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
     }
 
     fn commit(&mut self) -> Result<(), SqlError> {
-        Ok(self.connection.execute_batch("COMMIT")?)
+        self.connection.execute_batch("COMMIT")?;
+        let changed = self.connection.total_changes() - self.changes.unwrap_or_default();
+        if changed > MANY_CHANGES {
+            self.connection.execute_batch("PRAGMA shrink_memory")?;
+        }
+        Ok(())
     }
 
     fn rollback(&mut self) -> Result<(), SqlError> {
