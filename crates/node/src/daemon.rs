@@ -1,34 +1,26 @@
 //! The life of the daemon: start, reload, stop.
 
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use hyper::{Method, StatusCode};
 use serde_json::json;
 use testudo_api::{DeadLetters, Listen, ListenError, Server, Service, Tls};
 use testudo_client::{Client, Login, Settings, SettingsError, TlsFiles};
 use testudo_config::{Config, Credentials, LogFormat, LogLevel, LogMedia};
 use testudo_intake::{Source, config::Acquisition};
 use testudo_rules::{Diagnostic, Severity};
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::agent::{Agent, AgentError, NameMemory, Policy, Resolve, Setup, Target};
 use crate::logs::{self, Format, LogError, LogSettings, Media, Rotation};
 use crate::metrics::{self, Measured};
-use crate::page::{self, Answer, Door, Pages};
 use crate::plan::{AgentPlan, Options, Plan, PlanError};
 use crate::serve::{ApiPart, ServeError, listeners};
-use crate::{control, credentials, protect};
-
-/// How often the service manager hears that we are alive, when it wants to.
-const WATCHDOG_LEAST: Duration = Duration::from_secs(1);
+use crate::signals::{self, Signals};
+use crate::{control, credentials, doors, protect};
 
 /// How long the API may take to end.
 const API_END: Duration = Duration::from_secs(8);
@@ -64,7 +56,7 @@ pub enum NodeError {
     },
 }
 
-fn io_error(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> NodeError {
+pub(crate) fn io_error(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> NodeError {
     let attempt = attempt.into();
     move |source| NodeError::Io { attempt, source }
 }
@@ -181,7 +173,7 @@ fn shape(acquisitions: &[Acquisition]) -> String {
 }
 
 /// Everything that runs.
-struct Node {
+pub(crate) struct Node {
     options: Options,
     version: &'static str,
     names: Arc<NameMemory>,
@@ -199,11 +191,11 @@ struct Node {
 }
 
 impl Node {
-    fn config(&self) -> Arc<Config> {
+    pub(crate) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
 
@@ -218,7 +210,7 @@ impl Node {
     }
 
     /// Takes the configuration anew. One that is wrong changes nothing.
-    async fn reload(self: &Arc<Self>) -> Result<String, String> {
+    pub(crate) async fn reload(self: &Arc<Self>) -> Result<String, String> {
         let begun = Instant::now();
         let (options, names) = (self.options.clone(), Arc::clone(&self.names));
         let planned = spawn_blocking(move || Plan::make(&options, &names)).await;
@@ -275,7 +267,7 @@ impl Node {
         Ok(format!("the configuration is in force; {warnings} documents or keys deserve a look at the log"))
     }
 
-    fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let config = self.config();
         json!({
@@ -292,7 +284,7 @@ impl Node {
         })
     }
 
-    fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         metrics::page(&Measured {
             version: self.version,
             level: self.config().prometheus.level,
@@ -390,10 +382,10 @@ fn live(
         if let Some(part) = &part {
             node.spawn(part.tend());
         }
-        open_doors(&node).await?;
-        ready();
+        doors::open(&node).await?;
+        signals::ready();
         signals.until_stop(&node).await;
-        stopping();
+        signals::stopping();
         tracing::info!("SIGTERM or SIGINT received, shutting down");
         let Some(mut node) = end_tasks(node).await else { return Ok(()) };
         // First the lines, then what answers for them.
@@ -480,148 +472,4 @@ fn start_agent(
         names,
     };
     Ok(Agent::start(config, setup)?)
-}
-
-/// Opens the pages about the daemon: metrics, control.
-async fn open_doors(node: &Arc<Node>) -> Result<(), NodeError> {
-    let config = node.config();
-    let weak = Arc::downgrade(node);
-    if config.prometheus.enabled {
-        let place = format!("{}:{}", config.prometheus.listen_addr, config.prometheus.listen_port);
-        match TcpListener::bind(&place).await {
-            Ok(listener) => {
-                let address: Option<SocketAddr> = listener.local_addr().ok();
-                tracing::info!(?address, "metrics are served");
-                let weak = weak.clone();
-                let pages: Pages = Arc::new(move |method, path| {
-                    let weak = weak.clone();
-                    Box::pin(async move {
-                        let Some(node) = weak.upgrade() else { return gone() };
-                        if path != "/metrics" {
-                            return Answer::plain(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
-                        }
-                        if method != Method::GET {
-                            return Answer::plain(StatusCode::METHOD_NOT_ALLOWED, "");
-                        }
-                        match spawn_blocking(move || node.metrics()).await {
-                            Ok(text) => Answer {
-                                status: StatusCode::OK,
-                                content_type: "text/plain; version=0.0.4; charset=utf-8",
-                                text,
-                            },
-                            Err(_) => Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, "no metrics\n"),
-                        }
-                    })
-                });
-                node.spawn(page::serve(Door::Tcp(listener), pages));
-            }
-            Err(error) => {
-                tracing::warn!(place, %error, "there are no metrics: the port is taken or not ours")
-            }
-        }
-    }
-    let path: PathBuf = control::control_path(&config.paths.data_dir);
-    let listener = control::open(&path).map_err(io_error(format!("listen on {}", path.display())))?;
-    let (ask, mut asked) = mpsc::channel::<oneshot::Sender<Result<String, String>>>(4);
-    let reloading = weak.clone();
-    node.spawn(async move {
-        while let Some(answer) = asked.recv().await {
-            let Some(node) = reloading.upgrade() else { return };
-            // Whoever asked may have gone.
-            let _ = answer.send(node.reload().await);
-        }
-    });
-    let pages: Pages = Arc::new(move |method, path| {
-        let (weak, ask) = (weak.clone(), ask.clone());
-        Box::pin(async move {
-            match (method, path.as_str()) {
-                (Method::GET, "/status") => match weak.upgrade() {
-                    Some(node) => Answer {
-                        status: StatusCode::OK,
-                        content_type: "application/json",
-                        text: node.status().to_string(),
-                    },
-                    None => gone(),
-                },
-                (Method::POST, "/reload") => {
-                    let (answer, answered) = oneshot::channel();
-                    if ask.send(answer).await.is_err() {
-                        return gone();
-                    }
-                    match answered.await {
-                        Ok(Ok(text)) => Answer::plain(StatusCode::OK, text),
-                        Ok(Err(text)) => Answer::plain(StatusCode::BAD_REQUEST, text),
-                        Err(_) => gone(),
-                    }
-                }
-                _ => Answer::plain(StatusCode::NOT_FOUND, "known are GET /status and POST /reload\n"),
-            }
-        })
-    });
-    node.spawn(page::serve(Door::Unix(listener), pages));
-    Ok(())
-}
-
-fn gone() -> Answer {
-    Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending\n")
-}
-
-struct Signals {
-    hang_up: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Signals> {
-        Ok(Signals {
-            hang_up: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Answers signals until one of them says that it is enough.
-    async fn until_stop(&mut self, node: &Arc<Node>) {
-        let every = sd_notify::watchdog_enabled().map(|within| (within / 3).max(WATCHDOG_LEAST));
-        let mut watchdog = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
-        // Two reloads at once would be one too many.
-        let done = Arc::new(Notify::new());
-        let mut reloading = false;
-        loop {
-            tokio::select! {
-                _ = self.hang_up.recv() => {
-                    tracing::info!("SIGHUP received, reloading");
-                    if std::mem::replace(&mut reloading, true) { continue; }
-                    let (node, done) = (Arc::clone(node), Arc::clone(&done));
-                    tokio::spawn(async move {
-                        notify(&[sd_notify::NotifyState::Reloading]);
-                        // It is in the log.
-                        let _ = node.reload().await;
-                        notify(&[sd_notify::NotifyState::Ready]);
-                        done.notify_one();
-                    });
-                }
-                () = done.notified() => reloading = false,
-                _ = watchdog.tick(), if every.is_some() => notify(&[sd_notify::NotifyState::Watchdog]),
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-            }
-        }
-    }
-}
-
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "the service manager does not listen");
-    }
-}
-
-fn ready() {
-    tracing::info!("everything runs");
-    notify(&[sd_notify::NotifyState::Ready]);
-}
-
-fn stopping() {
-    notify(&[sd_notify::NotifyState::Stopping]);
 }

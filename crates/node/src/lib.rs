@@ -9,6 +9,7 @@ mod clock;
 mod control;
 mod credentials;
 mod daemon;
+mod doors;
 pub mod logs;
 mod metrics;
 mod outbox;
@@ -19,6 +20,7 @@ mod prom;
 mod protect;
 mod rules;
 mod serve;
+mod signals;
 mod state;
 
 pub use agent::{AgentError, Resolve};

@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use crate::clock;
 
 /// How long decisions that have ended are kept: clients that were away for longer begin anew.
-const KEEP_ENDED: Duration = Duration::from_secs(7 * 24 * 3600);
+const KEEP_ENDED: Duration = Duration::from_hours(7 * 24);
 
 /// How often what is old goes.
 const FLUSH_EVERY: Duration = Duration::from_mins(1);
@@ -129,7 +129,6 @@ fn api_config(config: &Config) -> ApiConfig {
         token_secret: config.token_secret.as_ref().map(|secret| secret.expose().as_bytes().to_vec()),
         compress_for: config.own.compress_for.clone(),
         dead_letters: config.own.dead_letters.clone(),
-        ..ApiConfig::default()
     }
 }
 

@@ -142,12 +142,12 @@ fn good_clients(state_file: &Path, window_s: u32) -> GoodTraffic {
         Ok(bytes) => match traffic.restore(&bytes, clock::now_ms().div_euclid(1000)) {
             Ok(clients) => tracing::debug!(clients, "good clients are known from before"),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "good clients are not known from before")
+                tracing::warn!(path = %path.display(), %error, "good clients are not known from before");
             }
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "good clients are not known from before")
+            tracing::warn!(path = %path.display(), %error, "good clients are not known from before");
         }
     }
     traffic
@@ -383,7 +383,7 @@ fn run_lane(
                     "buckets go on where they were"
                 ),
                 Err(error) => {
-                    tracing::error!(%error, "the buckets of before cannot be used: they begin empty")
+                    tracing::error!(%error, "the buckets of before cannot be used: they begin empty");
                 }
             }
         }

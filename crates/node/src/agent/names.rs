@@ -192,7 +192,7 @@ mod tests {
         let address: IpAddr = "192.0.2.1".parse().expect("an address");
         assert_eq!(memory.name(address), None);
         assert_eq!(names.missed(), [address]);
-        assert_eq!(names.missed(), []);
+        assert!(names.missed().is_empty());
         let Put::Waits(number) = outbox.put(Alert::default(), None, true) else { panic!("there is room") };
         let overflow = Overflow { alert: Alert::default(), ..Overflow::default() };
         assert!(names.park(&overflow, vec![address], vec![number]));
