@@ -77,7 +77,7 @@ fn fill(path: &Path, count: u64) {
         let alert = alert(from, (from + PER_ALERT).min(count));
         let (start, used) = (Instant::now(), processor());
         store.add_alerts(&[alert], NOW).expect("it is stored");
-        let used = processor() - used;
+        let used = processor().saturating_sub(used);
         println!(
             "{} decisions stored in {:?}, {used:?} of a core",
             PER_ALERT.min(count - from),
@@ -167,7 +167,7 @@ fn boot(path: &Path) {
     println!("an alert with its {PER_ALERT} decisions deleted: {:?}; {}", start.elapsed(), memory());
     let (start, used) = (Instant::now(), processor());
     store.add_alerts(&[alert(count + 2000, count + 2000 + PER_ALERT)], NOW).expect("it is stored");
-    let used = processor() - used;
+    let used = processor().saturating_sub(used);
     println!("{PER_ALERT} in one alert, durable: {:?}, {used:?} of a core; {}", start.elapsed(), memory());
 }
 
