@@ -361,7 +361,7 @@ fn live(
         let first = config.agent_shape(agent.as_ref());
         let asked = options.rules.resolve.clone().map(|resolve| (Arc::clone(&names), resolve));
         let agent =
-            agent.map(|agent| start_agent(&config, agent, service.as_ref(), asked, version)).transpose()?;
+            agent.map(|agent| start_agent(&config, agent, part.as_ref(), asked, version)).transpose()?;
         let node = Arc::new(Node {
             options,
             version,
@@ -381,6 +381,8 @@ fn live(
         let _following = part.as_ref().map(ApiPart::follow).transpose()?;
         if let Some(part) = &part {
             node.spawn(part.tend());
+            let (steady, data_dir) = (Arc::clone(&part.steady), node.config().paths.data_dir.clone());
+            node.spawn(async move { steady.watch(&data_dir).await });
         }
         doors::open(&node).await?;
         signals::ready();
@@ -440,18 +442,19 @@ impl AgentShape for Config {
 fn start_agent(
     config: &Config,
     plan: AgentPlan,
-    service: Option<&Arc<Service>>,
+    api: Option<&ApiPart>,
     names: Option<(Arc<NameMemory>, Resolve)>,
     version: &'static str,
 ) -> Result<Agent, NodeError> {
     let AgentPlan { engine, items, sources: acquisitions, simulation, credentials, machine } = plan;
-    let target = match (credentials, service) {
+    let target = match (credentials, api) {
         (Some(credentials), _) => Target::Remote(Arc::new(client(&credentials, config)?)),
-        (None, Some(service)) => {
+        (None, Some(api)) => {
+            let (service, steady) = (Arc::clone(&api.service), Arc::clone(&api.steady));
             service
-                .machine_ready(&machine, crate::clock::now_ms())
+                .machine_ready(&machine, steady.now_ms())
                 .map_err(|source| ServeError::Store { source })?;
-            Target::Local { service: Arc::clone(service), machine: machine.clone() }
+            Target::Local { service, machine: machine.clone(), steady }
         }
         // The plan has seen to it.
         (None, None) => return Err(PlanError::NoSource.into()),

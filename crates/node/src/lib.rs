@@ -22,6 +22,7 @@ mod rules;
 mod serve;
 mod signals;
 mod state;
+mod steady;
 
 pub use agent::{AgentError, Resolve};
 pub use control::control_path;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use testudo_api::{
-    ClientVerification as ApiVerification, Config as ApiConfig, Listen, LocationError, Service, StartError,
-    Tls, TlsConfig, TlsError, location, prepare_label, system_clock,
+    ClientVerification as ApiVerification, Clock, Config as ApiConfig, Listen, LocationError, Service,
+    StartError, Tls, TlsConfig, TlsError, location, prepare_label,
 };
 use testudo_config::{ClientVerification, Config, Flush};
 use testudo_decide::Profiles;
@@ -15,7 +15,7 @@ use testudo_event::Prefix;
 use testudo_store::{FlushPolicy, Location, Store, StoreError, StoreOptions, Watch, WatchNews};
 use tokio::task::spawn_blocking;
 
-use crate::clock;
+use crate::steady::Steady;
 
 /// How long decisions that have ended are kept: clients that were away for longer begin anew.
 const KEEP_ENDED: Duration = Duration::from_hours(7 * 24);
@@ -158,10 +158,18 @@ fn tls(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
     .map(Some)
 }
 
+/// The clock of the API.
+fn clock_of(steady: &Arc<Steady>) -> Clock {
+    let steady = Arc::clone(steady);
+    Arc::new(move || steady.now_ms())
+}
+
 /// The API before it listens.
 pub(crate) struct ApiPart {
     pub(crate) service: Arc<Service>,
     pub(crate) tls: Option<Arc<Tls>>,
+    /// Its time.
+    pub(crate) steady: Arc<Steady>,
     store: Arc<Store>,
     flush: Option<FlushPolicy>,
 }
@@ -176,15 +184,19 @@ impl ApiPart {
             std::fs::create_dir_all(folder)
                 .map_err(|source| ServeError::Folder { folder: folder.to_owned(), source })?;
         }
-        let store = Arc::new(Store::open(options, clock::now_ms())?);
+        let steady = Arc::new(Steady::start(&config.paths.data_dir));
+        let store = Arc::new(Store::open(options, steady.now_ms())?);
+        if steady.ahead_ms() != 0 && store.index(steady.now_ms()).active_counts().next().is_none() {
+            steady.adopt(&config.paths.data_dir);
+        }
         if let Some((from, taken)) = store.taken_over() {
             let (machines, bouncers, decisions) = (taken.machines, taken.bouncers, taken.decisions);
             let from = from.display();
             tracing::info!(%from, machines, bouncers, decisions, "an installation's database was taken over");
         }
-        let service = Service::new(Arc::clone(&store), api_config(config), profiles, system_clock())?;
+        let service = Service::new(Arc::clone(&store), api_config(config), profiles, clock_of(&steady))?;
         let flush = config.database.as_ref().and_then(|database| database.flush.as_ref()).map(flush_policy);
-        Ok(ApiPart { service, tls: tls(config)?, store, flush })
+        Ok(ApiPart { service, tls: tls(config)?, steady, store, flush })
     }
 
     /// Follows what other nodes and commands write, until it is dropped.
@@ -197,20 +209,22 @@ impl ApiPart {
             ),
             WatchNews::Back => tracing::info!("the database is back"),
         };
-        self.store.watch(clock::now_ms, report).map_err(ServeError::Thread)
+        let steady = Arc::clone(&self.steady);
+        self.store.watch(move || steady.now_ms(), report).map_err(ServeError::Thread)
     }
 
     /// Lets go of what is old, now and then, as long as it is polled.
     pub(crate) fn tend(&self) -> impl Future<Output = ()> + Send + 'static {
         let (store, policy) = (Arc::clone(&self.store), self.flush.clone());
+        let steady = Arc::clone(&self.steady);
         async move {
             let Some(policy) = policy else { return };
             let mut old = tokio::time::interval(FLUSH_EVERY);
             old.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 old.tick().await;
-                let (store, policy) = (Arc::clone(&store), policy.clone());
-                match spawn_blocking(move || store.flush(&policy, clock::now_ms())).await {
+                let (store, policy, now_ms) = (Arc::clone(&store), policy.clone(), steady.now_ms());
+                match spawn_blocking(move || store.flush(&policy, now_ms)).await {
                     Ok(Ok(flushed)) if flushed.alerts > 0 => {
                         tracing::info!(alerts = flushed.alerts, "old alerts were let go of");
                     }

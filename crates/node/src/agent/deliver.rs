@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use testudo_api::{DeadLetters, PushError, Pushed, Service};
 use testudo_client::{Client, ClientError};
+use testudo_event::Alert;
 use testudo_wire::PostedAlert;
 use testudo_wire::metrics::{LogProcessor, UsageMetrics};
 use tokio::task::spawn_blocking;
@@ -13,6 +14,7 @@ use tokio::task::spawn_blocking;
 use crate::agent::counts::Counts;
 use crate::clock;
 use crate::outbox::{Outbox, Waiting};
+use crate::steady::Steady;
 
 /// Alerts that are handed over together.
 const TOGETHER_MOST: usize = 500;
@@ -35,6 +37,8 @@ pub(crate) enum Target {
         service: Arc<Service>,
         /// As whom.
         machine: String,
+        /// The time of the API.
+        steady: Arc<Steady>,
     },
     /// An API elsewhere.
     Remote(Arc<Client>),
@@ -52,9 +56,11 @@ impl Target {
     async fn send(&self, waiting: &[Waiting]) -> Result<(), Refused> {
         let alerts = waiting.iter().map(|waiting| waiting.alert.clone());
         match self {
-            Target::Local { service, machine } => {
-                let (service, machine, alerts) = (Arc::clone(service), machine.clone(), alerts.collect());
-                let pushed = spawn_blocking(move || service.push(&machine, alerts, clock::now_ms())).await;
+            Target::Local { service, machine, steady } => {
+                let ahead_ns = steady.ahead_ms().saturating_mul(1_000_000);
+                let alerts = alerts.map(|alert| in_time_of_api(alert, ahead_ns)).collect();
+                let (service, machine, now_ms) = (Arc::clone(service), machine.clone(), steady.now_ms());
+                let pushed = spawn_blocking(move || service.push(&machine, alerts, now_ms)).await;
                 match pushed {
                     // What the database refuses is among its dead letters.
                     Ok(Ok(outcomes)) => {
@@ -84,8 +90,8 @@ impl Target {
 
     async fn heartbeat(&self) {
         match self {
-            Target::Local { service, machine } => {
-                service.heartbeat(machine, clock::now_ms());
+            Target::Local { service, machine, steady } => {
+                service.heartbeat(machine, steady.now_ms());
             }
             Target::Remote(client) => {
                 if let Err(error) = client.heartbeat().await {
@@ -100,10 +106,9 @@ impl Target {
     /// Reports how much was read. An API that does not want to know it is not bothered with errors.
     pub(crate) async fn report(&self, report: LogProcessor) {
         let failed: Option<String> = match self {
-            Target::Local { service, machine } => {
-                let (service, machine) = (Arc::clone(service), machine.clone());
-                let reported =
-                    spawn_blocking(move || service.report_usage(&machine, &report, clock::now_ms())).await;
+            Target::Local { service, machine, steady } => {
+                let (service, machine, now_ms) = (Arc::clone(service), machine.clone(), steady.now_ms());
+                let reported = spawn_blocking(move || service.report_usage(&machine, &report, now_ms)).await;
                 match reported {
                     Ok(Ok(())) => None,
                     Ok(Err(error)) => Some(error.to_string()),
@@ -119,6 +124,13 @@ impl Target {
             tracing::debug!(error, "the API did not take the report of usage");
         }
     }
+}
+
+/// An alert in the time of the API: lines have that of the machine.
+fn in_time_of_api(mut alert: Alert, ahead_ns: i64) -> Alert {
+    alert.start_at = alert.start_at.add_nanos(-ahead_ns);
+    alert.stop_at = alert.stop_at.add_nanos(-ahead_ns);
+    alert
 }
 
 /// Only what the other side says of the content is final: credentials may be mended, servers come back.

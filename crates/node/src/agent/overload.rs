@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_backlog_is_no_overload() {
-        let mut overload = Overload::new(Some(Duration::from_secs(60)));
+        let mut overload = Overload::new(Some(Duration::from_mins(1)));
         for second in 1..=1000 {
             assert_eq!(overload.look(0, second * 1_000_000, 1 << 40, SECOND), Change::None);
         }
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn who_falls_behind_skips_until_the_end() {
-        let mut overload = Overload::new(Some(Duration::from_secs(60)));
+        let mut overload = Overload::new(Some(Duration::from_mins(1)));
         assert_eq!(overload.look(0, 1_000_000, 0, SECOND), Change::None);
         // Nineteen seconds behind, then more than a minute.
         assert_eq!(overload.look(0, 2_000_000, 19_000_000, SECOND), Change::None);

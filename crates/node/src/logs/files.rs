@@ -176,7 +176,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.log");
         fs::write(numbered(&path, 1, false), "x").expect("it is written");
-        let rotation = Rotation { age_most: Duration::from_secs(60), ..rotation() };
+        let rotation = Rotation { age_most: Duration::from_mins(1), ..rotation() };
         forget_old(&path, rotation, SystemTime::now());
         assert!(numbered(&path, 1, false).exists());
         forget_old(&path, rotation, SystemTime::now() + Duration::from_secs(61));
