@@ -48,6 +48,9 @@ use crate::{
 /// Time between two moments at which the tallies are shown: nanoseconds of the clock of arrivals.
 const SHOW_EVERY: i64 = 500_000_000;
 
+/// Who has not run for longer than this has a backlog before him: nanoseconds.
+const MIN_DOWNTIME: i64 = 300_000_000_000;
+
 /// After a restart, a backlog begins to be read within this time: nanoseconds of the clock of arrivals.
 const BACKLOG_BEGINS: i64 = 60_000_000_000;
 
@@ -60,7 +63,8 @@ pub struct Live<'e> {
     /// The latest arrival or tick.
     now: Timestamp,
     shown: Timestamp,
-    /// When what came back was saved, and from when on it need not be waited for any more.
+    /// When what came back was saved, and, once it is known that nothing ran for long, from when on no backlog is
+    /// waited for any more.
     back: Option<(Timestamp, Option<Timestamp>)>,
     skip: Option<Arc<dyn Skip>>,
 }
@@ -207,6 +211,7 @@ impl<'e> Live<'e> {
     /// Time has passed.
     fn tick<S: LiveSink>(&mut self, now: Timestamp, sink: &mut S) {
         self.now = now;
+        self.come_back(now);
         let caught_up = self.sources.caught_up(now);
         let idle = self.sources.forget_idle(now);
         self.release(&idle);
@@ -234,6 +239,7 @@ impl<'e> Live<'e> {
     fn batch<S: LiveSink>(&mut self, batch: LiveBatch, done: Done, sink: &mut S) {
         let start = Instant::now();
         self.now = batch.arrival;
+        self.come_back(batch.arrival);
         let source = self.number(&batch);
         let row = self.sources.get(source).map_or(0, |known| known.tally);
         let Done { parsed, pours, counters, nodes, nanos } = done;
@@ -274,17 +280,25 @@ impl<'e> Live<'e> {
         self.sources.add(Known { source, last: batch.arrival, late: false, tally })
     }
 
+    /// The first input after a state has come back tells for how long nothing ran.
+    fn come_back(&mut self, now: Timestamp) {
+        if let Some((saved, None)) = self.back {
+            let was_down = now.nanos_since(saved) > MIN_DOWNTIME;
+            self.back = was_down.then(|| (saved, Some(now.add_nanos(BACKLOG_BEGINS))));
+            self.set_floor(now);
+        }
+    }
+
     /// Says how far back lines may still come from that want buckets of the common clock: out of a backlog that is
     /// being read, or one that is still to be read after a restart.
     fn set_floor(&mut self, now: Timestamp) {
         let mut floor = self.sources.late().filter_map(|source| self.lane.buckets.clocks.own(source)).min();
-        if let Some((saved, end)) = &mut self.back {
-            let end = *end.get_or_insert(now.add_nanos(BACKLOG_BEGINS));
-            if now < end {
-                floor = Some(floor.map_or(*saved, |floor| floor.min(*saved)));
-            } else {
-                self.back = None;
+        match self.back {
+            Some((saved, Some(end))) if now < end => {
+                floor = Some(floor.map_or(saved, |floor| floor.min(saved)));
             }
+            Some((_, Some(_))) => self.back = None,
+            _ => {}
         }
         self.lane.buckets.clocks.set_floor(floor);
     }

@@ -37,7 +37,7 @@ impl LiveSink for Transcript {
     }
 }
 
-/// Lines of several sources, up to date, behind by an hour, or on their own time; time passes now and then.
+/// Lines of several sources, up to date, late, or on their own time; time passes now and then.
 fn inputs(random: &mut Random) -> Vec<Input> {
     const SOURCES: usize = 3;
     let sources: Vec<Arc<LiveSource>> = (0..SOURCES)
@@ -47,11 +47,11 @@ fn inputs(random: &mut Random) -> Vec<Input> {
         .collect();
     let lines = Maker { random }.lines(SOURCES, LINES);
     let mut inputs = Vec::new();
-    let mut seconds = 0;
+    let (ahead, mut seconds) = ([0, 600, 7_200][random.below(3)], 0);
     let mut at = 0;
     while at < lines.len() {
         seconds += random.below(40) as i64;
-        let arrival = now().add_nanos((seconds + [0, 0, 3_600][random.below(3)]) * 1_000_000_000);
+        let arrival = now().add_nanos((ahead + seconds) * 1_000_000_000);
         let of = lines[at].source;
         let mut batch = LiveBatch {
             number: inputs.len() as u64,
@@ -68,7 +68,8 @@ fn inputs(random: &mut Random) -> Vec<Input> {
         at += batch.len();
         inputs.push(Input::Lines(batch));
         if random.once_in(6) {
-            inputs.push(Input::Tick(arrival.add_nanos(random.below(60) as i64 * 1_000_000_000)));
+            seconds += random.below(60) as i64;
+            inputs.push(Input::Tick(now().add_nanos((ahead + seconds) * 1_000_000_000)));
         }
     }
     inputs

@@ -158,7 +158,7 @@ impl Live<'_> {
         self.sources = sources;
         self.now = now;
         self.back = Some((now, None));
-        self.lane.buckets.clocks.set_floor(Some(now));
+        self.set_floor(now);
         Ok(restored)
     }
 }

@@ -10,11 +10,12 @@ fn inputs(seed: u64, count: usize) -> Vec<Input> {
     let sources = [source("a.log", false), source("b.log", false), source("c.log", true)];
     let log = numbers.log(count);
     let mut inputs: Vec<Input> = Vec::new();
-    let mut at = 0;
+    let (mut at, mut latest) = (0, start());
     while at < log.len() {
         let batch = &log[at..log.len().min(at + 1 + numbers.below(9) as usize)];
         let lag = [0, 0, 600][numbers.below(3) as usize];
-        let arrival = batch[batch.len() - 1].0.add_nanos(lag * 1_000_000_000);
+        latest = latest.max(batch[batch.len() - 1].0.add_nanos(lag * 1_000_000_000));
+        let arrival = latest;
         let texts: Vec<&str> = batch.iter().map(|(_, text)| text.as_str()).collect();
         inputs.push(lines(&sources[numbers.below(3) as usize], arrival, &texts));
         if numbers.below(8) == 0 {
