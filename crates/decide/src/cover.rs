@@ -234,7 +234,7 @@ mod tests {
             least in 1_u32..4,
             barred in 0_u32..16,
         ) {
-            let at = |net: u32, host: u32| IpAddr::V4((0xc000_0000 | net << 8 | host * 60).into());
+            let at = |net: u32, host: u32| IpAddr::V4((0xc000_0000 | net << 8 | (host * 60)).into());
             let contributors: Vec<IpAddr> = hosts.iter().map(|&(net, host)| at(net, host)).collect();
             let mut bystanders: Vec<Bystanders> = Vec::new();
             for (&(bits, net, host), &count) in &networks {
