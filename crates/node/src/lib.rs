@@ -1,6 +1,6 @@
 //! The daemon: sources, engine, decisions, store and API as one process that goes on where it was.
 //!
-//! [`test`] reads and compiles everything that a configuration names. [`run`] runs it: the agent part reads
+//! [`test()`] reads and compiles everything that a configuration names. [`run`] runs it: the agent part reads
 //! logs and makes alerts, the API part keeps decisions and answers; either may run alone. State is written
 //! as a whole every few seconds ([`Options`] say where), so that no line counts twice or is lost.
 

@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 /// How long something may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A folder with a daemon that is killed when the test ends.
 struct Guarded {
@@ -27,6 +27,12 @@ fn testudo(arguments: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The decisions as a script reads them.
+fn decisions(place: &[&str]) -> String {
+    let arguments = [&["decisions", "list", "-o", "raw"], place].concat();
+    text(&testudo(&arguments).stdout)
 }
 
 impl Guarded {
@@ -113,11 +119,6 @@ impl Guarded {
         }
     }
 
-    fn decisions(&self, place: &[&str]) -> String {
-        let arguments = [&["decisions", "list", "-o", "raw"], place].concat();
-        text(&testudo(&arguments).stdout)
-    }
-
     fn signal(&self, name: &str) {
         let id = self.child.as_ref().expect("it runs").id().to_string();
         assert!(Command::new("kill").args([name, &id]).status().expect("kill runs").success());
@@ -146,14 +147,14 @@ fn an_attack_leads_to_a_ban_that_can_be_lifted() {
     guarded.start(&["--data-dir", &data, "--type", "syslog", &log]);
     guarded.attack("203.0.113.7");
     let place = ["--data-dir", data.as_str()];
-    guarded.until("it is banned", |guarded| guarded.decisions(&place).contains("203.0.113.7"));
-    let list = guarded.decisions(&place);
+    guarded.until("it is banned", |_| decisions(&place).contains("203.0.113.7"));
+    let list = decisions(&place);
     assert!(list.contains("testudo/ssh-bruteforce") && list.contains(",ban,"), "{list}");
     let why = testudo(&["why", "203.0.113.7", "--data-dir", &data]);
     assert!(text(&why.stdout).contains("testudo/ssh-bruteforce"), "{why:?}");
     let unban = testudo(&["unban", "203.0.113.7", "--data-dir", &data]);
     assert!(unban.status.success(), "{unban:?}");
-    guarded.until("it is lifted", |guarded| !guarded.decisions(&place).contains("203.0.113.7"));
+    guarded.until("it is lifted", |_| !decisions(&place).contains("203.0.113.7"));
     guarded.signal("-TERM");
     assert_eq!(guarded.ended(), Some(0));
 }
@@ -168,7 +169,7 @@ fn what_was_half_full_stays_half_full() {
     guarded.start(&run);
     guarded.attack("203.0.113.8");
     let place = ["--data-dir", data.as_str()];
-    guarded.until("it is banned", |guarded| guarded.decisions(&place).contains("203.0.113.8"));
+    guarded.until("it is banned", |_| decisions(&place).contains("203.0.113.8"));
     let checkpoints = |guarded: &Guarded| {
         guarded.status().map_or(0, |status| status["agent"]["checkpoints"].as_u64().unwrap_or_default())
     };
@@ -179,7 +180,7 @@ fn what_was_half_full_stays_half_full() {
     // Nobody looks.
     guarded.attack("203.0.113.9");
     guarded.start(&run);
-    guarded.until("it is banned", |guarded| guarded.decisions(&place).contains("203.0.113.9"));
+    guarded.until("it is banned", |_| decisions(&place).contains("203.0.113.9"));
     let alerts = text(&testudo(&["alerts", "list", "-o", "raw", "--data-dir", &data]).stdout);
     let of_first = alerts.lines().filter(|line| line.contains("203.0.113.8")).count();
     let brute = alerts.lines().filter(|line| line.contains("203.0.113.8") && line.contains("bruteforce"));
@@ -208,7 +209,7 @@ fn a_wrong_configuration_changes_nothing() {
     guarded.attack("203.0.113.10");
     guarded.configure("");
     let place = ["-c", config.as_str()];
-    guarded.until("it is banned", |guarded| guarded.decisions(&place).contains("203.0.113.10"));
+    guarded.until("it is banned", |_| decisions(&place).contains("203.0.113.10"));
     guarded.signal("-INT");
     assert_eq!(guarded.ended(), Some(0));
     assert!(!Path::new(&guarded.path("api.sock")).exists(), "its socket is removed");

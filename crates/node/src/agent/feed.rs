@@ -56,6 +56,8 @@ pub(crate) struct Feeder {
     /// Whether a checkpoint is being written.
     pub(crate) saving: Arc<AtomicBool>,
     pub(crate) overload: Overload,
+    /// Whether a source falls behind.
+    pub(crate) pressed: Arc<AtomicBool>,
 }
 
 impl Feeder {
@@ -167,6 +169,15 @@ impl Feeder {
                     "a source has caught up; its lines count again"
                 ),
             }
+        }
+        let pressed = self.overload.is_pressed();
+        if self.pressed.swap(pressed, Ordering::Relaxed) != pressed {
+            let what = if pressed {
+                "fall behind: lines of who is banned lead to nothing more"
+            } else {
+                "have caught up"
+            };
+            tracing::warn!("sources {what}");
         }
     }
 }

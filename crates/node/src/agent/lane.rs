@@ -9,7 +9,7 @@ use testudo_api::DeadLetters;
 use testudo_decide::is_simulated;
 use testudo_engine::{LiveBatch, LiveSink, Seen, Spot};
 use testudo_event::{Alert, Overflow, Timestamp, net::parse_addr};
-use testudo_guard::{BlastRadius, GoodTraffic, Protected, Ruling};
+use testudo_guard::{BlastRadius, GoodTraffic, Limits, Protected, Ruling};
 use testudo_intake::Positions;
 use testudo_rules::plan::Simulation;
 use testudo_wire::PostedAlert;
@@ -80,6 +80,8 @@ pub(crate) struct Lane {
     /// When the table of clients was last written.
     pub(crate) clients_saved: Instant,
     pub(crate) blast: BlastRadius,
+    /// How far a rule may reach: after a reload all begin anew.
+    pub(crate) limits: Limits,
     /// The most events that an alert carries; none: all.
     pub(crate) events_most: Option<usize>,
 }

@@ -4,6 +4,7 @@
 //! into one order. The lane (a thread) runs the engine over them; its end, [`lane::Lane`], turns overflows
 //! into alerts. The delivery (a task) hands alerts over. Between them stand bounded channels and the outbox.
 
+mod banned;
 mod counts;
 mod deliver;
 mod feed;
@@ -17,13 +18,14 @@ mod usage;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use testudo_api::DeadLetters;
 use testudo_config::Config;
-use testudo_engine::{Board, Engine, Input, Live, Tallies};
+use testudo_engine::{Board, Engine, Input, Live, Skip, Tallies};
 use testudo_guard::{BlastRadius, Budget, GoodTraffic, Limits};
 use testudo_intake::{Source, Status};
 use tokio::sync::{mpsc, oneshot};
@@ -40,6 +42,7 @@ pub(crate) use lane::{Policy, Watched};
 pub(crate) use names::NameMemory;
 pub use names::Resolve;
 
+use banned::Banned;
 use feed::{Feed, Feeder, Order, Statuses};
 use lane::Lane;
 use names::Names;
@@ -207,13 +210,22 @@ impl Agent {
             traffic: good_clients(&state_file, window_s),
             clients_saved: Instant::now(),
             blast: BlastRadius::new(limits(config)),
+            limits: limits(config),
             events_most: config.own.max_alert_events,
         };
         let workers =
             config.own.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let pressed = Arc::new(AtomicBool::new(false));
+        // Who is banned is known where the API is.
+        let skip: Option<Arc<dyn Skip>> = match &setup.target {
+            Target::Local { service, .. } => {
+                Some(Arc::new(Banned::new(Arc::clone(service.store()), Arc::clone(&pressed))))
+            }
+            Target::Remote(_) => None,
+        };
         let lane = {
-            let (engine, board, limits) = (setup.engine, Arc::clone(&board), limits(config));
-            let run = move || run_lane(engine, last.buckets, lane, feed, workers, &board, limits);
+            let (engine, board) = (setup.engine, Arc::clone(&board));
+            let run = move || run_lane(engine, last.buckets, lane, feed, workers, &board, skip.as_ref());
             thread::Builder::new()
                 .name("lane".to_owned())
                 .spawn(run)
@@ -231,6 +243,7 @@ impl Agent {
             checkpoint_every: config.own.checkpoint_interval.max(Duration::from_millis(50)),
             saving,
             overload: Overload::new(config.own.overload.skip_after),
+            pressed,
         };
         let report = {
             let (statuses, board, target) = (Arc::clone(&statuses), Arc::clone(&board), setup.target.clone());
@@ -366,7 +379,7 @@ fn run_lane(
     mut feed: mpsc::Receiver<Feed>,
     workers: usize,
     board: &RwLock<Board>,
-    limits: Limits,
+    skip: Option<&Arc<dyn Skip>>,
 ) -> State {
     loop {
         let current = engine;
@@ -374,6 +387,7 @@ fn run_lane(
             names.set_engine(&current);
         }
         let mut live = Live::new(&current);
+        live.set_skip(skip.cloned());
         *board.write().unwrap_or_else(PoisonError::into_inner) = live.board();
         if !buckets.is_empty() {
             match live.restore(&buckets) {
@@ -393,7 +407,7 @@ fn run_lane(
         match next {
             Some(other) => {
                 engine = other;
-                lane.blast = BlastRadius::new(limits);
+                lane.blast = BlastRadius::new(lane.limits);
             }
             None => return lane.end(buckets),
         }

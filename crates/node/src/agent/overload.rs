@@ -10,6 +10,9 @@ use std::time::Duration;
 /// A source that has fewer unread bytes has caught up.
 const CAUGHT_UP_BYTES: u64 = 256 << 10;
 
+/// A source that would take so long to catch up is pressed.
+const PRESSED_AFTER: Duration = Duration::from_secs(5);
+
 /// Seconds over which the speed of reading is averaged.
 const MEMORY_S: f64 = 30.0;
 
@@ -17,6 +20,8 @@ const MEMORY_S: f64 = 30.0;
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     caught_up: bool,
+    /// It falls behind.
+    pressed: bool,
     skipping: bool,
     bytes_before: u64,
     /// Bytes a second.
@@ -50,7 +55,6 @@ impl Overload {
     /// Looks at a source, a second or so after the last time: bytes read so far, and bytes that are there
     /// and have not been read.
     pub(crate) fn look(&mut self, source: usize, read: u64, unread: u64, passed: Duration) -> Change {
-        let Some(skip_after) = self.skip_after else { return Change::None };
         let known = self.sources.entry(source).or_default();
         let seconds = passed.as_secs_f64().max(0.001);
         let now = read.saturating_sub(known.bytes_before) as f64 / seconds;
@@ -59,17 +63,24 @@ impl Overload {
         known.speed = if known.speed == 0.0 { now } else { known.speed * (1.0 - weight) + now * weight };
         if unread <= CAUGHT_UP_BYTES {
             known.caught_up = true;
+            known.pressed = false;
             return if std::mem::take(&mut known.skipping) { Change::Ends } else { Change::None };
         }
         if !known.caught_up || known.skipping || known.speed <= 0.0 {
             return Change::None;
         }
         let behind = Duration::try_from_secs_f64(unread as f64 / known.speed).unwrap_or(Duration::MAX);
-        if behind <= skip_after {
+        known.pressed = behind >= PRESSED_AFTER;
+        if self.skip_after.is_none_or(|skip_after| behind <= skip_after) {
             return Change::None;
         }
         known.skipping = true;
         Change::Begins(behind)
+    }
+
+    /// Whether any source falls behind.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.sources.values().any(|known| known.pressed)
     }
 
     /// Whether lines of a source are skipped now.
@@ -90,7 +101,7 @@ mod tests {
         for second in 1..=1000 {
             assert_eq!(overload.look(0, second * 1_000_000, 1 << 40, SECOND), Change::None);
         }
-        assert!(!overload.skips(0));
+        assert!(!overload.skips(0) && !overload.is_pressed());
     }
 
     #[test]
@@ -99,6 +110,7 @@ mod tests {
         assert_eq!(overload.look(0, 1_000_000, 0, SECOND), Change::None);
         // Nineteen seconds behind, then more than a minute.
         assert_eq!(overload.look(0, 2_000_000, 19_000_000, SECOND), Change::None);
+        assert!(overload.is_pressed());
         let Change::Begins(behind) = overload.look(0, 3_000_000, 90_000_000, SECOND) else {
             panic!("it does not begin");
         };
@@ -107,7 +119,7 @@ mod tests {
         assert_eq!(overload.look(0, 50_000_000, 40_000_000, SECOND), Change::None);
         assert!(overload.skips(0), "half of the way is not enough");
         assert_eq!(overload.look(0, 90_000_000, 1000, SECOND), Change::Ends);
-        assert!(!overload.skips(0));
+        assert!(!overload.skips(0) && !overload.is_pressed());
     }
 
     #[test]
