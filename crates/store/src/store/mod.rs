@@ -21,6 +21,7 @@ mod tests_nodes;
 
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
 use std::time::Duration;
 
 use crate::db::{Counters, decisions, items};
@@ -132,6 +133,19 @@ pub struct Store {
     published: Mutex<u64>,
     news: Condvar,
     taken_over: Option<(PathBuf, Imported)>,
+}
+
+impl Drop for Store {
+    /// Closing a connection to a server waits for it, which is not allowed on the threads of asynchronous programs.
+    fn drop(&mut self) {
+        let connections = (lock(&self.writer).take(), self.pool.take_idle());
+        if let Ok(closing) =
+            thread::Builder::new().name("database close".to_owned()).spawn(|| drop(connections))
+        {
+            // One that panicked has nothing left to close.
+            let _ = closing.join();
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -66,6 +66,11 @@ impl Pool {
         opened
     }
 
+    /// The connections that nobody uses.
+    pub(super) fn take_idle(&self) -> Vec<Box<dyn Connection>> {
+        std::mem::take(&mut lock(&self.readers).idle)
+    }
+
     /// Asks the database something, once more when the connection turns out to be gone.
     pub(super) fn ask<T>(
         &self,

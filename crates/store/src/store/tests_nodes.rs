@@ -40,6 +40,18 @@ fn what_one_does_wakes_the_other() {
     }
 }
 
+/// The store of a daemon goes where its tasks run.
+#[cfg(feature = "server")]
+#[test]
+fn a_store_may_be_let_go_by_asynchronous_programs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = shared(&folder.path().join("db"));
+    ban(&store, &["192.0.2.1"]);
+    assert_eq!(store.config_item("nothing").expect("it is read"), None);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async { drop(store) });
+}
+
 #[test]
 fn clients_and_secrets_are_everywhere() {
     let folder = tempfile::tempdir().expect("a folder");
