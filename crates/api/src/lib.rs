@@ -29,6 +29,7 @@ mod passwords;
 mod protected;
 mod push;
 mod query;
+mod rendered;
 mod request;
 mod routes;
 mod schemas;

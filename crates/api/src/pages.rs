@@ -7,6 +7,7 @@ use testudo_store::{Cursor, Filter, LabelTexts, Page, Side, Stream, View};
 use testudo_wire::snapshot::{Kind, SnapshotWriter};
 use testudo_wire::{decision, stream as wire};
 
+use crate::rendered::{Rows, Sharer};
 use crate::service::Service;
 
 /// Rows of the index that are looked at for one page: writers wait no longer than for these.
@@ -38,9 +39,12 @@ fn append(out: &mut Vec<u8>, view: View<'_>, left_ms: i64, uuid: u128, value: &m
 pub(crate) struct StreamPages {
     service: Arc<Service>,
     stream: Stream,
+    /// What is shared with others who start at the same time.
+    shared: Option<Sharer>,
     /// Whose position it moves once all was taken.
     bouncer: String,
     begun_ms: i64,
+    rows: usize,
     state: StreamState,
 }
 
@@ -54,7 +58,34 @@ struct StreamState {
 impl StreamPages {
     pub(crate) fn new(service: Arc<Service>, stream: Stream, bouncer: String, begun_ms: i64) -> Self {
         let state = StreamState { side: Side::New, is_open: false, is_first: true, is_closed: false };
-        StreamPages { service, stream, bouncer, begun_ms, state }
+        StreamPages { service, stream, shared: None, bouncer, begun_ms, rows: PAGE_ROWS, state }
+    }
+
+    /// As a start, with pages of what is new that others who start may take, too.
+    pub(crate) fn sharing(self, shared: Option<Sharer>) -> Self {
+        StreamPages { shared, ..self }
+    }
+
+    /// With other pages than those of [`PAGE_ROWS`].
+    #[cfg(test)]
+    pub(crate) fn with_rows(self, rows: usize) -> Self {
+        StreamPages { rows, ..self }
+    }
+
+    /// The next page of what is new that all who start have in common. `None` after the last.
+    fn shared_page(&mut self) -> Option<Bytes> {
+        let (shared, place) = (self.shared.as_ref()?, self.stream.next_new()?);
+        let (service, stream, rows) = (&self.service, &mut self.stream, self.rows);
+        let page = shared.page(place, || new_rows(service, stream, rows));
+        self.stream.skip_new(page.next);
+        if page.next.is_none() {
+            self.shared = None;
+        }
+        if page.bytes.is_empty() {
+            return None;
+        }
+        let comma = usize::from(std::mem::take(&mut self.state.is_first));
+        Some(page.bytes.slice(comma..))
     }
 
     /// The client has it all: its next poll goes on from here.
@@ -67,22 +98,42 @@ impl StreamPages {
     }
 }
 
+/// The next page of what is new that has anything in it, or an empty one at its end.
+fn new_rows(service: &Service, stream: &mut Stream, rows: usize) -> Rows {
+    let (mut out, mut value) = (Vec::new(), String::new());
+    while out.is_empty() && stream.next_new().is_some() {
+        service.store().index_as_it_is().page_of_new(stream, rows, |view, left_ms| {
+            out.push(wire::COMMA);
+            append(&mut out, view, left_ms, view.uuid(), &mut value);
+        });
+    }
+    // What was reserved and not needed would be kept with it.
+    out.shrink_to_fit();
+    Rows { bytes: out.into(), next: stream.next_new() }
+}
+
 impl Pages for StreamPages {
     fn next_page(&mut self) -> Option<Bytes> {
         if self.state.is_closed {
             self.finish();
             return None;
         }
-        let mut out = Vec::with_capacity(8 * 1024);
-        if !self.state.is_open {
-            self.state.is_open = true;
+        let mut out = Vec::new();
+        if !std::mem::replace(&mut self.state.is_open, true) {
             out.extend_from_slice(wire::OPEN);
+            if self.shared.is_some() {
+                return Some(out.into());
+            }
         }
+        if let Some(page) = self.shared_page() {
+            return Some(page);
+        }
+        out.reserve(8 * 1024);
         let mut value = String::new();
         let state = &mut self.state;
         while out.is_empty() || !self.stream.is_done() {
             let index = self.service.store().index_as_it_is();
-            index.page(&mut self.stream, PAGE_ROWS, |side, view, left_ms| {
+            index.page(&mut self.stream, self.rows, |side, view, left_ms| {
                 if side != state.side {
                     state.side = side;
                     state.is_first = true;

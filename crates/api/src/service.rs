@@ -33,6 +33,7 @@ use crate::operations::{Access, Operation};
 use crate::passwords::hash_password;
 use crate::protected::Protected;
 use crate::query::Query;
+use crate::rendered::Renderings;
 use crate::request::{Ask, Origin};
 use crate::routes::Route;
 
@@ -103,6 +104,7 @@ pub struct Service {
     protected: RwLock<Arc<Protected>>,
     dead_letters: DeadLetters,
     events: Hub,
+    renderings: Renderings,
     /// A hash that no password has, for machines that do not exist: they are refused as slowly as others.
     no_password: OnceLock<String>,
 }
@@ -158,6 +160,7 @@ impl Service {
             protected: RwLock::default(),
             dead_letters,
             events: Hub::default(),
+            renderings: Renderings::default(),
             no_password: OnceLock::new(),
         }))
     }
@@ -205,6 +208,10 @@ impl Service {
 
     pub(crate) fn events(&self) -> &Hub {
         &self.events
+    }
+
+    pub(crate) fn renderings(&self) -> &Renderings {
+        &self.renderings
     }
 
     pub(crate) fn protected(&self) -> Arc<Protected> {

@@ -13,6 +13,7 @@ use crate::etag::Tag;
 use crate::events::Hub;
 use crate::pages::{ListPages, Pages as _, SnapshotPages, StreamPages};
 use crate::query::{Query, parse_bool};
+use crate::rendered::Question;
 use crate::request::Ask;
 use crate::service::Service;
 
@@ -214,9 +215,12 @@ pub(super) fn stream(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answer
         });
         return Ok(tag.unchanged());
     }
+    let question =
+        matches!(since, Since::Start(_)).then(|| Question::new(filter.clone(), options, &index));
     let opened = index.stream(filter, options, since);
     drop(index);
-    let pages = StreamPages::new(Arc::clone(service), opened, bouncer.to_owned(), ask.now_ms);
+    let shared = question.and_then(|question| service.renderings().join(question));
+    let pages = StreamPages::new(Arc::clone(service), opened, bouncer.to_owned(), ask.now_ms).sharing(shared);
     let answer = answer::json_pages(pages, false);
     Ok(match tag {
         Some(tag) => tag.put(answer),

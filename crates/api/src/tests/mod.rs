@@ -10,6 +10,7 @@ mod interop;
 mod metrics;
 mod plain;
 mod push;
+mod rendered;
 mod snapshot;
 mod tls;
 

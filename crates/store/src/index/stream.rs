@@ -94,6 +94,26 @@ impl Stream {
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Done
     }
+
+    /// Where the part of what is new goes on: the least number of the rows to come. `None` once all of them
+    /// were looked at.
+    pub fn next_new(&self) -> Option<i64> {
+        (self.phase == Phase::New).then_some(self.next_id)
+    }
+
+    /// Passes over what was told by another stream: what is new goes on at this place, as that one says.
+    pub fn skip_new(&mut self, next_new: Option<i64>) {
+        match next_new {
+            Some(id) => self.next_id = self.next_id.max(id),
+            None => self.end_new(),
+        }
+    }
+
+    fn end_new(&mut self) {
+        if self.phase == Phase::New {
+            self.phase = if self.options.handover { Phase::Promoted } else { Phase::Deleted };
+        }
+    }
 }
 
 impl Index {
@@ -153,6 +173,20 @@ impl Index {
         }
     }
 
+    /// As [`Index::page`], but not beyond what is new. Two starts about moments with the same decisions in
+    /// force tell the same from the same place on, but for the time that is left.
+    pub fn page_of_new<'i>(
+        &'i self,
+        stream: &mut Stream,
+        budget: usize,
+        mut visit: impl FnMut(View<'i>, i64),
+    ) {
+        stream.matcher.refresh(self);
+        if stream.phase == Phase::New {
+            self.page_new(stream, &mut budget.max(1), &mut |_, view, left_ms| visit(view, left_ms));
+        }
+    }
+
     fn page_new<'i>(
         &'i self,
         stream: &mut Stream,
@@ -176,7 +210,7 @@ impl Index {
         *left -= (end - first) as usize;
         stream.next_id = self.id_at(end);
         if end as usize == self.rows.len() {
-            stream.phase = if stream.options.handover { Phase::Promoted } else { Phase::Deleted };
+            stream.end_new();
         }
     }
 
