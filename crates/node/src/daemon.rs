@@ -11,7 +11,7 @@ use testudo_config::{Config, Credentials, LogFormat, LogLevel, LogMedia};
 use testudo_intake::{Source, config::Acquisition};
 use testudo_rules::{Diagnostic, Severity};
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::agent::{Agent, AgentError, NameMemory, Policy, Resolve, Setup, Target};
@@ -199,6 +199,11 @@ impl Node {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
 
+    /// Tells when everything that was to be read once is read; never, where there is nothing of the kind.
+    pub(crate) fn read_once(&self) -> Arc<Notify> {
+        self.agent.as_ref().map(|agent| Arc::clone(&agent.ended)).unwrap_or_default()
+    }
+
     /// Keeps protecting addresses, as the configuration says now.
     fn protect(&self) {
         let policy = self.agent.as_ref().map(|agent| Arc::clone(&agent.policy));
@@ -327,7 +332,15 @@ fn live(
 ) -> Result<(), NodeError> {
     std::fs::create_dir_all(&plan.config.paths.data_dir)
         .map_err(io_error(format!("make the folder {}", plan.config.paths.data_dir.display())))?;
-    let Plan { config, agent, api, .. } = plan;
+    let Plan { mut config, agent, api, .. } = plan;
+    // What is read once has nothing to go on from, and must not touch what the daemon goes on from.
+    let once = options
+        .once
+        .as_ref()
+        .map(|_| config.paths.data_dir.join(format!("once-{}.state", std::process::id())));
+    if once.is_some() {
+        config.own.state_file.clone_from(&once);
+    }
     let part = api.map(|api| ApiPart::open(&config, api.profiles)).transpose()?;
     runtime.block_on(async move {
         let mut signals = Signals::new().map_err(io_error("listen to signals"))?;
@@ -388,7 +401,7 @@ fn live(
         signals::ready();
         signals.until_stop(&node).await;
         signals::stopping();
-        tracing::info!("SIGTERM or SIGINT received, shutting down");
+        tracing::info!("shutting down");
         let Some(mut node) = end_tasks(node).await else { return Ok(()) };
         // First the lines, then what answers for them.
         let stopped = match node.agent.take() {
@@ -404,6 +417,9 @@ fn live(
         let control = control::control_path(&node.config().paths.data_dir);
         // It may not be there.
         let _ = std::fs::remove_file(control);
+        if let Some(state) = once {
+            crate::agent::forget_state(&state);
+        }
         stopped.map_err(NodeError::from)
     })
 }

@@ -27,7 +27,7 @@ mod steady;
 pub use agent::{AgentError, Resolve};
 pub use control::control_path;
 pub use daemon::{NodeError, Tested, run, test};
-pub use plan::{Options, PlanError, configuration};
+pub use plan::{Once, Options, PlanError, configuration};
 pub use rules::{OwnRules, RuleSources};
 pub use serve::ServeError;
 pub use state::StateError;

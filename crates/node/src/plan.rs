@@ -1,13 +1,15 @@
 //! What a configuration comes down to: read, checked and compiled, before anything runs. A start, a reload
 //! and a test of the configuration all begin here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use testudo_config::{Config, ConfigError, Credentials, Roles, environment};
 use testudo_decide::Profiles;
 use testudo_engine::Engine;
-use testudo_intake::config::{Acquisition, LoadError};
+use testudo_intake::Transform;
+use testudo_intake::config::{Acquisition, DsnError, LoadError, one_shot_labels, parse_dsn};
 use testudo_rules::plan::Simulation;
 use testudo_rules::{Diagnostic, Severity, SourceFile, load_profiles};
 
@@ -26,6 +28,8 @@ pub struct Options {
     pub listen: Option<String>,
     /// Log files to follow with their types, beside what the configuration names.
     pub files: Vec<(PathBuf, String)>,
+    /// Read this once and end, in place of everything that follows logs.
+    pub once: Option<Once>,
     /// No logs are read.
     pub no_agent: bool,
     /// No API is served.
@@ -34,6 +38,19 @@ pub struct Options {
     pub log_level: Option<tracing::Level>,
     /// The rules.
     pub rules: RuleSources,
+}
+
+/// Something that is read once.
+#[derive(Clone, Debug)]
+pub struct Once {
+    /// `file://…`, `journalctl://…`, `docker://…` with parameters.
+    pub dsn: String,
+    /// The label `type`.
+    pub kind: String,
+    /// Further labels.
+    pub labels: BTreeMap<String, String>,
+    /// An expression that makes other lines of each.
+    pub transform: Option<String>,
 }
 
 /// Why nothing runs.
@@ -48,6 +65,12 @@ pub enum PlanError {
     /// The API.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// What is to be read once.
+    #[error(transparent)]
+    Dsn(#[from] DsnError),
+    /// The expression for it.
+    #[error("the transformation does not compile: {0}")]
+    Transform(String),
     /// No source would be read.
     #[error("no datasource enabled")]
     NoSource,
@@ -135,19 +158,10 @@ impl AgentPlan {
         has_api: bool,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Result<AgentPlan, PlanError> {
-        let section = config.agent.clone().unwrap_or_default();
-        let loaded = testudo_intake::config::load(
-            section.acquisition_path.as_deref(),
-            section.acquisition_dir.as_deref(),
-            &environment,
-        )?;
-        let mut sources = loaded.sources;
-        diagnostics.extend(loaded.diagnostics);
-        if !options.files.is_empty() {
-            let named = testudo_intake::config::load_text(named_files(&options.files), &|_| None);
-            sources.extend(named.sources);
-            diagnostics.extend(named.diagnostics);
-        }
+        let sources = match &options.once {
+            Some(once) => vec![once.source()?],
+            None => followed(config, options, diagnostics)?,
+        };
         if sources.is_empty() {
             return Err(PlanError::NoSource);
         }
@@ -164,6 +178,36 @@ impl AgentPlan {
         }
         Ok(AgentPlan { engine: Arc::new(engine), items, sources, simulation, credentials, machine })
     }
+}
+
+impl Once {
+    fn source(&self) -> Result<Acquisition, PlanError> {
+        let transform = self.transform.as_deref().map(Transform::new).transpose();
+        let transform = transform.map_err(|error| PlanError::Transform(error.message))?;
+        Ok(parse_dsn(&self.dsn, one_shot_labels(&self.kind, self.labels.clone()), transform)?)
+    }
+}
+
+/// The sources that the configuration and the command line name.
+fn followed(
+    config: &Config,
+    options: &Options,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Result<Vec<Acquisition>, PlanError> {
+    let section = config.agent.clone().unwrap_or_default();
+    let loaded = testudo_intake::config::load(
+        section.acquisition_path.as_deref(),
+        section.acquisition_dir.as_deref(),
+        &environment,
+    )?;
+    let mut sources = loaded.sources;
+    diagnostics.extend(loaded.diagnostics);
+    if !options.files.is_empty() {
+        let named = testudo_intake::config::load_text(named_files(&options.files), &|_| None);
+        sources.extend(named.sources);
+        diagnostics.extend(named.diagnostics);
+    }
+    Ok(sources)
 }
 
 /// An acquisition file for files that were named otherwise.

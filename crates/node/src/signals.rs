@@ -35,6 +35,7 @@ impl Signals {
         let mut watchdog = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
         // Two reloads at once would be one too many.
         let done = Arc::new(Notify::new());
+        let read = node.read_once();
         let mut reloading = false;
         loop {
             tokio::select! {
@@ -52,6 +53,7 @@ impl Signals {
                 }
                 () = done.notified() => reloading = false,
                 _ = watchdog.tick(), if every.is_some() => notify(&[sd_notify::NotifyState::Watchdog]),
+                () = read.notified() => return,
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
             }

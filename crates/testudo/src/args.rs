@@ -64,8 +64,17 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Type of these logs (syslog, nginx, …); guessed from their lines where it is not given
-    #[arg(long = "type", value_name = "TYPE", requires = "files")]
+    #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Option<String>,
+    /// Read this once, push its alerts to the API, and end: file://PATH, journalctl://filters=…, docker://NAME
+    #[arg(long, value_name = "DSN", requires = "kind", conflicts_with = "files")]
+    pub(crate) dsn: Option<String>,
+    /// A further label of what is read once; may be given again
+    #[arg(long, value_name = "KEY:VALUE,…", requires = "dsn", value_delimiter = ',', value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+    /// An expression that makes other lines of each line that is read once
+    #[arg(long, value_name = "EXPRESSION", requires = "dsn")]
+    pub(crate) transform: Option<String>,
     /// Configuration file; by default /etc/testudo/config.yaml or /etc/crowdsec/config.yaml, if there is one
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["data_dir", "listen"])]
     pub(crate) config: Option<PathBuf>,
@@ -233,6 +242,14 @@ pub(crate) struct ExplainArgs {
     /// The present, for dates without a year
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     pub(crate) now: Option<Timestamp>,
+}
+
+/// Reads a label.
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once(':')
+        .ok_or_else(|| format!("invalid format for label `{text}`: must be key:value"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Reads an instant or a day.

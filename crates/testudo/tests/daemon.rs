@@ -223,3 +223,26 @@ fn nothing_to_read_is_told() {
     assert_eq!(run.status.code(), Some(1));
     assert!(text(&run.stderr).contains("no datasource enabled"), "{run:?}");
 }
+
+#[test]
+fn what_is_read_once_ends_by_itself() {
+    let guarded = Guarded::new();
+    guarded.attack("203.0.113.11");
+    let (data, log) = (guarded.data(), guarded.path("auth.log").display().to_string());
+    let dsn = format!("file://{log}");
+    let once = ["run", "--data-dir", &data, "--dsn", &dsn, "--type", "syslog"];
+    // Twice: it has nothing to go on from, and the same lines lead to the same alerts.
+    for _ in 0..2 {
+        let run = testudo(&once);
+        assert_eq!(run.status.code(), Some(0), "{run:?}");
+    }
+    let left = fs::read_dir(guarded.path("data")).expect("a folder").flatten();
+    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("once-")));
+    let bad = testudo(&["run", "--data-dir", &data, "--dsn", "file:///nowhere/*.log", "--type", "syslog"]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(text(&bad.stderr).contains("no matching files for pattern /nowhere/*.log"), "{bad:?}");
+    let mut guarded = guarded;
+    guarded.start(&["--data-dir", &data, "--type", "syslog", &log]);
+    let alerts = text(&testudo(&["alerts", "list", "-o", "raw", "--data-dir", &data]).stdout);
+    assert_eq!(alerts.lines().filter(|line| line.contains("testudo/ssh-bruteforce")).count(), 1, "{alerts}");
+}

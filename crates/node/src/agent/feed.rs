@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use testudo_engine::{Engine, Input};
-use testudo_intake::{Batch, Intake, Positions, Source as Sources};
-use tokio::sync::{mpsc, oneshot};
+use testudo_intake::{Batch, Intake, Mode, Positions, Source as Sources, Status};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::agent::counts::Counts;
@@ -36,7 +36,7 @@ pub(crate) enum Order {
 }
 
 /// The state of the sources, for others to look at.
-pub(crate) type Statuses = Arc<std::sync::RwLock<Vec<testudo_intake::Status>>>;
+pub(crate) type Statuses = Arc<std::sync::RwLock<Vec<Status>>>;
 
 /// When a batch brings a position without lines, a file was found: whoever is killed before that is noted begins as if he
 /// had never seen it. So a checkpoint follows soon, whatever the interval.
@@ -58,6 +58,8 @@ pub(crate) struct Feeder {
     pub(crate) overload: Overload,
     /// Whether a source falls behind.
     pub(crate) pressed: Arc<AtomicBool>,
+    /// Is told when everything that was to be read once is read.
+    pub(crate) ended: Arc<Notify>,
 }
 
 impl Feeder {
@@ -110,6 +112,10 @@ impl Feeder {
                     None => {
                         open = false;
                         tracing::info!("all sources have ended");
+                        let once = |status: &Status| status.settings.mode == Mode::Cat;
+                        if self.intake.statuses().iter().all(once) {
+                            self.ended.notify_one();
+                        }
                     }
                 },
             }

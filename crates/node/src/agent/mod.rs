@@ -28,7 +28,7 @@ use testudo_config::Config;
 use testudo_engine::{Board, Engine, Input, Live, Skip, Tallies};
 use testudo_guard::{BlastRadius, Budget, GoodTraffic, Limits};
 use testudo_intake::{Source, Status};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock;
@@ -100,6 +100,8 @@ pub(crate) struct Agent {
     pub(crate) policy: Arc<Policy>,
     pub(crate) outbox: Arc<Outbox>,
     board: Arc<RwLock<Board>>,
+    /// Is told when everything that was to be read once is read.
+    pub(crate) ended: Arc<Notify>,
     delivery: Arc<Delivery>,
     tasks: JoinSet<()>,
     lane: thread::JoinHandle<State>,
@@ -112,6 +114,14 @@ fn limits(config: &Config) -> Limits {
         share: blast.share,
         least: u32::try_from(blast.least).unwrap_or(u32::MAX),
         window_s: u32::try_from(blast.window.as_secs()).unwrap_or(u32::MAX),
+    }
+}
+
+/// Deletes a state and what stands beside it.
+pub(crate) fn forget_state(state_file: &Path) {
+    for path in [state_file.to_owned(), clients_of(state_file)] {
+        // It may not be there.
+        let _ = std::fs::remove_file(path);
     }
 }
 
@@ -215,7 +225,7 @@ impl Agent {
         };
         let workers =
             config.own.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-        let pressed = Arc::new(AtomicBool::new(false));
+        let (pressed, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
         // Who is banned is known where the API is.
         let skip: Option<Arc<dyn Skip>> = match &setup.target {
             Target::Local { service, .. } => {
@@ -244,6 +254,7 @@ impl Agent {
             saving,
             overload: Overload::new(config.own.overload.skip_after),
             pressed,
+            ended: Arc::clone(&ended),
         };
         let report = {
             let (statuses, board, target) = (Arc::clone(&statuses), Arc::clone(&board), setup.target.clone());
@@ -269,6 +280,7 @@ impl Agent {
             policy: setup.policy,
             outbox,
             board,
+            ended,
             delivery,
             tasks,
             lane,

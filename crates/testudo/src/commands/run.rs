@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use testudo_config::Config;
 use testudo_engine::Options as EngineOptions;
 use testudo_event::YearClock;
-use testudo_node::{NodeError, Options, RuleSources};
+use testudo_node::{NodeError, Once, Options, RuleSources};
 
 use crate::{
     args::{DATA_DIR, Level, RuleArgs, RunArgs},
@@ -74,6 +74,12 @@ fn options(args: &RunArgs) -> Result<Options, Failure> {
             .map_err(|error| Failure::new(format!("the folder of data: {error}")))?,
         listen: args.listen.clone(),
         files: files(args)?,
+        once: args.dsn.clone().map(|dsn| Once {
+            dsn,
+            kind: args.kind.clone().unwrap_or_default(),
+            labels: args.label.iter().cloned().collect(),
+            transform: args.transform.clone(),
+        }),
         no_agent: args.no_agent,
         no_api: args.no_api,
         log_level: args.log_level.map(level),
