@@ -34,6 +34,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often something is sent, so that a connection that is gone is noticed.
 const BEAT: Duration = Duration::from_secs(15);
 
+/// By how much the clocks of two nodes may differ, in milliseconds: what ended in between is told again.
+const CLOCKS_APART_MS: i64 = 60_000;
+
 /// After so many beats, an hour, a listener has to show its key again.
 const BEATS_MOST: u32 = 240;
 
@@ -118,7 +121,8 @@ impl Hub {
         self.state().groups.iter().map(|group| group.listeners.len()).sum()
     }
 
-    /// One more listener. `since` is the position that it got to, if it has one.
+    /// One more listener. `since` is the position that it got to, if it has one; that may be of another node
+    /// on the same database. May wait for the database.
     pub(crate) fn listen(
         service: &Arc<Service>,
         bouncer: &str,
@@ -127,6 +131,12 @@ impl Hub {
         since: Option<&str>,
     ) -> Result<Listening, Refusal> {
         let busy = |text: &str| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text);
+        let since = since.map(parse_cursor);
+        if let Some(Some(at)) = since
+            && let Err(error) = service.store().follow_to(at.seq, service.now_ms())
+        {
+            tracing::debug!(%error, "a listener comes from further on than is known here");
+        }
         let mut state = service.events().state();
         let count: usize = state.groups.iter().map(|group| group.listeners.len()).sum();
         if count >= LISTENERS_MOST {
@@ -134,8 +144,8 @@ impl Hub {
         }
         let index = service.store().index(service.now_ms());
         let here = index.now();
-        let known =
-            since.map(|text| parse_cursor(text).filter(|&at| !index.is_stale(at) && at.at <= here.at));
+        let is_known = |at: &Cursor| !index.is_stale(*at) && at.at <= here.at.saturating_add(CLOCKS_APART_MS);
+        let known = since.map(|at| at.filter(is_known).map(|at| Cursor { at: at.at.min(here.at), ..at }));
         let (first, catching_up) = match known {
             None => (position(here), None),
             Some(None) => (reset(here), None),

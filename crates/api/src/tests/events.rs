@@ -275,6 +275,25 @@ fn hear(service: &Arc<Service>, since: Option<&str>) -> Listening {
         .unwrap_or_else(|_| panic!("it is not let in"))
 }
 
+/// The other node has not yet seen what the first one told, and its clock is behind.
+#[test]
+fn who_listens_carries_on_at_another_node() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clocks = [START + 5 * SECOND, START].map(|at| Arc::new(AtomicI64::new(at)));
+    let [one, other] = clocks.each_ref().map(|clock| open(folder.path(), clock, Config::default()));
+    super::rendered::push(&one, START, &[(1, 3600, 0), (2, 3600, 0), (3, 3600, 0)]);
+    let mut follower = Follower::start(&one);
+    super::rendered::push(&one, START, &[(4, 3600, 0)]);
+    one.events().turn(&one, false);
+    follower.take();
+    let filter = Filter { value: Some("192.0.2.2".to_owned()), ..Filter::default() };
+    one.store().end_matching(&filter, START).expect("ended");
+    follower.listening = hear(&other, Some(&follower.last));
+    follower.take();
+    assert_eq!(follower.held.len(), 3);
+    assert_eq!(follower.held, Follower::start(&other).held);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Bans an address for so many tens of seconds.

@@ -12,7 +12,7 @@ use crate::rendered::Question;
 const ROWS: usize = 3;
 
 /// Bans addresses for so many seconds each; the last number chooses among sorts of decisions.
-fn push(service: &Service, now: i64, decisions: &[(u8, i64, u8)]) {
+pub(super) fn push(service: &Service, now: i64, decisions: &[(u8, i64, u8)]) {
     let stop_at = testudo_event::Timestamp::from_unix(now / 1000, 0);
     let decisions = decisions.iter().map(|&(address, seconds, sort)| testudo_event::Decision {
         kind: if sort == 1 { "captcha" } else { "ban" }.to_owned(),
