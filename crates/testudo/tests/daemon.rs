@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
+    os::unix::net::{UnixDatagram, UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -75,10 +75,16 @@ impl Guarded {
 
     /// Starts the daemon, and waits until it can be asked.
     fn start(&mut self, arguments: &[&str]) {
+        self.start_with(arguments, &[]);
+    }
+
+    /// The same with variables in its environment.
+    fn start_with(&mut self, arguments: &[&str], variables: &[(&str, &str)]) {
         let log = OpenOptions::new().create(true).append(true).open(self.path("testudo.log")).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_testudo"))
             .arg("run")
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
             .stdin(Stdio::null())
@@ -245,4 +251,29 @@ fn what_is_read_once_ends_by_itself() {
     guarded.start(&["--data-dir", &data, "--type", "syslog", &log]);
     let alerts = text(&testudo(&["alerts", "list", "-o", "raw", "--data-dir", &data]).stdout);
     assert_eq!(alerts.lines().filter(|line| line.contains("testudo/ssh-bruteforce")).count(), 1, "{alerts}");
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let mut guarded = Guarded::new();
+    let socket = guarded.path("notify");
+    let manager = UnixDatagram::bind(&socket).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    let said = || {
+        let mut message = [0; 4096];
+        let length = manager.recv(&mut message).expect("the daemon tells");
+        text(&message[..length])
+    };
+    let (data, log) = (guarded.data(), guarded.path("auth.log").display().to_string());
+    let name = socket.display().to_string();
+    let variables = [("NOTIFY_SOCKET", name.as_str()), ("WATCHDOG_USEC", "3000000")];
+    guarded.start_with(&["--data-dir", &data, "--type", "syslog", &log], &variables);
+    assert_eq!(said().trim(), "READY=1");
+    assert_eq!(said().trim(), "WATCHDOG=1");
+    assert_eq!(said().trim(), "WATCHDOG=1");
+    guarded.signal("-TERM");
+    let told: Vec<String> =
+        std::iter::repeat_with(said).take_while(|said| !said.contains("STOPPING=1")).collect();
+    assert!(told.iter().all(|said| said.trim() == "WATCHDOG=1"), "{told:?}");
+    assert_eq!(guarded.ended(), Some(0));
 }
