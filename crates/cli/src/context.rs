@@ -63,6 +63,14 @@ impl<'c, 'io> Context<'c, 'io> {
             Some(given) => Some(given.as_path()),
             None => Some(usual).filter(|_| !self.config_path.exists() && self.globals.config.is_none()),
         };
+        if let Some(given) = &self.globals.data_dir
+            && !given.is_dir()
+        {
+            let given = given.display();
+            return Err(Failure::text(format!(
+                "there is no folder {given}: start `testudo run --data-dir {given}` first"
+            )));
+        }
         self.config = Some(match data_dir.filter(|folder| folder.is_dir()) {
             // Paths below it are told apart from addresses by their first character.
             Some(folder) => Config::standalone(&std::path::absolute(folder)?, None),
