@@ -156,6 +156,13 @@ impl Generation {
         self.size = stat.size;
         self.created = stat.created;
         self.handle = Handle::Open(content);
+        // A compressed file is read once, and may be renamed before that.
+        if self.packed
+            && self.mark.length > 0
+            && let Ok(head) = content::head_bytes(path)
+        {
+            self.set_head(head);
+        }
     }
 
     /// Takes the first bytes of the file as its head.

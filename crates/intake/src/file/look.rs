@@ -54,7 +54,8 @@ pub(super) struct Look {
     /// The files that the patterns match.
     pub(super) matched: BTreeMap<PathBuf, Stat>,
     by_id: HashMap<Id, PathBuf>,
-    folders: HashMap<PathBuf, Vec<PathBuf>>,
+    /// What is in each folder, and when it was looked.
+    folders: HashMap<PathBuf, (i64, Vec<PathBuf>)>,
 }
 
 /// A file beside a log.
@@ -83,13 +84,20 @@ impl Look {
         self.matched.get_key_value(self.by_id.get(&id)?)
     }
 
+    /// Looks again into folders that were looked into before some time, when they are asked about.
+    pub(super) fn forget_before(&mut self, nanos: i64) {
+        self.folders.retain(|_, (at, _)| *at > nanos);
+    }
+
     fn folder(&mut self, folder: &Path) -> &[PathBuf] {
-        self.folders.entry(folder.to_owned()).or_insert_with(|| {
+        let (_, paths) = self.folders.entry(folder.to_owned()).or_insert_with(|| {
+            let now = content::now_nanos();
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
             let mut paths: Vec<_> = entries.map(|entry| folder.join(entry.file_name())).collect();
             paths.sort();
-            paths
-        })
+            (now, paths)
+        });
+        paths
     }
 
     /// The regular files beside a log that `wanted` names.

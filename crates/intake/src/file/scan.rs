@@ -27,6 +27,9 @@ use crate::{
 /// Files that one source follows. More are a mistake in a pattern.
 const MAX_FILES: usize = 10_000;
 
+/// The clock of a file system is behind that of the machine by less than this.
+const STEP_NANOS: i64 = 20_000_000;
+
 /// Bytes that must agree for a file of any name to be taken for a copy of another.
 const SURE_BYTES: u32 = 64;
 
@@ -516,6 +519,8 @@ impl Follower {
         look: &mut Look,
     ) -> Result<(), Stopped> {
         if trail.has_history() {
+            // What came and went just before this file did must not be missed, since it is never looked for again.
+            look.forget_before(stat.created.map_or(i64::MAX, |created| created.saturating_add(STEP_NANOS)));
             self.insert_missed(trail, trail.generations.len(), look, Some(stat.id))?;
         }
         let start = match (end, &content) {
