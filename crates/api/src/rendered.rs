@@ -194,3 +194,64 @@ impl Sharer {
         rows
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: usize = KEPT_MOST / 4;
+
+    fn question(at_ms: i64) -> Question {
+        let (filter, options) = (Filter::default(), StreamOptions::default());
+        Question { filter, options, state: (1, 1), at_ms }
+    }
+
+    /// Whether this page had to be made.
+    fn is_made(sharer: &Sharer, place: i64, bytes: &Bytes) -> bool {
+        let mut is_made = false;
+        let rows = sharer.page(place, || {
+            is_made = true;
+            Rows { bytes: bytes.clone(), next: Some(place + 1) }
+        });
+        assert_eq!(rows.next, Some(place + 1));
+        is_made
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let renderings = Renderings::default();
+        let large = Bytes::from(vec![b','; LARGE]);
+        let join = |at_ms| renderings.join(question(at_ms)).expect("few questions");
+        let (first, second) = (join(0), join(APART_MOST_MS as i64));
+        for place in 0..6 {
+            assert!(is_made(&first, place, &large));
+            assert!(renderings.kept() <= KEPT_MOST);
+        }
+        // The first ones had to go; who is late makes them, and they are not kept again.
+        for place in [0, 1, 0, 1] {
+            assert!(is_made(&second, place, &large));
+        }
+        assert!((2..6).all(|place| !is_made(&second, place, &large)));
+        // Others get no room by it, and take none away.
+        let others = [join(10_000), join(10_000)];
+        assert!((0..2).all(|_| is_made(&others[0], 0, &large)));
+        assert!(!is_made(&first, 5, &large));
+        drop(first);
+        assert_eq!(renderings.kept(), 0, "who is left alone keeps nothing");
+        assert!((0..2).all(|_| is_made(&second, 6, &large)));
+        assert!(is_made(&others[0], 0, &large) && !is_made(&others[1], 0, &large));
+        drop((second, others));
+        assert_eq!(renderings.kept(), 0);
+    }
+
+    #[test]
+    fn questions_are_bounded() {
+        let renderings = Renderings::default();
+        let joined = |at| renderings.join(question(at * 10_000));
+        let mut open: Vec<_> = (0..QUESTIONS_MOST as i64).map(joined).collect();
+        assert!(open.iter().all(Option::is_some));
+        assert!(joined(-1).is_none() && joined(0).is_some());
+        open.pop();
+        assert!(joined(-1).is_some());
+    }
+}
