@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
@@ -142,27 +143,37 @@ fn work(
     loop {
         let taken = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(parked) = taken else { return };
-        for address in parked.asked {
-            let is_known =
-                memory.lock().answers.get(&address).is_some_and(|(until, _)| *until > Instant::now());
-            if !is_known {
-                memory.learn(address, resolve(address));
-            }
-        }
-        let again = parked.engine.upgrade().map(|engine| engine.reconsider(parked.overflow, clock::now()));
+        let held = parked.held.clone();
+        let again = catch_unwind(AssertUnwindSafe(|| consider(parked, memory, resolve)));
         match again {
-            Some(overflow) if overflow.whitelisted => {
+            Ok(Some(overflow)) if overflow.whitelisted => {
                 counts.whitelisted.add(1);
                 tracing::info!(
                     reason = overflow.whitelist_reason,
                     "{} [whitelisted]",
                     overflow.alert.message
                 );
-                outbox.take_back(&parked.held);
+                outbox.take_back(&held);
             }
-            _ => outbox.let_go(&parked.held),
+            Ok(_) => outbox.let_go(&held),
+            // Nobody else would let them go.
+            Err(_) => {
+                tracing::error!("finding out a name failed: alerts go without");
+                outbox.let_go(&held);
+            }
         }
     }
+}
+
+/// Finds out the names, and sends the overflow through its stages once more; none when the rules are others by now.
+fn consider(parked: Parked, memory: &NameMemory, resolve: &Resolve) -> Option<Overflow> {
+    for address in parked.asked {
+        let is_known = memory.lock().answers.get(&address).is_some_and(|(until, _)| *until > Instant::now());
+        if !is_known {
+            memory.learn(address, resolve(address));
+        }
+    }
+    parked.engine.upgrade().map(|engine| engine.reconsider(parked.overflow, clock::now()))
 }
 
 #[cfg(test)]
@@ -201,5 +212,24 @@ mod tests {
             thread::yield_now();
         }
         assert_eq!(memory.name(address).as_deref(), Some("crawler.example."));
+    }
+
+    /// A panic costs a name, and no alert.
+    #[test]
+    fn who_fails_holds_nothing_back() {
+        let resolve: Resolve = Arc::new(|_| -> Option<Arc<str>> { panic!("no names here") });
+        let (names, memory, outbox) = names(&resolve);
+        let address: IpAddr = "192.0.2.1".parse().expect("an address");
+        // More than there are threads.
+        for _ in 0..=THREADS {
+            assert_eq!(memory.name(address), None);
+            let Put::Waits(number) = outbox.put(Alert::default(), None, true) else {
+                panic!("there is room")
+            };
+            assert!(names.park(&Overflow::default(), names.missed(), vec![number]));
+        }
+        while outbox.ready() <= THREADS {
+            thread::yield_now();
+        }
     }
 }
