@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use testudo_event::{Alert, Timestamp};
@@ -17,6 +18,9 @@ use tokio::sync::Notify;
 
 /// Alerts that may wait. An API that is away for days must not take all memory: an alert takes a few KiB.
 pub(crate) const ALERTS_MOST: usize = 20_000;
+
+/// Within this time, lines are read again that were read before a crash.
+const READ_AGAIN_WITHIN: Duration = Duration::from_hours(1);
 
 /// An alert that waits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -181,7 +185,12 @@ impl Outbox {
 struct Journal {
     path: PathBuf,
     generation: u64,
+    /// The first file of this run that is still there.
     oldest: u64,
+    /// The files of earlier runs. The lines that they are about may not have been read again when the first checkpoints
+    /// are made: so they stay for a while, in case that this run is killed, too.
+    inherited: Vec<u64>,
+    inherited_until: Instant,
     file: Option<File>,
 }
 
@@ -205,9 +214,16 @@ impl Journal {
                 known.extend(whole.map(str::to_owned));
             }
         }
-        let next = numbers.iter().max().map_or(0, |last| last + 1);
-        let oldest = numbers.into_iter().min().unwrap_or(next);
-        Ok((Journal { path: path.to_owned(), generation: next, oldest, file: None }, known))
+        let next = numbers.iter().max().map_or(0, |last| last.saturating_add(1));
+        let journal = Journal {
+            path: path.to_owned(),
+            generation: next,
+            oldest: next,
+            inherited: numbers,
+            inherited_until: Instant::now() + READ_AGAIN_WITHIN,
+            file: None,
+        };
+        Ok((journal, known))
     }
 
     fn numbered(&self, number: u64) -> PathBuf {
@@ -232,10 +248,13 @@ impl Journal {
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             self.file = Some(options.open(self.numbered(self.generation))?);
         }
-        match &mut self.file {
-            Some(file) => file.write_all(text.as_bytes()).and_then(|()| file.sync_data()),
-            None => Ok(()),
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+        if written.is_err() {
+            // It may end with half a line, and what comes next must not be the other half.
+            self.turn();
         }
+        written
     }
 
     /// Begins the next file; returns its number.
@@ -248,12 +267,24 @@ impl Journal {
 
     fn forget_before(&mut self, generation: u64) -> io::Result<()> {
         while self.oldest < generation {
-            match fs::remove_file(self.numbered(self.oldest)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => self.oldest += 1,
+            remove(&self.numbered(self.oldest))?;
+            self.oldest += 1;
+        }
+        if Instant::now() >= self.inherited_until {
+            while let Some(number) = self.inherited.last() {
+                remove(&self.numbered(*number))?;
+                self.inherited.pop();
             }
         }
         Ok(())
+    }
+}
+
+/// Removes a file, which may be gone.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -340,5 +371,33 @@ mod tests {
         let outbox = open();
         assert_eq!(outbox.put(alert("a"), None, false), Put::Known);
         assert_eq!(outbox.put(alert("half"), None, false), Put::Waits(0), "a line that was cut off is none");
+    }
+
+    /// Killed twice: the first run after a crash makes a checkpoint before it has read all lines again.
+    #[test]
+    fn a_second_crash_leads_to_nothing_twice_either() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let open = || Outbox::new(Some(path.clone())).expect("it opens");
+        let files = || fs::read_dir(folder.path()).expect("a folder").count();
+        let outbox = open();
+        outbox.put(alert("a"), None, false);
+        outbox.acknowledge(&outbox.first(1)).expect("it is noted");
+        drop(outbox);
+        let outbox = open();
+        outbox.put(alert("b"), None, false);
+        outbox.acknowledge(&outbox.first(1)).expect("it is noted");
+        let (_, generation) = outbox.save();
+        outbox.saved(generation).expect("what is known is kept");
+        assert_eq!(files(), 1, "`b` lies before the checkpoint");
+        drop(outbox);
+        let outbox = open();
+        assert_eq!(outbox.put(alert("a"), None, false), Put::Known);
+        // After a while all has been read again.
+        if let Some(journal) = &mut outbox.lock().journal {
+            journal.inherited_until = Instant::now();
+        }
+        outbox.saved(outbox.save().1).expect("it goes");
+        assert_eq!(files(), 0);
     }
 }
