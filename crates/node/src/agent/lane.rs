@@ -218,7 +218,9 @@ impl Lane {
 impl LiveSink for Lane {
     fn line(&mut self, batch: &LiveBatch, _: usize, seen: Seen) {
         if let Some(address) = seen.source_ip {
-            self.traffic.seen(address, seen.time.unwrap_or(batch.arrival).unix());
+            // A line that tells of the future must not make its source good for longer.
+            let at = seen.time.unwrap_or(batch.arrival).unix().min(batch.arrival.unix());
+            self.traffic.seen(address, at);
         }
     }
 
