@@ -15,11 +15,12 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::agent::{Agent, AgentError, NameMemory, Policy, Resolve, Setup, Target};
+use crate::lock::{LockError, lock};
 use crate::logs::{self, Format, LogError, LogSettings, Media, Rotation};
 use crate::metrics::{self, Measured};
 use crate::plan::{AgentPlan, Options, Plan, PlanError};
 use crate::serve::{ApiPart, ServeError, listeners};
-use crate::signals::{self, Signals};
+use crate::signals::{self, Signals, Stop};
 use crate::{control, credentials, doors, protect};
 
 /// How long the API may take to end.
@@ -43,6 +44,14 @@ pub enum NodeError {
     /// The agent part.
     #[error(transparent)]
     Agent(#[from] AgentError),
+    /// Another daemon has the data.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The agent part failed while it ran.
+    #[error(
+        "logs are not read any more, since the part that does so has failed: the log says where; start it again"
+    )]
+    AgentFailed,
     /// How the API elsewhere is reached.
     #[error("the local API cannot be asked: {0}")]
     Client(#[from] SettingsError),
@@ -185,6 +194,7 @@ pub(crate) struct Node {
     tls: Option<Arc<Tls>>,
     /// What the last reload said, when it was refused.
     refused: Mutex<Option<String>>,
+    reloading: tokio::sync::Mutex<()>,
     started: Instant,
     tasks: Mutex<JoinSet<()>>,
     protecting: Mutex<Option<JoinHandle<()>>>,
@@ -204,6 +214,14 @@ impl Node {
         self.agent.as_ref().map(|agent| Arc::clone(&agent.ended)).unwrap_or_default()
     }
 
+    /// Waits until the agent part has failed.
+    pub(crate) async fn agent_failed(&self) {
+        match &self.agent {
+            Some(agent) => agent.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Keeps protecting addresses, as the configuration says now.
     fn protect(&self) {
         let policy = self.agent.as_ref().map(|agent| Arc::clone(&agent.policy));
@@ -216,6 +234,8 @@ impl Node {
 
     /// Takes the configuration anew. One that is wrong changes nothing.
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<String, String> {
+        // Two at a time could end with the rules of one and the sources of the other.
+        let _alone = self.reloading.lock().await;
         let begun = Instant::now();
         let (options, names) = (self.options.clone(), Arc::clone(&self.names));
         let planned = spawn_blocking(move || Plan::make(&options, &names)).await;
@@ -333,7 +353,7 @@ fn live(
     std::fs::create_dir_all(&plan.config.paths.data_dir)
         .map_err(io_error(format!("make the folder {}", plan.config.paths.data_dir.display())))?;
     let Plan { mut config, agent, api, .. } = plan;
-    // What is read once has nothing to go on from, and must not touch what the daemon goes on from.
+    // What is read once has nothing to go on from, and must not touch what the daemon goes on from: it may run beside.
     let once = options
         .once
         .as_ref()
@@ -341,6 +361,7 @@ fn live(
     if once.is_some() {
         config.own.state_file.clone_from(&once);
     }
+    let _lock = if once.is_none() { Some(lock(&config.paths.data_dir)?) } else { None };
     let part = api.map(|api| ApiPart::open(&config, api.profiles)).transpose()?;
     runtime.block_on(async move {
         let mut signals = Signals::new().map_err(io_error("listen to signals"))?;
@@ -385,6 +406,7 @@ fn live(
             service,
             tls: part.as_ref().and_then(|part| part.tls.clone()),
             refused: Mutex::new(None),
+            reloading: tokio::sync::Mutex::default(),
             started: Instant::now(),
             tasks: Mutex::new(JoinSet::new()),
             protecting: Mutex::new(None),
@@ -397,11 +419,17 @@ fn live(
             let (steady, data_dir) = (Arc::clone(&part.steady), node.config().paths.data_dir.clone());
             node.spawn(async move { steady.watch(&data_dir).await });
         }
-        doors::open(&node).await?;
+        // The doors are those of the daemon.
+        if once.is_none() {
+            doors::open(&node).await?;
+        }
         signals::ready();
-        signals.until_stop(&node).await;
+        let stop = signals.until_stop(&node).await;
         signals::stopping();
-        tracing::info!("shutting down");
+        match stop {
+            Stop::Asked => tracing::info!("shutting down"),
+            Stop::AgentFailed => tracing::error!("logs are not read any more, shutting down"),
+        }
         let Some(mut node) = end_tasks(node).await else { return Ok(()) };
         // First the lines, then what answers for them.
         let stopped = match node.agent.take() {
@@ -414,13 +442,15 @@ fn live(
         {
             tracing::warn!("the API did not end in time");
         }
-        let control = control::control_path(&node.config().paths.data_dir);
-        // It may not be there.
-        let _ = std::fs::remove_file(control);
-        if let Some(state) = once {
-            crate::agent::forget_state(&state);
+        match &once {
+            Some(state) => crate::agent::forget_state(state),
+            // It may not be there.
+            None => drop(std::fs::remove_file(control::control_path(&node.config().paths.data_dir))),
         }
-        stopped.map_err(NodeError::from)
+        match stop {
+            Stop::Asked => stopped.map_err(NodeError::from),
+            Stop::AgentFailed => Err(NodeError::AgentFailed),
+        }
     })
 }
 

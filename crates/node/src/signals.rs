@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::daemon::Node;
 
@@ -19,6 +19,15 @@ pub(crate) struct Signals {
     interrupt: Signal,
 }
 
+/// Why the daemon stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// A signal asked for it, or everything that was to be read once is read.
+    Asked,
+    /// The agent part has failed.
+    AgentFailed,
+}
+
 impl Signals {
     /// Listens from now on.
     pub(crate) fn new() -> io::Result<Signals> {
@@ -29,35 +38,64 @@ impl Signals {
         })
     }
 
-    /// Answers signals until one of them says that it is enough.
-    pub(crate) async fn until_stop(&mut self, node: &Arc<Node>) {
+    /// Answers signals until one of them says that it is enough, or nobody reads logs any more.
+    pub(crate) async fn until_stop(&mut self, node: &Arc<Node>) -> Stop {
         let every = sd_notify::watchdog_enabled().map(|within| (within / 3).max(WATCHDOG_LEAST));
         let mut watchdog = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
-        // Two reloads at once would be one too many.
-        let done = Arc::new(Notify::new());
+        // One at a time. What was asked for meanwhile may be about something that the one under way has not read: so
+        // another follows it.
+        let mut reloading: Option<JoinHandle<()>> = None;
+        let mut again = false;
         let read = node.read_once();
-        let mut reloading = false;
-        loop {
+        let stop = loop {
             tokio::select! {
                 _ = self.hang_up.recv() => {
                     tracing::info!("SIGHUP received, reloading");
-                    if std::mem::replace(&mut reloading, true) { continue; }
-                    let (node, done) = (Arc::clone(node), Arc::clone(&done));
-                    tokio::spawn(async move {
-                        notify(&[sd_notify::NotifyState::Reloading]);
-                        // It is in the log.
-                        let _ = node.reload().await;
-                        notify(&[sd_notify::NotifyState::Ready]);
-                        done.notify_one();
-                    });
+                    if reloading.is_some() {
+                        again = true;
+                    } else {
+                        reloading = Some(reload(node));
+                    }
                 }
-                () = done.notified() => reloading = false,
+                () = ended(&mut reloading) => {
+                    reloading = std::mem::take(&mut again).then(|| reload(node));
+                }
                 _ = watchdog.tick(), if every.is_some() => notify(&[sd_notify::NotifyState::Watchdog]),
-                () = read.notified() => return,
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
+                () = read.notified() => break Stop::Asked,
+                () = node.agent_failed() => break Stop::AgentFailed,
+                _ = self.terminate.recv() => break Stop::Asked,
+                _ = self.interrupt.recv() => break Stop::Asked,
+            }
+        };
+        // It holds the node, which is needed alone.
+        if let Some(reloading) = reloading {
+            reloading.abort();
+            // That it was aborted is no news.
+            let _ = reloading.await;
+        }
+        stop
+    }
+}
+
+fn reload(node: &Arc<Node>) -> JoinHandle<()> {
+    let node = Arc::clone(node);
+    tokio::spawn(async move {
+        notify(&[sd_notify::NotifyState::Reloading]);
+        // It is in the log.
+        let _ = node.reload().await;
+        notify(&[sd_notify::NotifyState::Ready]);
+    })
+}
+
+/// The end of a task; never, where there is none.
+async fn ended(task: &mut Option<JoinHandle<()>>) {
+    match task {
+        Some(task) => {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the reload failed");
             }
         }
+        None => std::future::pending().await,
     }
 }
 

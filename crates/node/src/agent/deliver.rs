@@ -9,6 +9,7 @@ use testudo_client::{Client, ClientError};
 use testudo_event::Alert;
 use testudo_wire::PostedAlert;
 use testudo_wire::metrics::{LogProcessor, UsageMetrics};
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::task::spawn_blocking;
 
 use crate::agent::counts::Counts;
@@ -151,17 +152,33 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// Delivers until it is dropped.
-    pub(crate) async fn run(&self) {
+    /// Delivers until `end` comes, and then what still waits, as far as it goes without a failure. What is under way
+    /// is not broken off by the end: an API that does not know the identities of alerts would get it twice.
+    pub(crate) async fn run(&self, end: oneshot::Receiver<()>) {
+        tokio::select! {
+            () = self.deliver(end) => {}
+            () = self.beat() => {}
+        }
+    }
+
+    /// Tells the API that we are alive, however much there is to deliver and however long that takes. Never ends.
+    async fn beat(&self) {
         let mut heartbeat = tokio::time::interval(HEARTBEAT_EVERY);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            heartbeat.tick().await;
+            self.target.heartbeat().await;
+        }
+    }
+
+    async fn deliver(&self, mut end: oneshot::Receiver<()>) {
         let mut pause = FIRST_PAUSE;
         let mut failing = false;
-        loop {
+        while end.try_recv() == Err(TryRecvError::Empty) {
             if self.outbox.ready() == 0 {
                 tokio::select! {
                     () = self.outbox.news() => {}
-                    _ = heartbeat.tick() => self.target.heartbeat().await,
+                    _ = &mut end => break,
                 }
                 continue;
             }
@@ -182,24 +199,16 @@ impl Delivery {
                             "alerts cannot be handed over; they are kept and sent again"
                         );
                     }
-                    tokio::time::sleep(pause).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        _ = &mut end => break,
+                    }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
-    }
-
-    /// Hands over what waits, as far as it goes within a time: at the end of the process.
-    pub(crate) async fn flush(&self, within: Duration) {
-        let all = async {
-            while self.outbox.ready() > 0 {
-                if self.step().await.is_err() {
-                    break;
-                }
-            }
-        };
         // What is left is in the state file.
-        let _ = tokio::time::timeout(within, all).await;
+        while self.outbox.ready() > 0 && self.step().await.is_ok() {}
     }
 
     /// Hands over the first that wait.

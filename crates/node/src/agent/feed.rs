@@ -55,6 +55,8 @@ pub(crate) struct Feeder {
     pub(crate) checkpoint_every: Duration,
     /// Whether a checkpoint is being written.
     pub(crate) saving: Arc<AtomicBool>,
+    /// Whether the last one is not on the disk, and another is due though nothing is new.
+    pub(crate) unsaved: Arc<AtomicBool>,
     pub(crate) overload: Overload,
     /// Whether a source falls behind.
     pub(crate) pressed: Arc<AtomicBool>,
@@ -89,7 +91,7 @@ impl Feeder {
                     }
                     Some(Order::Stop) | None => break,
                 },
-                _ = checkpoint.tick(), if dirty => {
+                _ = checkpoint.tick(), if dirty || self.unsaved.load(Ordering::Acquire) => {
                     if !self.saving.load(Ordering::Acquire) {
                         dirty = false;
                         if self.lane.send(Feed::Input(Input::Checkpoint)).await.is_err() { return }
@@ -151,6 +153,7 @@ impl Feeder {
         let (none, _) = testudo_intake::start(Vec::new(), Positions::default(), &self.options);
         let positions = std::mem::replace(&mut self.intake, none).ended().await;
         (self.intake, self.lines) = testudo_intake::start(sources, positions, &self.options);
+        self.overload.forget();
         self.tell();
     }
 

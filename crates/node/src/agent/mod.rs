@@ -28,8 +28,8 @@ use testudo_config::Config;
 use testudo_engine::{Board, Engine, Input, Live, Skip, Tallies};
 use testudo_guard::{BlastRadius, Budget, GoodTraffic, Limits};
 use testudo_intake::{Source, Status};
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock;
 use crate::outbox::Outbox;
@@ -56,6 +56,9 @@ const WAITING_INPUTS: usize = 32;
 
 /// How often the API hears what was read.
 const USAGE_EVERY: Duration = Duration::from_mins(30);
+
+/// How long sources and the lane may take to end: what is on the way is a few MiB, and a disk may be slow.
+const LANE_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long alerts are handed over at the end of the process.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);
@@ -102,7 +105,10 @@ pub(crate) struct Agent {
     board: Arc<RwLock<Board>>,
     /// Is told when everything that was to be read once is read.
     pub(crate) ended: Arc<Notify>,
-    delivery: Arc<Delivery>,
+    delivering: JoinHandle<()>,
+    end_delivery: oneshot::Sender<()>,
+    /// Closed when nothing is read any more.
+    reading: watch::Receiver<()>,
     tasks: JoinSet<()>,
     lane: thread::JoinHandle<State>,
     state_file: PathBuf,
@@ -190,7 +196,7 @@ impl Agent {
         let (outbox, counts) = (Arc::new(outbox), Arc::new(Counts::default()));
         let saver = Saver::start(state_file.clone(), Arc::clone(&outbox), Arc::clone(&counts))
             .map_err(|source| AgentError::Io { attempt: "start a thread", source })?;
-        let saving = saver.busy();
+        let (saving, unsaved) = (saver.busy(), saver.unsaved());
         let options = testudo_intake::Options::default();
         let sources = setup.sources.len();
         let (intake, lines) = testudo_intake::start(setup.sources, last.positions.clone(), &options);
@@ -252,6 +258,7 @@ impl Agent {
             statuses: Arc::clone(&statuses),
             checkpoint_every: config.own.checkpoint_interval.max(Duration::from_millis(50)),
             saving,
+            unsaved,
             overload: Overload::new(config.own.overload.skip_after),
             pressed,
             ended: Arc::clone(&ended),
@@ -261,18 +268,25 @@ impl Agent {
             let (items, version) = (setup.items, setup.version);
             async move { report_usage(statuses, board, target, items, version).await }
         };
-        let delivery = Arc::new(Delivery {
+        let delivery = Delivery {
             outbox: Arc::clone(&outbox),
             target: setup.target,
             counts: Arc::clone(&counts),
             dead: setup.dead,
             machine: setup.machine,
-        });
+        };
+        let (end_delivery, end) = oneshot::channel();
+        let delivering = tokio::spawn(async move { delivery.run(end).await });
         let mut tasks = JoinSet::new();
-        tasks.spawn(feeder.run());
+        let (reads, reading) = watch::channel(());
+        tasks.spawn(async move {
+            // However it ends.
+            let _reads = reads;
+            feeder.run().await;
+        });
         tasks.spawn(report);
         tracing::info!(sources, goes_on = !is_first, "logs are read");
-        let mut agent = Agent {
+        Ok(Agent {
             orders,
             statuses,
             counts,
@@ -281,18 +295,19 @@ impl Agent {
             outbox,
             board,
             ended,
-            delivery,
+            delivering,
+            end_delivery,
+            reading,
             tasks,
             lane,
             state_file,
-        };
-        agent.deliver();
-        Ok(agent)
+        })
     }
 
-    fn deliver(&mut self) {
-        let delivery = Arc::clone(&self.delivery);
-        self.tasks.spawn(async move { delivery.run().await });
+    /// Waits until no line can be handled any more, though nobody has stopped it: the lane, or what feeds it, has failed.
+    pub(crate) async fn failed(&self) {
+        let mut reading = self.reading.clone();
+        while reading.changed().await.is_ok() {}
     }
 
     /// What the engine has counted since it last began.
@@ -323,12 +338,29 @@ impl Agent {
     pub(crate) async fn stop(mut self) -> Result<(), AgentError> {
         let _ = self.orders.send(Order::Stop).await;
         let lane = self.lane;
-        let state = tokio::task::spawn_blocking(move || lane.join()).await;
+        let joined = tokio::task::spawn_blocking(move || lane.join());
+        let state = tokio::time::timeout(LANE_WITHIN, joined).await;
         self.tasks.shutdown().await;
-        self.delivery.flush(FLUSH_WITHIN).await;
-        let Ok(Ok(mut state)) = state else {
-            tracing::error!("the lane failed: the next start goes on from the last checkpoint");
-            return Ok(());
+        let _ = self.end_delivery.send(());
+        if tokio::time::timeout(FLUSH_WITHIN, &mut self.delivering).await.is_err() {
+            tracing::warn!(
+                waiting = self.outbox.len(),
+                "the API takes no alerts now: they are sent after the next start"
+            );
+            self.delivering.abort();
+        }
+        let mut state = match state {
+            Ok(Ok(Ok(state))) => state,
+            Ok(_) => {
+                tracing::error!("the lane failed: the next start goes on from the last checkpoint");
+                return Ok(());
+            }
+            Err(_) => {
+                tracing::error!(
+                    "a source or the disk does not end: the next start goes on from the last checkpoint"
+                );
+                return Ok(());
+            }
         };
         let (outbox, generation) = self.outbox.save();
         state.outbox = outbox;

@@ -40,7 +40,7 @@ pub(crate) enum Change {
 }
 
 /// Judges sources.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Overload {
     skip_after: Option<Duration>,
     sources: HashMap<usize, Known>,
@@ -50,6 +50,11 @@ impl Overload {
     /// Sources that are further behind than this skip; none: they never do.
     pub(crate) fn new(skip_after: Option<Duration>) -> Overload {
         Overload { skip_after, sources: HashMap::new() }
+    }
+
+    /// Other sources have come in the place of those that are known.
+    pub(crate) fn forget(&mut self) {
+        self.sources.clear();
     }
 
     /// Looks at a source, a second or so after the last time: bytes read so far, and bytes that are there
@@ -118,8 +123,12 @@ mod tests {
         assert!(overload.skips(0) && !overload.skips(1));
         assert_eq!(overload.look(0, 50_000_000, 40_000_000, SECOND), Change::None);
         assert!(overload.skips(0), "half of the way is not enough");
+        let mut others = overload.clone();
         assert_eq!(overload.look(0, 90_000_000, 1000, SECOND), Change::Ends);
         assert!(!overload.skips(0) && !overload.is_pressed());
+        // What is true of one source is not true of the one that comes in its place.
+        others.forget();
+        assert!(!others.skips(0));
     }
 
     #[test]

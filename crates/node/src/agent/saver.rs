@@ -24,6 +24,7 @@ pub(crate) struct Saver {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     busy: Arc<AtomicBool>,
+    unsaved: Arc<AtomicBool>,
 }
 
 impl Saver {
@@ -31,6 +32,8 @@ impl Saver {
         let (jobs, queue) = sync_channel::<Job>(2);
         let busy = Arc::new(AtomicBool::new(false));
         let is_busy = Arc::clone(&busy);
+        let unsaved = Arc::new(AtomicBool::new(false));
+        let is_unsaved = Arc::clone(&unsaved);
         let work = move || {
             let mut failing = false;
             for job in queue {
@@ -45,6 +48,7 @@ impl Saver {
                 };
                 let begun = Instant::now();
                 let written = state.write(&path);
+                is_unsaved.store(written.is_err(), Ordering::Release);
                 match written {
                     Ok(bytes) => {
                         if std::mem::take(&mut failing) {
@@ -71,12 +75,17 @@ impl Saver {
             }
         };
         let thread = thread::Builder::new().name("checkpoints".to_owned()).spawn(work)?;
-        Ok(Saver { jobs: Some(jobs), thread: Some(thread), busy })
+        Ok(Saver { jobs: Some(jobs), thread: Some(thread), busy, unsaved })
     }
 
     /// Whether one is being written: then it is too early for another.
     pub(crate) fn busy(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.busy)
+    }
+
+    /// Whether the last state is not on the disk: then another is due, even if nothing is new.
+    pub(crate) fn unsaved(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.unsaved)
     }
 
     /// Writes a state soon. One that comes while another waits is left out; a later one will come.
@@ -85,6 +94,7 @@ impl Saver {
         if let Some(jobs) = &self.jobs
             && jobs.try_send(Job::State(state, generation)).is_err()
         {
+            self.unsaved.store(true, Ordering::Release);
             tracing::debug!("a checkpoint was left out: the disk is slow");
         }
     }
