@@ -13,9 +13,20 @@ use crate::agent::counts::Counts;
 use crate::agent::overload::{Change, Overload};
 use crate::agent::under_way::{Entrance, UnderWay};
 use crate::clock;
+use crate::outbox::{ALERTS_MOST, Outbox};
 
 /// How often the lane is told that time passes.
 const TICK_EVERY: Duration = Duration::from_secs(1);
+
+/// When more alerts than this wait for the API, batches go into the lane one at a time: what many at once may lead to
+/// would not find room.
+const MANY_WAITING: usize = ALERTS_MOST / 8;
+
+/// When more alerts than this wait for the API, no line is read: it stands in its file as safely as its alert would here.
+const TOO_MANY_WAITING: usize = ALERTS_MOST / 2;
+
+/// How often is looked whether there is room again.
+const ROOM_EVERY: Duration = Duration::from_millis(20);
 
 /// Something for the lane.
 pub(crate) enum Feed {
@@ -62,6 +73,7 @@ pub(crate) struct Feeder {
     pub(crate) pressed: Arc<AtomicBool>,
     /// Is told when everything that was to be read once is read.
     pub(crate) ended: Arc<Notify>,
+    pub(crate) outbox: Arc<Outbox>,
 }
 
 impl Feeder {
@@ -74,9 +86,10 @@ impl Feeder {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         checkpoint.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = Instant::now();
-        let (mut dirty, mut open) = (false, true);
+        let (mut dirty, mut open, mut waits) = (false, true, false);
         self.tell();
         loop {
+            let room = self.has_room(&mut waits);
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {
@@ -103,7 +116,8 @@ impl Feeder {
                     looked = Instant::now();
                     if self.lane.send(Feed::Input(Input::Tick(clock::now()))).await.is_err() { return }
                 }
-                batch = self.lines.recv(), if open => match batch {
+                () = tokio::time::sleep(ROOM_EVERY), if open && !room => {}
+                batch = self.lines.recv(), if open && room => match batch {
                     Some(batch) => {
                         dirty = true;
                         if batch.is_empty() {
@@ -129,6 +143,25 @@ impl Feeder {
             }
         }
         self.intake.ended().await;
+    }
+
+    /// Whether what another batch may lead to finds room. `waits`: it did not, and that was told.
+    fn has_room(&self, waits: &mut bool) -> bool {
+        let waiting = self.outbox.len();
+        if waiting <= MANY_WAITING {
+            if std::mem::take(waits) {
+                tracing::info!("the API takes alerts: logs are read as fast as they come again");
+            }
+            return true;
+        }
+        let too_many = waiting > TOO_MANY_WAITING;
+        if too_many && !std::mem::replace(waits, true) {
+            tracing::error!(
+                waiting,
+                "too many alerts wait for the API: logs are read no further until it takes them"
+            );
+        }
+        !too_many && self.under_way.is_empty()
     }
 
     async fn enter(&mut self, mut batch: Batch, entrance: &mut Entrance) -> Result<(), ()> {

@@ -262,6 +262,7 @@ impl Agent {
             overload: Overload::new(config.own.overload.skip_after),
             pressed,
             ended: Arc::clone(&ended),
+            outbox: Arc::clone(&outbox),
         };
         let report = {
             let (statuses, board, target) = (Arc::clone(&statuses), Arc::clone(&board), setup.target.clone());

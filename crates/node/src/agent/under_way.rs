@@ -64,6 +64,11 @@ impl UnderWay {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Looks at a batch.
     pub(crate) fn with<T>(&self, number: u64, look: impl FnOnce(&Batch) -> T) -> Option<T> {
         let batches = self.lock();
