@@ -96,7 +96,7 @@ impl Target {
             }
             Target::Remote(client) => {
                 if let Err(error) = client.heartbeat().await {
-                    tracing::warn!(%error, "the heartbeat did not reach the API");
+                    tracing::warn!(%error, "the API did not take the heartbeat");
                 }
             }
         }
@@ -138,6 +138,10 @@ fn in_time_of_api(mut alert: Alert, ahead_ns: i64) -> Alert {
 fn refused(error: &ClientError) -> Refused {
     match error.status() {
         Some(400 | 413 | 422) => Refused::Never(error.to_string()),
+        Some(401 | 403) => Refused::Later(format!(
+            "{error}; the API does not know this machine or its password, or has not accepted it: look there with \
+             `testudo machines list`, and register it anew with `testudo lapi register`"
+        )),
         _ => Refused::Later(error.to_string()),
     }
 }
