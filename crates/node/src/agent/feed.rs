@@ -18,15 +18,12 @@ use crate::outbox::{ALERTS_MOST, Outbox};
 /// How often the lane is told that time passes.
 const TICK_EVERY: Duration = Duration::from_secs(1);
 
-/// When more alerts than this wait for the API, batches go into the lane one at a time: what many at once may lead to
-/// would not find room.
-const MANY_WAITING: usize = ALERTS_MOST / 8;
-
-/// When more alerts than this wait for the API, no line is read: it stands in its file as safely as its alert would here.
-const TOO_MANY_WAITING: usize = ALERTS_MOST / 2;
+/// When so many alerts wait for the API, with the lines that are in the lane, no line is read: it stands in its file as
+/// safely as its alert would here. A line can lead to an alert, so each counts as one.
+const WAITING_MOST: usize = ALERTS_MOST / 2;
 
 /// How often is looked whether there is room again.
-const ROOM_EVERY: Duration = Duration::from_millis(20);
+const ROOM_EVERY: Duration = Duration::from_millis(5);
 
 /// Something for the lane.
 pub(crate) enum Feed {
@@ -87,6 +84,8 @@ impl Feeder {
         checkpoint.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = Instant::now();
         let (mut dirty, mut open, mut waits) = (false, true, false);
+        // Whether the next checkpoint is moved forward: it is moved once, or a stream of news would put it off for ever.
+        let mut soon = false;
         self.tell();
         loop {
             let room = self.has_room(&mut waits);
@@ -105,6 +104,7 @@ impl Feeder {
                     Some(Order::Stop) | None => break,
                 },
                 _ = checkpoint.tick(), if dirty || self.unsaved.load(Ordering::Acquire) => {
+                    soon = false;
                     if !self.saving.load(Ordering::Acquire) {
                         dirty = false;
                         if self.lane.send(Feed::Input(Input::Checkpoint)).await.is_err() { return }
@@ -120,7 +120,7 @@ impl Feeder {
                 batch = self.lines.recv(), if open && room => match batch {
                     Some(batch) => {
                         dirty = true;
-                        if batch.is_empty() {
+                        if batch.is_empty() && !std::mem::replace(&mut soon, true) {
                             checkpoint.reset_after(SOON);
                         }
                         if self.enter(batch, &mut entrance).await.is_err() { return }
@@ -148,20 +148,16 @@ impl Feeder {
     /// Whether what another batch may lead to finds room. `waits`: it did not, and that was told.
     fn has_room(&self, waits: &mut bool) -> bool {
         let waiting = self.outbox.len();
-        if waiting <= MANY_WAITING {
-            if std::mem::take(waits) {
-                tracing::info!("the API takes alerts: logs are read as fast as they come again");
-            }
-            return true;
-        }
-        let too_many = waiting > TOO_MANY_WAITING;
-        if too_many && !std::mem::replace(waits, true) {
+        if waiting >= WAITING_MOST && !std::mem::replace(waits, true) {
             tracing::error!(
                 waiting,
                 "too many alerts wait for the API: logs are read no further until it takes them"
             );
         }
-        !too_many && self.under_way.is_empty()
+        if waiting < WAITING_MOST / 2 && std::mem::take(waits) {
+            tracing::info!("the API takes alerts: logs are read on");
+        }
+        waiting + self.under_way.lines() < WAITING_MOST
     }
 
     async fn enter(&mut self, mut batch: Batch, entrance: &mut Entrance) -> Result<(), ()> {

@@ -260,7 +260,7 @@ impl LiveSink for Lane {
     }
 
     fn done(&mut self, batch: LiveBatch) {
-        let Some(done) = self.under_way.leave(batch.number) else { return };
+        let Some(done) = self.under_way.leave(batch.number, batch.ends.len()) else { return };
         if let Some(progress) = done.progress() {
             self.positions.apply(progress);
         }

@@ -2,6 +2,7 @@
 //! they are done.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use testudo_engine::{LiveBatch, LiveSource, Source};
@@ -50,6 +51,7 @@ impl Entrance {
             text: std::mem::take(&mut batch.text),
             ends: std::mem::take(&mut batch.ends),
         };
+        under_way.lines.fetch_add(live.ends.len(), Ordering::Relaxed);
         under_way.lock().push_back((number, batch));
         live
     }
@@ -57,16 +59,19 @@ impl Entrance {
 
 /// The batches that have not been dealt with, in their order, without their lines.
 #[derive(Default)]
-pub(crate) struct UnderWay(Mutex<VecDeque<(u64, Batch)>>);
+pub(crate) struct UnderWay {
+    batches: Mutex<VecDeque<(u64, Batch)>>,
+    lines: AtomicUsize,
+}
 
 impl UnderWay {
     fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, Batch)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+    /// How many lines they have.
+    pub(crate) fn lines(&self) -> usize {
+        self.lines.load(Ordering::Relaxed)
     }
 
     /// Looks at a batch.
@@ -76,8 +81,9 @@ impl UnderWay {
         batches.get(at).map(|(_, batch)| look(batch))
     }
 
-    /// Takes a batch that is done, and those before it.
-    pub(crate) fn leave(&self, number: u64) -> Option<Batch> {
+    /// Takes a batch that is done, with so many lines, and those before it.
+    pub(crate) fn leave(&self, number: u64, lines: usize) -> Option<Batch> {
+        self.lines.fetch_sub(lines, Ordering::Relaxed);
         let mut batches = self.lock();
         while let Some((first, batch)) = batches.pop_front() {
             if first == number {
