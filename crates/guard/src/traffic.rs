@@ -107,8 +107,6 @@ pub struct GoodTraffic {
     providers: HashMap<u64, u32>,
     evicted: u64,
     refused: u64,
-    /// The latest time so far.
-    now: u32,
     view: View,
     changed: bool,
 }
@@ -137,7 +135,6 @@ impl GoodTraffic {
             providers: HashMap::new(),
             evicted: 0,
             refused: 0,
-            now: 0,
             view: View::default(),
             changed: false,
         }
@@ -147,7 +144,6 @@ impl GoodTraffic {
     pub fn seen(&mut self, address: IpAddr, at_s: i64) {
         let Some(key) = Key::of(address) else { return };
         let at = seconds(at_s);
-        self.now = self.now.max(at);
         self.changed = true;
         let window = self.budget.window_s;
         if let Some(client) = self.young.get_mut(&key) {
@@ -162,7 +158,6 @@ impl GoodTraffic {
     pub fn bad(&mut self, address: IpAddr, at_s: i64) {
         let Some(key) = Key::of(address) else { return };
         let at = seconds(at_s).max(1);
-        self.now = self.now.max(at);
         self.changed = true;
         if let Some(client) = self.young.get_mut(&key) {
             client.bad = client.bad.max(at);

@@ -56,7 +56,6 @@ impl GoodTraffic {
             self.old.insert(key, client);
             taken += 1;
         }
-        self.now = self.now.max(now);
         self.changed = true;
         Ok(taken)
     }
