@@ -430,7 +430,9 @@ fn live(
             Stop::Asked => tracing::info!("shutting down"),
             Stop::AgentFailed => tracing::error!("logs are not read any more, shutting down"),
         }
-        let Some(mut node) = end_tasks(node).await else { return Ok(()) };
+        let Some(mut node) = end_tasks(node).await else {
+            return if stop == Stop::AgentFailed { Err(NodeError::AgentFailed) } else { Ok(()) };
+        };
         // First the lines, then what answers for them.
         let stopped = match node.agent.take() {
             Some(agent) => agent.stop().await,
