@@ -44,7 +44,8 @@ pub enum Pushed {
     },
     /// An allowlist lets its source do as it does.
     Allowed,
-    /// It could not be stored, for this reason; it stands in the file of dead letters, if there is one.
+    /// It could not be stored, for this reason, and stands in the file of dead letters, if there is one; or it is about
+    /// a protected address.
     Dropped(String),
 }
 

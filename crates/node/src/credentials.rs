@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use testudo_api::{Service, hash_password, new_key};
-use testudo_config::{Config, ConfigError, Credentials, Secret};
+use testudo_config::{Config, ConfigError, Credentials, DatabaseKind, Secret};
 use testudo_store::Machine;
 
 use crate::clock;
@@ -48,31 +48,35 @@ pub(crate) fn ensure(config: &Config, service: &Service) -> Result<bool, Credent
     let hash = hash_password(&password).map_err(|_| CredentialsError::Random)?;
     let machines = service.store().machines();
     let now = clock::now_ms();
-    if machines.get(NAME).is_some() {
-        machines.update(NAME, |machine| {
-            machine.password.clone_from(&hash);
-            "password".clone_into(&mut machine.auth_type);
-            machine.validated = true;
-            machine.updated_ms = now;
-        })?;
-    } else {
-        machines.insert(Machine {
-            name: NAME.to_owned(),
-            password: hash,
-            auth_type: "password".to_owned(),
-            validated: true,
-            ip: "127.0.0.1".to_owned(),
-            created_ms: now,
-            updated_ms: now,
-            ..Machine::default()
-        })?;
-    }
-    let credentials = Credentials {
-        url,
-        login: NAME.to_owned(),
-        password: Secret::new(password),
-        ..Credentials::default()
+    // On a server, other nodes may have theirs under the usual name.
+    let is_alone = config.database.as_ref().is_none_or(|database| database.kind == DatabaseKind::Sqlite);
+    let name = match machines.get(NAME) {
+        Some(_) if is_alone => {
+            machines.update(NAME, |machine| {
+                machine.password.clone_from(&hash);
+                "password".clone_into(&mut machine.auth_type);
+                machine.validated = true;
+                machine.updated_ms = now;
+            })?;
+            NAME.to_owned()
+        }
+        known => {
+            let name = if known.is_none() { NAME.to_owned() } else { format!("{NAME}-{now}") };
+            machines.insert(Machine {
+                name: name.clone(),
+                password: hash,
+                auth_type: "password".to_owned(),
+                validated: true,
+                ip: "127.0.0.1".to_owned(),
+                created_ms: now,
+                updated_ms: now,
+                ..Machine::default()
+            })?;
+            name
+        }
     };
+    let credentials =
+        Credentials { url, login: name, password: Secret::new(password), ..Credentials::default() };
     credentials.save(path)?;
     Ok(true)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use testudo_api::{DeadLetters, Listen, ListenError, Server, Service, Tls};
 use testudo_client::{Client, Login, Settings, SettingsError, TlsFiles};
-use testudo_config::{Config, Credentials, LogFormat, LogLevel, LogMedia};
+use testudo_config::{Config, Credentials, LogFormat, LogLevel, LogMedia, Protect};
 use testudo_intake::{Source, config::Acquisition};
 use testudo_rules::{Diagnostic, Severity};
 use tokio::runtime::Runtime;
@@ -52,6 +52,9 @@ pub enum NodeError {
         "logs are not read any more, since the part that does so has failed: the log says where; start it again"
     )]
     AgentFailed,
+    /// The API part ended by itself.
+    #[error("the API failed and does not answer any more: the lines before this one say why")]
+    ApiFailed,
     /// How the API elsewhere is reached.
     #[error("the local API cannot be asked: {0}")]
     Client(#[from] SettingsError),
@@ -181,16 +184,55 @@ fn shape(acquisitions: &[Acquisition]) -> String {
     all.collect::<Vec<_>>().join("\n")
 }
 
+/// What a new configuration changes that only a restart takes.
+fn fixed_parts(before: &Config, after: &Config) -> Vec<&'static str> {
+    // Profiles and certificates are read anew.
+    let server = |config: &Config| {
+        let mut server = config.api.server.clone().unwrap_or_default();
+        server.profiles_path = None;
+        server
+    };
+    let own = |config: &Config| {
+        let mut own = config.own.clone();
+        (own.own_rules, own.bucket_memory, own.protect) = (None, None, Protect::default());
+        own
+    };
+    let parts = [
+        ("api.server", server(before) != server(after)),
+        ("api.client", before.api.client != after.api.client),
+        ("db_config", before.database != after.database),
+        ("prometheus", before.prometheus != after.prometheus),
+        ("config_paths.data_dir", before.paths.data_dir != after.paths.data_dir),
+        ("testudo", own(before) != own(after)),
+    ];
+    parts.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// Tells when it goes: a task that ends, however it does.
+struct EndTells(Arc<Notify>);
+
+impl Drop for EndTells {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
 /// Everything that runs.
 pub(crate) struct Node {
     options: Options,
     version: &'static str,
     names: Arc<NameMemory>,
+    /// The configuration of the start, and that in force.
+    first: Arc<Config>,
     config: RwLock<Arc<Config>>,
     agent: Option<Agent>,
     /// What the sources were when they were last started.
     shape: Mutex<String>,
     service: Option<Arc<Service>>,
+    /// Where the API listens.
+    listen: Vec<Listen>,
+    /// Is told when the API does not answer any more.
+    api_ended: Arc<Notify>,
     tls: Option<Arc<Tls>>,
     /// What the last reload said, when it was refused.
     refused: Mutex<Option<String>>,
@@ -220,6 +262,11 @@ impl Node {
             Some(agent) => agent.failed().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Waits until the API does not answer any more.
+    pub(crate) async fn api_failed(&self) {
+        self.api_ended.notified().await;
     }
 
     /// Keeps protecting addresses, as the configuration says now.
@@ -267,11 +314,17 @@ impl Node {
         if plan.agent.is_some() != self.agent.is_some() || plan.api.is_some() != self.service.is_some() {
             return Err("which parts run can only be changed by a restart".to_owned());
         }
-        logs::begin(&log_settings(&plan.config, self.options.log_level))
-            .map_err(|error| error.to_string())?;
-        tell_diagnostics(&plan.diagnostics);
+        // What may fail comes first.
         if let Some(tls) = &self.tls {
             tls.reload().map_err(|error| error.to_string())?;
+        }
+        if let Err(error) = logs::begin(&log_settings(&plan.config, self.options.log_level)) {
+            tracing::error!("{error}; the log stays where it is");
+        }
+        tell_diagnostics(&plan.diagnostics);
+        let fixed = fixed_parts(&self.first, &plan.config);
+        if !fixed.is_empty() {
+            tracing::warn!("{} changed: that takes effect after a restart", fixed.join(", "));
         }
         if let (Some(service), Some(api)) = (&self.service, plan.api) {
             service.set_profiles(api.profiles);
@@ -288,8 +341,14 @@ impl Node {
             agent.reload(planned.engine, others).await;
         }
         self.protect();
-        let warnings = plan.diagnostics.len();
-        Ok(format!("the configuration is in force; {warnings} documents or keys deserve a look at the log"))
+        let mut said = vec!["the configuration is in force".to_owned()];
+        if !plan.diagnostics.is_empty() {
+            said.push(format!("{} documents or keys deserve a look at the log", plan.diagnostics.len()));
+        }
+        if !fixed.is_empty() {
+            said.push(format!("a restart is needed for {}", fixed.join(", ")));
+        }
+        Ok(said.join("; "))
     }
 
     pub(crate) fn status(&self) -> serde_json::Value {
@@ -304,7 +363,7 @@ impl Node {
             "reload_refused": refused,
             "agent": self.agent.as_ref().map(control::agent_status),
             "api": self.service.as_ref().map(|_| json!({
-                "listen": listeners(&config).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap_or_default(),
+                "listen": self.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })),
         })
     }
@@ -367,8 +426,10 @@ fn live(
         let mut signals = Signals::new().map_err(io_error("listen to signals"))?;
         let (stop_api, api_stops) = oneshot::channel::<()>();
         let mut serving = None;
+        let mut listen: Vec<Listen> = Vec::new();
+        let api_ended = Arc::new(Notify::new());
         if let Some(part) = &part {
-            let listen: Vec<Listen> = listeners(&config)?;
+            listen = listeners(&config)?;
             let mut server = Server::bind(Arc::clone(&part.service), &listen)?;
             if let Some(tls) = &part.tls {
                 server = server.with_tls(Arc::clone(tls));
@@ -376,10 +437,16 @@ fn live(
             for place in &listen {
                 tracing::info!(%place, "the API listens");
             }
-            serving = Some(tokio::spawn(server.run(async {
-                // An error is the end of the process as well.
-                let _ = api_stops.await;
-            })));
+            let tells = EndTells(Arc::clone(&api_ended));
+            serving = Some(tokio::spawn(async move {
+                let _tells = tells;
+                server
+                    .run(async {
+                        // An error is the end of the process as well.
+                        let _ = api_stops.await;
+                    })
+                    .await;
+            }));
         }
         let service = part.as_ref().map(|part| Arc::clone(&part.service));
         if let Some(service) = &service {
@@ -396,14 +463,18 @@ fn live(
         let asked = options.rules.resolve.clone().map(|resolve| (Arc::clone(&names), resolve));
         let agent =
             agent.map(|agent| start_agent(&config, agent, part.as_ref(), asked, version)).transpose()?;
+        let config = Arc::new(config);
         let node = Arc::new(Node {
             options,
             version,
             names,
-            config: RwLock::new(Arc::new(config)),
+            first: Arc::clone(&config),
+            config: RwLock::new(config),
             agent,
             shape: Mutex::new(first),
             service,
+            listen,
+            api_ended,
             tls: part.as_ref().and_then(|part| part.tls.clone()),
             refused: Mutex::new(None),
             reloading: tokio::sync::Mutex::default(),
@@ -429,9 +500,10 @@ fn live(
         match stop {
             Stop::Asked => tracing::info!("shutting down"),
             Stop::AgentFailed => tracing::error!("logs are not read any more, shutting down"),
+            Stop::ApiFailed => tracing::error!("the API does not answer any more, shutting down"),
         }
         let Some(mut node) = end_tasks(node).await else {
-            return if stop == Stop::AgentFailed { Err(NodeError::AgentFailed) } else { Ok(()) };
+            return failed(stop).map_or(Ok(()), Err);
         };
         // First the lines, then what answers for them.
         let stopped = match node.agent.take() {
@@ -449,11 +521,17 @@ fn live(
             // It may not be there.
             None => drop(std::fs::remove_file(control::control_path(&node.config().paths.data_dir))),
         }
-        match stop {
-            Stop::Asked => stopped.map_err(NodeError::from),
-            Stop::AgentFailed => Err(NodeError::AgentFailed),
-        }
+        failed(stop).map_or(stopped.map_err(NodeError::from), Err)
     })
+}
+
+/// The error that an end is, if it is one.
+fn failed(stop: Stop) -> Option<NodeError> {
+    match stop {
+        Stop::Asked => None,
+        Stop::AgentFailed => Some(NodeError::AgentFailed),
+        Stop::ApiFailed => Some(NodeError::ApiFailed),
+    }
 }
 
 /// Ends what runs beside; nobody else holds the node then.

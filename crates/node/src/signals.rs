@@ -26,6 +26,8 @@ pub(crate) enum Stop {
     Asked,
     /// The agent part has failed.
     AgentFailed,
+    /// The API part does not answer any more.
+    ApiFailed,
 }
 
 impl Signals {
@@ -63,6 +65,7 @@ impl Signals {
                 _ = watchdog.tick(), if every.is_some() => notify(&[sd_notify::NotifyState::Watchdog]),
                 () = read.notified() => break Stop::Asked,
                 () = node.agent_failed() => break Stop::AgentFailed,
+                () = node.api_failed() => break Stop::ApiFailed,
                 _ = self.terminate.recv() => break Stop::Asked,
                 _ = self.interrupt.recv() => break Stop::Asked,
             }

@@ -16,6 +16,10 @@ use crate::state::replace;
 /// Corrections of at most so many milliseconds are followed: clocks are set right in small steps all the time.
 const FOLLOWED_MS: i64 = 2_000;
 
+/// So long after boot, a clock that is set forward was wrong until then: machines without a clock of their own begin
+/// in the past. That is a correction, however large.
+const BOOTING_MS: i64 = 10 * 60 * 1000;
+
 /// How often the clock of the machine is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -53,10 +57,11 @@ enum Look {
     Jumped(i64),
 }
 
-fn look(machine_ms: i64, ours_ms: i64, ahead_ms: i64) -> Look {
+fn look(machine_ms: i64, ours_ms: i64, ahead_ms: i64, since_boot_ms: i64) -> Look {
     let ahead = machine_ms.saturating_sub(ours_ms);
     let step = ahead.saturating_sub(ahead_ms);
-    if step.abs() <= FOLLOWED_MS { Look::Corrected(step) } else { Look::Jumped(ahead) }
+    let booting = step > 0 && since_boot_ms < BOOTING_MS;
+    if booting || step.abs() <= FOLLOWED_MS { Look::Corrected(step) } else { Look::Jumped(ahead) }
 }
 
 /// Where the difference is kept.
@@ -104,7 +109,7 @@ impl Steady {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            match look(clock::now_ms(), self.now_ms(), self.ahead_ms()) {
+            match look(clock::now_ms(), self.now_ms(), self.ahead_ms(), since_boot_ms()) {
                 Look::Corrected(step) => {
                     self.base_ms.fetch_add(step, Ordering::Relaxed);
                 }
@@ -129,7 +134,8 @@ mod tests {
 
     #[test]
     fn corrections_are_followed_and_jumps_are_not() {
-        let check = |machine, ours, ahead, expected| assert_eq!(look(machine, ours, ahead), expected);
+        let up = BOOTING_MS;
+        let check = |machine, ours, ahead, expected| assert_eq!(look(machine, ours, ahead, up), expected);
         check(1_000_500, 1_000_000, 0, Look::Corrected(500));
         check(998_000, 1_000_000, 0, Look::Corrected(-2_000));
         check(4_600_000, 1_000_000, 0, Look::Jumped(3_600_000));
@@ -139,6 +145,9 @@ mod tests {
         // It comes back.
         check(1_000_000, 1_000_000, 3_600_000, Look::Jumped(0));
         check(i64::MAX, i64::MIN, 0, Look::Jumped(i64::MAX));
+        // The clock of a machine that has just started was behind, and is set.
+        assert_eq!(look(4_600_000, 1_000_000, 0, 30_000), Look::Corrected(3_600_000));
+        assert_eq!(look(-2_600_000, 1_000_000, 0, 30_000), Look::Jumped(-3_600_000));
     }
 
     #[test]

@@ -203,6 +203,10 @@ fn a_wrong_configuration_changes_nothing() {
     guarded.start(&["-c", &config]);
     let good = testudo(&["reload", "-c", &config]);
     assert!(good.status.success(), "{good:?}");
+    // What only a restart takes is said.
+    guarded.configure("prometheus: {enabled: true, listen_port: 1}\n");
+    let later = text(&testudo(&["reload", "-c", &config]).stdout);
+    assert!(later.contains("a restart is needed for prometheus"), "{later}");
     guarded.configure("common: {log_levl: info}\n");
     let bad = testudo(&["run", "-c", &config, "--test"]);
     assert_eq!(bad.status.code(), Some(1));
