@@ -215,8 +215,7 @@ pub(super) fn stream(service: &Arc<Service>, bouncer: &str, ask: &Ask) -> Answer
         });
         return Ok(tag.unchanged());
     }
-    let question =
-        matches!(since, Since::Start(_)).then(|| Question::new(filter.clone(), options, &index));
+    let question = matches!(since, Since::Start(_)).then(|| Question::new(filter.clone(), options, &index));
     let opened = index.stream(filter, options, since);
     drop(index);
     let shared = question.and_then(|question| service.renderings().join(question));
