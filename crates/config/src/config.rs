@@ -23,25 +23,6 @@ use crate::{
 /// Where a configuration is looked for, in this order.
 pub const DEFAULT_PATHS: [&str; 2] = ["/etc/testudo/config.yaml", "/etc/crowdsec/config.yaml"];
 
-/// The profiles of an installation without any: addresses and networks are banned for four hours.
-const DEFAULT_PROFILES: &str = "\
-name: default_ip_remediation
-filters:
- - Alert.Remediation == true && Alert.GetScope() == \"Ip\"
-decisions:
- - type: ban
-   duration: 4h
-on_success: break
----
-name: default_range_remediation
-filters:
- - Alert.Remediation == true && Alert.GetScope() == \"Range\"
-decisions:
- - type: ban
-   duration: 4h
-on_success: break
-";
-
 /// A configuration: what is written, and the defaults for what is not. All paths are as absolute as
 /// the path that it was loaded from.
 #[derive(Clone, Debug)]
@@ -158,15 +139,12 @@ impl Config {
         Document::with_local(path, &|_| None).map(|document| document.to_yaml())
     }
 
-    /// The profiles, file by file in the order in which they are asked. Without a path these are built
-    /// in.
+    /// The files of profiles, in the order in which they are asked. Without a path there is none, and the defaults are
+    /// for the caller to take.
     pub fn profiles(&self) -> Result<Vec<Arc<SourceFile>>, ConfigError> {
         match self.api.server.as_ref().and_then(|server| server.profiles_path.as_deref()) {
             Some(path) => file::with_local_in_front(path),
-            None => {
-                let path = "the default profiles".to_owned();
-                Ok(vec![Arc::new(SourceFile { path, text: DEFAULT_PROFILES.to_owned() })])
-            }
+            None => Ok(Vec::new()),
         }
     }
 

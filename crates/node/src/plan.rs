@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use testudo_config::{Config, ConfigError, Credentials, Roles, environment};
-use testudo_decide::Profiles;
+use testudo_decide::{Profiles, default_profiles};
 use testudo_engine::Engine;
 use testudo_intake::Transform;
 use testudo_intake::config::{Acquisition, DsnError, LoadError, one_shot_labels, parse_dsn};
@@ -143,6 +143,10 @@ fn profiles(config: &Config, diagnostics: &mut Vec<Diagnostic>) -> Result<Profil
         }
         diagnostics.extend(loaded.diagnostics);
         all.extend(loaded.items);
+    }
+    let is_configured = config.api.server.as_ref().is_some_and(|server| server.profiles_path.is_some());
+    if !is_configured {
+        all = default_profiles();
     }
     if all.is_empty() {
         return Err(PlanError::Documents("zero profiles loaded for LAPI".to_owned()));

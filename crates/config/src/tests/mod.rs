@@ -436,10 +436,7 @@ fn without_any_file() {
     let server = config.api.server.as_ref().expect("a server");
     assert_eq!(server.listen_uri, None);
     assert_eq!(server.listen_socket.as_deref(), Some(Path::new("/var/lib/testudo/testudo.sock")));
-    let mut loaded = testudo_rules::load_profiles(config.profiles().expect("built in").remove(0));
-    assert_eq!(loaded.diagnostics, []);
-    assert_eq!(loaded.items.len(), 2);
-    assert_eq!(loaded.items.remove(0).decisions.len(), 1);
+    assert!(config.profiles().expect("nothing is read").is_empty());
 }
 
 #[test]
