@@ -133,6 +133,14 @@ pub(super) fn head_bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
+/// The first bytes of an open file that is not compressed, up to [`HEAD_BYTES`].
+pub(super) fn beginning(file: &File) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; HEAD_BYTES];
+    let have = read_at(file, &mut head, 0)?;
+    head.truncate(have);
+    Ok(head)
+}
+
 /// The mark of some first bytes.
 pub(super) fn head_of(bytes: &[u8]) -> Head {
     Head { length: bytes.len() as u32, hash: xxh3_64(bytes) }

@@ -17,6 +17,7 @@ use super::{
     generation::{Generation, Handle, Read},
     glob::Pattern,
     look::{Heads, Look},
+    scan::Next,
     trail::Trail,
 };
 use crate::{
@@ -273,7 +274,8 @@ impl Follower {
         if trail.generations.iter().skip(next).any(|generation| generation.id == opened.1.id) {
             return Ok(());
         }
-        let next = next + self.insert_missed(trail, next, look, Some(opened.1.id))?;
+        let coming = Next::new(path, &opened.0, &opened.1);
+        let next = next + self.insert_missed(trail, next, look, Some(&coming))?;
         match Generation::new(trail.number(), path, opened, 0, self.config.max_line_bytes) {
             Ok(mut new) => {
                 new.current = current;

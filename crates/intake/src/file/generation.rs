@@ -168,9 +168,7 @@ impl Generation {
     /// Takes the first bytes of the file as its head.
     pub(super) fn load_head(&mut self) -> io::Result<()> {
         if let Handle::Open(Content::Plain(file)) = &self.handle {
-            let mut head = vec![0; HEAD_BYTES];
-            let have = content::read_at(file, &mut head, 0)?;
-            head.truncate(have);
+            let head = content::beginning(file)?;
             self.set_head(head);
         }
         Ok(())

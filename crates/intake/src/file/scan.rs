@@ -243,10 +243,10 @@ impl Follower {
         &mut self,
         trail: &mut Trail,
         look: &mut Look,
-        except: Option<Id>,
+        next: Option<&Next>,
     ) -> Vec<Generation> {
         let Some(times) = trail.newest_times() else { return Vec::new() };
-        self.younger(trail, look, except, times)
+        self.younger(trail, look, next, times)
     }
 
     /// Files beside a log that are younger than some times and hold nothing that is known.
@@ -254,7 +254,7 @@ impl Follower {
         &mut self,
         trail: &mut Trail,
         look: &mut Look,
-        except: Option<Id>,
+        next: Option<&Next>,
         (since, born): (i64, Option<i64>),
     ) -> Vec<Generation> {
         // The inode of one that is not found yet may have been given to another file.
@@ -268,13 +268,13 @@ impl Follower {
         files.retain(|file| {
             let id = file.stat.id;
             !is_followed(&file.stat)
-                && except != Some(id)
+                && next.is_none_or(|next| next.id != id)
                 && look.matched_by_id(id).is_none()
                 && file.stat.modified >= since
                 && born.zip(file.stat.created).is_none_or(|(newest, this)| this >= newest)
                 && !self.patterns.iter().any(|pattern| pattern.matches(&file.path))
         });
-        files.retain(|file| self.is_news(trail, file));
+        files.retain(|file| self.is_news(trail, file, next));
         files.sort_by_key(|file| (file.stat.modified, Reverse(kin::rotation_number(&file.path))));
         let mut missed = Vec::new();
         for file in files {
@@ -298,12 +298,16 @@ impl Follower {
     }
 
     /// Whether a file beside a log holds something that is no copy of what is known of that log.
-    fn is_news(&mut self, trail: &Trail, file: &Beside) -> bool {
+    fn is_news(&mut self, trail: &Trail, file: &Beside, next: Option<&Next>) -> bool {
         let Ok(head) = self.heads.of(&file.path, &file.stat).map(<[u8]>::to_vec) else { return false };
         if file.is_unsettled() {
             return false;
         }
         if trail.marks().any(|mark| mark.length > 0 && content::begins_with(&head, mark)) {
+            return false;
+        }
+        // A copy of what is about to be followed, whose own name may be gone already.
+        if next.is_some_and(|next| !head.is_empty() && next.head.starts_with(&head)) {
             return false;
         }
         // A copy of what was not read yet: nothing is missed as long as that is there.
@@ -335,9 +339,11 @@ impl Follower {
         trail: &mut Trail,
         at: usize,
         look: &mut Look,
-        except: Option<Id>,
+        next: Option<&Next>,
     ) -> Result<usize, Stopped> {
-        let missed = self.missed(trail, look, except);
+        let mut missed = self.missed(trail, look, next);
+        // As long as nothing else follows, what is empty can only be a copy, and is no successor.
+        missed.retain(|generation| next.is_some() || generation.size > 0);
         let count = missed.len();
         trail.generations.splice(at..at, missed);
         (at..at + count).try_for_each(|at| self.note(trail, at))?;
@@ -521,7 +527,8 @@ impl Follower {
         if trail.has_history() {
             // What came and went just before this file did must not be missed, since it is never looked for again.
             look.forget_before(stat.created.map_or(i64::MAX, |created| created.saturating_add(STEP_NANOS)));
-            self.insert_missed(trail, trail.generations.len(), look, Some(stat.id))?;
+            let next = Next::new(path, &content, &stat);
+            self.insert_missed(trail, trail.generations.len(), look, Some(&next))?;
         }
         let start = match (end, &content) {
             (Some(end), Content::Plain(file)) => last_line(file, end),
@@ -564,6 +571,24 @@ fn open_at(path: &Path, mark: Head, offset: u64) -> io::Result<Option<(Content, 
     }
     let (mut content, stat) = Content::open(path)?;
     Ok(content.skip_to(offset)?.then_some((content, stat)))
+}
+
+/// The file that is followed next.
+pub(super) struct Next {
+    id: Id,
+    /// How it begins; empty where that cannot be told.
+    head: Vec<u8>,
+}
+
+impl Next {
+    pub(super) fn new(path: &Path, content: &Content, stat: &Stat) -> Self {
+        let head = match content {
+            // Its name may lead elsewhere by now.
+            Content::Plain(file) => content::beginning(file),
+            Content::Packed(_) => content::head_bytes(path),
+        };
+        Next { id: stat.id, head: head.unwrap_or_default() }
+    }
 }
 
 /// What is to be done with a file that is not known.

@@ -562,6 +562,24 @@ fn play(acts: &[Act], linked: bool, glob: bool, padding: &'static str) -> Result
     Ok(())
 }
 
+/// Schedules that random ones found.
+#[test]
+fn every_line_once_when_things_happen_between_two_looks() {
+    use Act::{Copy, Note, Pack, Poll, Rename, Reopen, Restart, Turn, Write};
+    let schedules: &[&[Act]] = &[
+        // The copy of a file that is gone but still open is no file of its own.
+        &[Copy, Write(1), Rename, Reopen, Pack(1)],
+        &[Copy, Rename, Write(1), Reopen, Rename, Rename, Pack(3)],
+        &[Copy, Rename, Rename, Write(1), Reopen, Pack(2)],
+        // Nor is the empty copy of a file that is not known yet one that comes before it.
+        &[Copy, Poll, Write(1), Rename, Copy, Turn, Note(0), Reopen, Rename, Write(1), Restart],
+        &[Rename, Poll, Reopen, Rename, Write(1), Copy, Turn, Note(0), Reopen, Restart, Rename, Write(1)],
+    ];
+    for acts in schedules {
+        play(acts, false, false, " and a few words more").unwrap_or_else(|error| panic!("{acts:?}: {error}"));
+    }
+}
+
 /// Schedules of each kind. More are played when the environment asks for them.
 fn cases() -> u32 {
     std::env::var("TESTUDO_SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
