@@ -180,6 +180,22 @@ fn fill(buffer: &mut [u8], mut read: impl FnMut(&mut [u8], usize) -> io::Result<
     Ok(done)
 }
 
+/// What a path leads to that is no regular file, and what to do about it.
+pub(super) fn strangeness(path: &Path) -> (&'static str, &'static str) {
+    let Ok(metadata) = fs::metadata(path) else {
+        return ("no regular file", "name a file that a program writes to");
+    };
+    if metadata.is_dir() {
+        return ("a directory", "name the files in it, with `*` for all of them");
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::FileTypeExt::is_fifo(&metadata.file_type()) {
+        let remedy = "let the program write to a file, or send its lines to a `syslog` or `http` source";
+        return ("a named pipe (FIFO)", remedy);
+    }
+    ("a device or a socket", "name a file that a program writes to")
+}
+
 /// Where a path leads to, with links followed; the path itself where that cannot be told.
 pub(super) fn resolved(path: &Path) -> std::path::PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())

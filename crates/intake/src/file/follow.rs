@@ -17,8 +17,10 @@ use super::{
     generation::{Generation, Handle, Read},
     glob::Pattern,
     look::{Heads, Look},
-    scan::Next,
+    room::Room,
+    scan::{Next, STEP_NANOS},
     trail::Trail,
+    wake::Watched,
 };
 use crate::{
     batch::{BATCH_BYTES, Collector},
@@ -47,6 +49,19 @@ pub(super) struct Follower {
     pub(super) directories: BTreeSet<PathBuf>,
     /// Time since the source started.
     pub(super) now: Duration,
+    /// Paths that lead to no file and of which this was told.
+    pub(super) strange: HashSet<PathBuf>,
+    /// What stands beside logs, looked at once in a turn.
+    pub(super) beside: Look,
+    pub(super) room: Room,
+    /// Files that are open.
+    pub(super) open: usize,
+    /// What is followed is not what it was when [`Follower::watched`] was asked last.
+    pub(super) changed: bool,
+    /// A scan must find out what became of a file.
+    pub(super) lost: bool,
+    /// Files that were written to since the last turn.
+    stirred: HashSet<PathBuf>,
     told: HashSet<PathBuf>,
     buffer: Vec<u8>,
 }
@@ -86,6 +101,13 @@ impl Follower {
             pending: HashMap::new(),
             directories: BTreeSet::new(),
             now: Duration::ZERO,
+            strange: HashSet::new(),
+            beside: Look::default(),
+            room: Room::new(),
+            open: 0,
+            changed: true,
+            lost: false,
+            stirred: HashSet::new(),
             told: HashSet::new(),
             buffer: vec![0; BATCH_BYTES],
         }
@@ -96,16 +118,58 @@ impl Follower {
         self.now = now;
         let mut more = false;
         let mut lag = 0;
-        let paths: Vec<PathBuf> = self.trails.keys().cloned().collect();
-        for path in paths {
-            let Some(mut trail) = self.trails.remove(&path) else { continue };
-            let result = self.turn_trail(&mut trail);
+        self.beside = Look::default();
+        let mut trails = std::mem::take(&mut self.trails);
+        let stirred = std::mem::take(&mut self.stirred);
+        let mut result = Ok(());
+        for trail in trails.values_mut() {
+            if !stirred.is_empty() {
+                stir(trail, &stirred);
+            }
+            if result.is_ok() {
+                let before = trail.open();
+                result = self.turn_trail(trail).map(|has_more| more |= has_more);
+                self.settle(trail, before);
+            }
             lag += trail.generations.iter().map(|g| g.size.saturating_sub(g.cutter.read())).sum::<u64>();
-            self.trails.insert(path, trail);
-            more |= result?;
         }
+        self.close_idle(&mut trails);
+        self.trails = trails;
         self.outlet.counters.lag_bytes.set(lag);
-        Ok(more)
+        result.map(|()| more)
+    }
+
+    /// Notes files that were written to: those that are closed are opened in the next turn.
+    pub(super) fn stir(&mut self, files: HashSet<PathBuf>) {
+        self.stirred.extend(files);
+    }
+
+    /// Counts what became open of a trail that had `before`, and closes it again if that is too much.
+    pub(super) fn settle(&mut self, trail: &mut Trail, before: usize) {
+        self.open = (self.open + trail.open()).saturating_sub(before);
+        let room = self.room.files();
+        for generation in trail.generations.iter_mut().filter(|generation| generation.can_park()) {
+            if self.open > room {
+                generation.park();
+                self.open -= 1;
+            }
+        }
+    }
+
+    /// Makes room where there is little left: files to which nothing was written for longest are closed.
+    fn close_idle(&mut self, trails: &mut BTreeMap<PathBuf, Trail>) {
+        let room = self.room.files();
+        if self.open <= room - room / 4 {
+            return;
+        }
+        let all = trails.values_mut().flat_map(|trail| &mut trail.generations);
+        let mut open: Vec<&mut Generation> = all.filter(|generation| generation.can_park()).collect();
+        open.sort_by_key(|generation| generation.quiet_since);
+        let count = self.open - room / 2;
+        for generation in open.into_iter().take(count) {
+            generation.park();
+            self.open -= 1;
+        }
     }
 
     /// Reads the generations of a trail one after the other: what was written earlier comes first.
@@ -134,6 +198,9 @@ impl Follower {
             }
         }
         let generation = &mut trail.generations[at];
+        if generation.is_wanted() && !generation.reopen() {
+            self.lost = true;
+        }
         let bytes = match generation.read(&mut self.buffer) {
             Ok(Read::Bytes(count)) => &self.buffer[..count],
             Ok(Read::End) => return Ok(Pumped::End),
@@ -179,7 +246,23 @@ impl Follower {
         if generation.load_head().is_err() || generation.mark().length == 0 {
             return Ok(());
         }
-        self.insert_missed(trail, at, &mut Look::default(), None).map(drop)
+        let changed = match &generation.handle {
+            Handle::Open(Content::Plain(file)) => {
+                file.metadata().map_or(i64::MAX, |m| Stat::new(&m).modified)
+            }
+            _ => i64::MAX,
+        };
+        let mut look = self.look_beside(changed);
+        let result = self.insert_missed(trail, at, &mut look, None);
+        self.beside = look;
+        result.map(drop)
+    }
+
+    /// What is beside the logs. What was there when a file changed is not missed.
+    fn look_beside(&mut self, changed: i64) -> Look {
+        let mut look = std::mem::take(&mut self.beside);
+        look.forget_before(changed.saturating_add(STEP_NANOS));
+        look
     }
 
     /// Lets go of a generation of which nothing more will come.
@@ -188,7 +271,11 @@ impl Follower {
         let Handle::Open(content) = &generation.handle else {
             // One that is parked and cannot be seen any more is gone.
             let is_over = matches!(generation.handle, Handle::Parked)
-                && (generation.packed || !generation.visible && !generation.current);
+                && (generation.packed
+                    || !generation.visible
+                        && !generation.current
+                        && !generation.is_wanted()
+                        && self.now.saturating_sub(generation.quiet_since) >= QUIET);
             return if is_over { self.retire(trail, at).map(|()| true) } else { Ok(false) };
         };
         if matches!(content, Content::Packed(_)) || generation.fixed {
@@ -198,7 +285,7 @@ impl Follower {
             return Ok(false);
         }
         if generation.visible {
-            generation.handle = Handle::Parked;
+            generation.park();
             return Ok(false);
         }
         self.retire(trail, at).map(|()| true)
@@ -206,6 +293,7 @@ impl Follower {
 
     /// A generation is over: its partial last line is a line.
     pub(super) fn retire(&mut self, trail: &mut Trail, at: usize) -> Result<(), Stopped> {
+        self.changed = true;
         let mut generation = trail.generations.remove(at);
         let before = generation.position(generation.cutter.done(), FileState::Open);
         let counters = &self.outlet.counters;
@@ -239,7 +327,12 @@ impl Follower {
             _ => Content::open(&path),
         };
         match opened {
-            Ok(opened) => self.succeed(trail, at, &path, opened, &mut Look::default()),
+            Ok(opened) => {
+                let mut look = self.look_beside(opened.1.modified);
+                let result = self.succeed(trail, at, &path, opened, &mut look);
+                self.beside = look;
+                result
+            }
             Err(error) => {
                 self.tell(&path, format_args!("cannot read {}: {error}", path.display()));
                 Ok(())
@@ -293,6 +386,7 @@ impl Follower {
 
     /// Hands out the position of a generation, without lines.
     pub(super) fn note(&mut self, trail: &Trail, at: usize) -> Result<(), Stopped> {
+        self.changed = true;
         let generation = &trail.generations[at];
         let position = generation.position(generation.cutter.done(), FileState::Open);
         let change = Change::At(Position::File(position));
@@ -300,14 +394,11 @@ impl Follower {
             .send_blocking(Collector::new(Arc::clone(&trail.stream)).finish(outlet::now(), Some(change)))
     }
 
-    /// The files that are followed, by the paths that lead to them.
-    pub(super) fn files(&self) -> HashSet<PathBuf> {
-        let mut files = HashSet::new();
-        for trail in self.trails.values() {
-            files.insert(trail.path.clone());
-            files.extend(trail.generations.iter().map(|generation| generation.path.clone()));
-        }
-        files
+    /// Where something can happen that matters.
+    pub(super) fn watched(&mut self) -> Watched {
+        self.changed = false;
+        let files = self.trails.values().flat_map(Trail::paths).map(Path::to_owned).collect();
+        Watched { directories: self.directories.clone(), files }
     }
 
     /// Tells a problem with a path, once until it is over.
@@ -320,6 +411,14 @@ impl Follower {
     /// A path is all right again.
     pub(super) fn untell(&mut self, path: &Path) {
         self.told.remove(path);
+    }
+}
+
+/// Marks those of a trail that are closed and were written to.
+fn stir(trail: &mut Trail, stirred: &HashSet<PathBuf>) {
+    let is_stirred = stirred.contains(&trail.path);
+    for generation in trail.generations.iter_mut().filter(|generation| generation.is_parked()) {
+        generation.stirred |= is_stirred && generation.current || stirred.contains(&generation.path);
     }
 }
 

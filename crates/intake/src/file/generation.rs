@@ -50,6 +50,10 @@ pub(super) struct Generation {
     pub(super) visible: bool,
     /// It will not grow: it is compressed, or a copy.
     pub(super) fixed: bool,
+    /// It was closed when there was no more to read in it.
+    pub(super) done_with: bool,
+    /// It is closed, and something was written to it.
+    pub(super) stirred: bool,
     /// Since when nothing came, on the clock of the follower.
     pub(super) quiet_since: Duration,
 }
@@ -94,6 +98,8 @@ impl Generation {
             current: false,
             visible: true,
             fixed: false,
+            done_with: false,
+            stirred: false,
             quiet_since: Duration::ZERO,
         };
         if generation.packed {
@@ -122,6 +128,8 @@ impl Generation {
             current: false,
             visible: false,
             fixed: false,
+            done_with: false,
+            stirred: false,
             quiet_since: Duration::ZERO,
         }
     }
@@ -154,8 +162,10 @@ impl Generation {
         self.id = stat.id;
         self.packed = content.is_packed();
         self.size = stat.size;
+        self.modified = stat.modified;
         self.created = stat.created;
         self.handle = Handle::Open(content);
+        (self.done_with, self.stirred) = (false, false);
         // A compressed file is read once, and may be renamed before that.
         if self.packed
             && self.mark.length > 0
@@ -163,6 +173,48 @@ impl Generation {
         {
             self.set_head(head);
         }
+    }
+
+    /// Whether it can be closed and opened again later: not one that nobody would look for.
+    pub(super) fn can_park(&self) -> bool {
+        matches!(self.handle, Handle::Open(Content::Plain(_))) && !self.fixed
+    }
+
+    /// Closes it until there is something to read in it.
+    pub(super) fn park(&mut self) {
+        self.handle = Handle::Parked;
+        self.done_with = !self.has_more();
+    }
+
+    /// Whether there was more when it was looked at last.
+    fn has_more(&self) -> bool {
+        self.size > self.cutter.read()
+    }
+
+    /// Whether it is closed for a while, to be opened again.
+    pub(super) fn is_parked(&self) -> bool {
+        matches!(self.handle, Handle::Parked) && !self.packed
+    }
+
+    /// Whether it is closed and should be read.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_parked() && (self.stirred || self.has_more())
+    }
+
+    /// Opens it again. `false`: its file is not found, or is another one.
+    pub(super) fn reopen(&mut self) -> bool {
+        let Ok((content @ Content::Plain(_), stat)) = Content::open(&self.path) else { return false };
+        let Content::Plain(file) = &content else { return false };
+        let is_same = stat.id == self.id
+            && self.created == stat.created
+            && stat.size >= self.cutter.read()
+            && content::beginning(file).is_ok_and(|head| content::begins_with(&head, self.mark));
+        if is_same {
+            self.size = stat.size;
+            self.handle = Handle::Open(content);
+            (self.done_with, self.stirred) = (false, false);
+        }
+        is_same
     }
 
     /// Takes the first bytes of the file as its head.
@@ -215,7 +267,9 @@ impl Generation {
     /// Its first bytes: [`HEAD_BYTES`], or all that were read. One that was found again after a restart is looked at.
     pub(super) fn beginning(&mut self) -> &[u8] {
         let wanted = HEAD_BYTES.min(usize::try_from(self.size).unwrap_or(HEAD_BYTES));
-        if self.head.len() < wanted {
+        // Of a compressed file, the beginning is at hand or its name may lead elsewhere by now.
+        let is_short = if self.packed { self.head.is_empty() } else { self.head.len() < wanted };
+        if is_short {
             let known = match &self.handle {
                 Handle::Open(Content::Plain(_)) => self.load_head(),
                 Handle::Open(Content::Packed(_)) => {

@@ -75,6 +75,11 @@ impl Pattern {
         &self.text
     }
 
+    /// Whether it has no wildcards.
+    pub(crate) fn is_literal(&self) -> bool {
+        self.segments.iter().all(|segment| matches!(segment, Segment::Literal(_)))
+    }
+
     /// Whether a path matches, be it there or not.
     pub(crate) fn matches(&self, path: &Path) -> bool {
         let Ok(rest) = path.strip_prefix(&self.root) else { return false };

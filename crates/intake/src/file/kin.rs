@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+/// What stands before the stamp of a rotated name.
+pub(super) const SEPARATORS: [char; 3] = ['.', '-', '_'];
+
 /// Whether a file named `name` may hold a rotated generation of the log `base`: `base.1`,
 /// `base-20260102.gz`, `base.old`, `stem-2026-01-02.ext`.
 pub(super) fn is_rotation(name: &str, base: &str) -> bool {
@@ -27,10 +30,10 @@ pub(super) fn is_stamped(name: &str) -> bool {
 }
 
 /// The name of the log of which a file is a generation.
-fn family(name: &str) -> String {
+pub(super) fn family(name: &str) -> String {
     let name = unpacked(name);
     let unstamped = |name: &str| {
-        let separators = name.match_indices(['.', '-', '_']).map(|(at, _)| at);
+        let separators = name.match_indices(SEPARATORS).map(|(at, _)| at);
         separators.into_iter().find(|&at| at > 0 && is_stamp(&name[at..])).map(|at| name[..at].to_owned())
     };
     unstamped(name)
@@ -49,15 +52,20 @@ pub(super) fn is_same_shape(name: &str, base: &str) -> bool {
 
 /// A separator, then digits with what may stand between them in a date; or a word for "the one before".
 fn is_stamp(suffix: &str) -> bool {
-    let Some(stamp) = suffix.strip_prefix(['.', '-', '_']) else { return false };
+    let Some(stamp) = suffix.strip_prefix(SEPARATORS) else { return false };
     let is_number = stamp.contains(|c: char| c.is_ascii_digit())
         && stamp.chars().all(|c| c.is_ascii_digit() || "-_.:T".contains(c));
     is_number || stamp == "old"
 }
 
 /// A name without the ending of a compressed file.
-fn unpacked(name: &str) -> &str {
+pub(super) fn unpacked(name: &str) -> &str {
     name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name)
+}
+
+/// What is the same for all names that [`is_same_shape`] takes together.
+pub(super) fn shape_of(name: &str) -> String {
+    shape(unpacked(name)).collect()
 }
 
 /// A name with `0` for every run of digits.

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     content::{self, Id, Stat},
+    folder::{Folder, Kin},
     trail::Trail,
 };
 use crate::position::Head;
@@ -54,8 +55,7 @@ pub(super) struct Look {
     /// The files that the patterns match.
     pub(super) matched: BTreeMap<PathBuf, Stat>,
     by_id: HashMap<Id, PathBuf>,
-    /// What is in each folder, and when it was looked.
-    folders: HashMap<PathBuf, (i64, Vec<PathBuf>)>,
+    folders: HashMap<PathBuf, Folder>,
 }
 
 /// A file beside a log.
@@ -66,6 +66,12 @@ pub(super) struct Beside {
 }
 
 impl Beside {
+    /// A regular file. Links lead to files that are looked at by their own name.
+    fn of(path: &Path) -> Option<Self> {
+        let stat = Stat::new(&fs::symlink_metadata(path).ok()?);
+        stat.is_file.then(|| Beside { path: path.to_owned(), stat })
+    }
+
     /// Whether it is a compressed file that is still being written.
     pub(super) fn is_unsettled(&self) -> bool {
         self.stat.modified > content::now_nanos() - SETTLED_NANOS && !content::is_whole(&self.path)
@@ -86,33 +92,29 @@ impl Look {
 
     /// Looks again into folders that were looked into before some time, when they are asked about.
     pub(super) fn forget_before(&mut self, nanos: i64) {
-        self.folders.retain(|_, (at, _)| *at > nanos);
+        self.folders.retain(|_, folder| folder.at > nanos);
     }
 
-    fn folder(&mut self, folder: &Path) -> &[PathBuf] {
-        let (_, paths) = self.folders.entry(folder.to_owned()).or_insert_with(|| {
-            let now = content::now_nanos();
-            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            let mut paths: Vec<_> = entries.map(|entry| folder.join(entry.file_name())).collect();
-            paths.sort();
-            (now, paths)
-        });
-        paths
+    fn folder(&mut self, folder: PathBuf) -> &mut Folder {
+        self.folders.entry(folder).or_insert_with_key(|folder| Folder::new(folder))
     }
 
-    /// The regular files beside a log that `wanted` names.
-    pub(super) fn beside(&mut self, trail: &Trail, wanted: impl Fn(&Path) -> bool) -> Vec<Beside> {
+    /// The regular files beside a log that are its kin, or that `wanted` names.
+    pub(super) fn beside(&mut self, trail: &Trail, kin: Kin, wanted: Option<&Path>) -> Vec<Beside> {
         let mut found: Vec<Beside> = Vec::new();
         for folder in trail.directories() {
-            for path in self.folder(&folder) {
-                if !wanted(path) {
+            for path in self.folder(folder).kin(trail, kin) {
+                let is_kin = match kin {
+                    Kin::Rotations => trail.is_rotation(path),
+                    Kin::Copies => trail.is_copy(path),
+                };
+                if !is_kin && wanted != Some(path) {
                     continue;
                 }
-                // Links lead to files that are looked at by their own name.
-                let Ok(metadata) = fs::symlink_metadata(path) else { continue };
-                let stat = Stat::new(&metadata);
-                if stat.is_file && !found.iter().any(|other| other.stat.id == stat.id) {
-                    found.push(Beside { path: path.clone(), stat });
+                if let Some(file) = Beside::of(path)
+                    && !found.iter().any(|other| other.stat.id == file.stat.id)
+                {
+                    found.push(file);
                 }
             }
         }
@@ -124,6 +126,9 @@ impl Look {
         if let Some((path, stat)) = self.matched_by_id(id) {
             return Some(Beside { path: path.clone(), stat: *stat });
         }
-        self.beside(trail, |_| true).into_iter().find(|file| file.stat.id == id)
+        let mut folders = trail.directories().into_iter();
+        folders
+            .find_map(|folder| self.folder(folder).find(id).and_then(Beside::of))
+            .filter(|file| file.stat.id == id)
     }
 }

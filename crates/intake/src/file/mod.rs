@@ -7,12 +7,15 @@
 
 mod content;
 mod cut;
+mod folder;
 mod follow;
 mod generation;
 mod glob;
+mod index;
 mod kin;
 mod look;
 mod once;
+mod room;
 mod scan;
 #[cfg(all(test, unix))]
 mod tests;
@@ -32,7 +35,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::{cut::Cutter, glob::Pattern};
 use self::{
     follow::Follower,
-    wake::{GATHER, LOOK_AGAIN, QUICK, SLOW, Wake, Watched},
+    wake::{GATHER, GATHER_MOST, LOOK_AGAIN, QUICK, REST, SLOW, Wake, Watched},
 };
 use crate::{
     outlet::{Outlet, Stopped},
@@ -139,27 +142,42 @@ fn follow(config: Arc<FileConfig>, outlet: Outlet, mut wake: Wake) -> Result<(),
     let again = config.discovery.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
     let mut follower = Follower::new(config, outlet.clone());
     let mut scanned: Option<Instant> = None;
+    let mut cost = Duration::ZERO;
     let mut moved = true;
+    let mut watched = Arc::new(Watched::default());
     while !outlet.is_stopped() {
         let now = started.elapsed();
         let is_due = |pause: Duration| scanned.is_none_or(|at| at.elapsed() >= pause);
-        let mut told =
-            wake.watch(Watched { directories: follower.directories.clone(), files: follower.files() });
-        if moved || is_due(if told { again } else { SLOW }) {
-            follower.scan(now)?;
-            scanned = Some(Instant::now());
-            told = wake.watch(Watched { directories: follower.directories.clone(), files: follower.files() });
+        if follower.changed {
+            watched = Arc::new(follower.watched());
         }
+        let mut told = wake.watch(&watched);
+        if moved && is_due(cost * REST) || is_due(if told { again } else { SLOW }) {
+            let begun = Instant::now();
+            follower.scan(now)?;
+            cost = begun.elapsed();
+            scanned = Some(Instant::now());
+            moved = false;
+            watched = Arc::new(follower.watched());
+            told = wake.watch(&watched);
+        }
+        let begun = Instant::now();
         let more = follower.turn(now)?;
+        moved |= std::mem::take(&mut follower.lost);
+        let rest = (begun.elapsed() * REST).clamp(GATHER, GATHER_MOST);
         let pause = match (more, told) {
             (true, _) => Duration::ZERO,
+            // What moved is looked at as soon as that is due.
+            (false, true) if moved => SLOW.min(cost * REST),
             (false, true) => SLOW,
             (false, false) => QUICK,
         };
         let happened = wake.wait(pause);
-        moved = happened.moved;
-        if happened.written && !moved && !more {
-            thread::sleep(GATHER);
+        moved |= happened.moved;
+        follower.stir(happened.files);
+        let is_caught_up = !more || outlet.counters().lag_bytes.get() == 0;
+        if happened.written && !moved && is_caught_up {
+            thread::sleep(rest);
         }
     }
     Err(Stopped)

@@ -10,10 +10,12 @@ use std::{
 };
 
 use super::{
-    content::{self, Content, HEAD_BYTES, Id, Stat},
+    content::{self, Content, Id, Stat},
+    folder::Kin,
     follow::{Follower, watch_key},
     generation::{Generation, Handle},
     glob::Found,
+    index::Index,
     kin,
     look::{Beside, Look},
     trail::{self, Trail},
@@ -28,7 +30,7 @@ use crate::{
 const MAX_FILES: usize = 10_000;
 
 /// The clock of a file system is behind that of the machine by less than this.
-const STEP_NANOS: i64 = 20_000_000;
+pub(super) const STEP_NANOS: i64 = 20_000_000;
 
 /// Bytes that must agree for a file of any name to be taken for a copy of another.
 const SURE_BYTES: u32 = 64;
@@ -40,8 +42,10 @@ impl Follower {
     /// Looks at all paths.
     pub(super) fn scan(&mut self, now: Duration) -> Result<(), Stopped> {
         self.now = now;
+        self.beside = Look::default();
         let mut look = self.look();
         let mut trails = std::mem::take(&mut self.trails);
+        self.open = trails.values().map(Trail::open).sum();
         let result = self.scan_trails(&mut trails, &mut look);
         self.directories.extend(trails.values().flat_map(Trail::directories));
         self.trails = trails;
@@ -55,22 +59,30 @@ impl Follower {
 
     fn scan_trails(&mut self, trails: &mut BTreeMap<PathBuf, Trail>, look: &mut Look) -> Result<(), Stopped> {
         for trail in trails.values_mut() {
+            let before = trail.open();
             refresh(trail, look);
+            find_changed(trail, look);
             self.find_lost(trail, look)?;
             refresh(trail, look);
             self.find_truncated(trail)?;
+            self.settle(trail, before);
         }
         let mut followed: HashSet<Id> = trails.values().flat_map(ids).collect();
+        let mut index: Option<Index> = None;
         for (path, stat) in look.matched.clone() {
             // One file may have several names.
-            if !followed.contains(&stat.id) && !self.is_past(trails, &path, &stat)? {
-                self.adopt(trails, &path, look)?;
+            if followed.insert(stat.id) {
+                let index = index.get_or_insert_with(|| Index::of(trails.values()));
+                if !self.is_past(trails, index, &path, &stat)? {
+                    self.adopt(trails, index, &path, look)?;
+                }
             }
-            followed.insert(stat.id);
         }
         for trail in trails.values_mut() {
+            let before = trail.open();
             refresh(trail, look);
             self.find_overtaken(trail, look)?;
+            self.settle(trail, before);
         }
         let gone: Vec<PathBuf> =
             trails.values().filter(|trail| is_gone(trail, look)).map(|trail| trail.path.clone()).collect();
@@ -99,14 +111,25 @@ impl Follower {
             }
             match Stat::of(&path) {
                 Ok(stat) if stat.is_file => {
+                    self.strange.remove(&path);
                     look.add(path, stat);
                 }
-                Ok(_) => {}
+                Ok(_) => self.tell_strange(&path),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => self.tell(&path, format_args!("cannot look at {}: {error}", path.display())),
             }
         }
         look
+    }
+
+    /// Tells once that a path that was asked for by name leads to something that is no file.
+    fn tell_strange(&mut self, path: &Path) {
+        let is_named = self.patterns.iter().any(|pattern| pattern.is_literal() && pattern.matches(path));
+        if !is_named || !self.strange.insert(path.to_owned()) {
+            return;
+        }
+        let (what, remedy) = content::strangeness(path);
+        self.outlet.log.error(format_args!("{} is {what} and is not read: {remedy}", path.display()));
     }
 
     /// Finds what earlier positions speak of.
@@ -191,7 +214,7 @@ impl Follower {
             let (next, count) = (at + 1, found.len());
             trail.generations.splice(next..next, found);
             (next..next + count).try_for_each(|at| self.note(trail, at))?;
-        } else {
+        } else if !trail.generations[at].done_with {
             self.outlet.counters.gaps.add(1);
             self.outlet.log.warn(format_args!(
                 "the file that was followed as {} is gone; what was written to it after its last line that was \
@@ -218,7 +241,7 @@ impl Follower {
         // Of those that are not found yet, the identity is only what it was.
         let is_found = |other: &&Generation| !matches!(other.handle, Handle::Lost);
         let followed: HashSet<Id> = trail.generations.iter().filter(is_found).map(|other| other.id).collect();
-        let mut files = look.beside(trail, |path| trail.is_copy(path) || path == generation.path);
+        let mut files = look.beside(trail, Kin::Copies, Some(&generation.path));
         files.retain(|file| {
             !followed.contains(&file.stat.id) && self.heads.fits(&file.path, &file.stat, mark)
         });
@@ -264,7 +287,7 @@ impl Follower {
                 generation.id == stat.id && !(is_lost && is_reused(generation.created, stat))
             })
         };
-        let mut files = look.beside(trail, |path| trail.is_rotation(path));
+        let mut files = look.beside(trail, Kin::Rotations, None);
         files.retain(|file| {
             let id = file.stat.id;
             !is_followed(&file.stat)
@@ -364,10 +387,12 @@ impl Follower {
     fn is_past(
         &mut self,
         trails: &mut BTreeMap<PathBuf, Trail>,
+        index: &mut Index,
         path: &Path,
         stat: &Stat,
     ) -> Result<bool, Stopped> {
-        for trail in trails.values_mut() {
+        for known in index.past(stat.id) {
+            let Some(trail) = trails.get_mut(&known) else { continue };
             let same = |position: &FilePosition| {
                 (position.device, position.inode) == (stat.id.device, stat.id.inode)
             };
@@ -384,7 +409,11 @@ impl Follower {
                 trail.generations.insert(0, Generation::lost(&position, self.config.max_line_bytes));
                 let mut look = Look::default();
                 look.add(path.to_owned(), *stat);
+                let before = trail.open();
                 self.locate(trail, 0, &mut look)?;
+                self.settle(trail, before);
+                index.generations += 1;
+                index.add(trail);
             }
             return Ok(true);
         }
@@ -395,6 +424,7 @@ impl Follower {
     fn adopt(
         &mut self,
         trails: &mut BTreeMap<PathBuf, Trail>,
+        index: &mut Index,
         path: &Path,
         look: &mut Look,
     ) -> Result<(), Stopped> {
@@ -416,7 +446,7 @@ impl Follower {
             }
         };
         self.untell(path);
-        if trails.values().map(|trail| trail.generations.len()).sum::<usize>() >= MAX_FILES {
+        if index.generations >= MAX_FILES {
             self.tell(
                 Path::new(""),
                 format_args!("more than {MAX_FILES} files match; the others are not read"),
@@ -428,7 +458,9 @@ impl Follower {
             let key = self.outlet.settings.key(&text);
             Trail::new(path.to_owned(), self.outlet.stream(&text, key, None))
         });
-        let verdict = self.judge(&mut trail, trails, path, &stat, &head, content.is_packed(), look);
+        let (before, count) = (trail.open(), trail.generations.len());
+        let others = Others { trails, index };
+        let verdict = self.judge(&mut trail, &others, path, &stat, &head, content.is_packed(), look);
         let result = match verdict {
             Verdict::Wait => Ok(()),
             Verdict::Moved(at) => {
@@ -458,7 +490,10 @@ impl Follower {
             }
             Verdict::New(offset) => self.begin(&mut trail, path, (content, stat), offset, look),
         };
+        self.settle(&mut trail, before);
         if trail.has_history() {
+            index.generations += trail.generations.len().saturating_sub(count);
+            index.add(&trail);
             trails.insert(path.to_owned(), trail);
         }
         result
@@ -468,26 +503,15 @@ impl Follower {
     fn judge(
         &mut self,
         trail: &mut Trail,
-        others: &BTreeMap<PathBuf, Trail>,
+        others: &Others<'_>,
         path: &Path,
         stat: &Stat,
         head: &[u8],
         packed: bool,
         look: &mut Look,
     ) -> Verdict {
-        for other in others.values().filter(|other| other.is_copy(path)) {
-            let least = if trail::is_stamped(path) { 1 } else { SURE_BYTES };
-            if other.marks().any(|mark| mark.length >= least && content::begins_with(head, mark)) {
-                return Verdict::Over(FileState::Copy);
-            }
-            let alike =
-                |generation: &Generation| generation.mark().length == 0 && begins_alike(generation, head);
-            if other.is_rotation(path)
-                && !self.first
-                && (head.is_empty() || other.generations.iter().any(alike))
-            {
-                return Verdict::Wait;
-            }
+        if let Some(verdict) = others.claim(path, head, self.first) {
+            return verdict;
         }
         let at = trail.generations.len().wrapping_sub(1);
         if let Some(newest) = trail.generations.last().filter(|newest| !newest.current && !newest.fixed) {
@@ -503,6 +527,11 @@ impl Follower {
             return Verdict::Over(FileState::Finished);
         }
         if packed && file.is_unsettled() {
+            return Verdict::Wait;
+        }
+        // A compressed file is open until it is read.
+        if packed && self.open > self.room.files() {
+            self.lost = true;
             return Verdict::Wait;
         }
         match self.pending.remove(path) {
@@ -613,6 +642,35 @@ fn is_reused(created: Option<i64>, stat: &Stat) -> bool {
     created.zip(stat.created).is_some_and(|(before, now)| before != now)
 }
 
+/// The other logs, and how to find some of them.
+struct Others<'a> {
+    trails: &'a BTreeMap<PathBuf, Trail>,
+    index: &'a Index,
+}
+
+impl Others<'_> {
+    /// What the first of them that has something to do with a file says about it.
+    fn claim(&self, path: &Path, head: &[u8], first: bool) -> Option<Verdict> {
+        let claim = |known: &Path| claim(self.trails.get(known)?, path, head, first);
+        let found = self.index.kin(path, head, |known| claim(known).is_some());
+        found.iter().find_map(|known| claim(known))
+    }
+}
+
+/// What a log says about a file that may be a copy or an earlier generation of it.
+fn claim(other: &Trail, path: &Path, head: &[u8], first: bool) -> Option<Verdict> {
+    if !other.is_copy(path) {
+        return None;
+    }
+    let least = if trail::is_stamped(path) { 1 } else { SURE_BYTES };
+    if other.marks().any(|mark| mark.length >= least && content::begins_with(head, mark)) {
+        return Some(Verdict::Over(FileState::Copy));
+    }
+    let alike = |generation: &Generation| generation.mark().length == 0 && begins_alike(generation, head);
+    let is_unclear = head.is_empty() && other.is_rotation(path) || other.generations.iter().any(alike);
+    (!first && is_unclear).then_some(Verdict::Wait)
+}
+
 /// Notes which paths lead to the generations of a trail now.
 fn refresh(trail: &mut Trail, look: &Look) {
     let here = look.matched.get(&trail.path).map(|stat| stat.id);
@@ -620,12 +678,23 @@ fn refresh(trail: &mut Trail, look: &Look) {
         let found = look.matched_by_id(generation.id);
         generation.visible = found.is_some();
         generation.current = here == Some(generation.id);
-        if let Some((path, stat)) = found
-            && matches!(generation.handle, Handle::Parked)
-            && !generation.packed
-            && (stat.size, stat.modified) != (generation.size, generation.modified)
-        {
-            generation.path.clone_from(path);
+    }
+}
+
+/// Finds those that are closed and have to be opened again, or looked for.
+fn find_changed(trail: &mut Trail, look: &mut Look) {
+    for at in 0..trail.generations.len() {
+        if !trail.generations[at].is_parked() {
+            continue;
+        }
+        let found = look.find(trail, trail.generations[at].id);
+        let generation = &mut trail.generations[at];
+        let is_as_it_was = found.is_some_and(|file| {
+            generation.path = content::resolved(&file.path);
+            (file.stat.size, file.stat.modified) == (generation.size, generation.modified)
+                && !is_reused(generation.created, &file.stat)
+        });
+        if !is_as_it_was || generation.is_wanted() {
             generation.handle = Handle::Lost;
         }
     }
@@ -643,10 +712,13 @@ fn is_gone(trail: &Trail, look: &Look) -> bool {
 
 /// Whether the file of a generation begins like `head`, as far as both go.
 fn begins_alike(generation: &Generation, head: &[u8]) -> bool {
-    let Handle::Open(Content::Plain(file)) = &generation.handle else { return false };
-    let mut bytes = [0; HEAD_BYTES];
-    let Ok(have) = content::read_at(file, &mut bytes, 0) else { return false };
-    let length = have.min(head.len());
+    let bytes = match &generation.handle {
+        Handle::Open(Content::Plain(file)) => content::beginning(file),
+        Handle::Parked if !generation.packed => content::head_bytes(&generation.path),
+        _ => return false,
+    };
+    let Ok(bytes) = bytes else { return false };
+    let length = bytes.len().min(head.len());
     length > 0 && bytes[..length] == head[..length]
 }
 

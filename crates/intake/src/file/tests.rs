@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::mpsc::Receiver};
 
-use super::{follow::Follower, *};
+use super::{follow::Follower, room::Room, *};
 use crate::{
     batch::Batch,
     kind::Kind,
@@ -65,6 +65,13 @@ impl Bench {
             lines: BTreeMap::new(),
             places: BTreeMap::new(),
             now: Duration::ZERO,
+        }
+    }
+
+    /// Lets so few files be open.
+    fn narrow(&mut self, room: Option<usize>) {
+        if let Some(room) = room {
+            self.follower.room = Room::of(room);
         }
     }
 
@@ -515,11 +522,18 @@ fn link(target: &Path, path: &Path) {
     std::os::unix::fs::symlink(target, path).expect("it is linked");
 }
 
-fn play(acts: &[Act], linked: bool, glob: bool, padding: &'static str) -> Result<(), TestCaseError> {
+fn play(
+    acts: &[Act],
+    linked: bool,
+    glob: bool,
+    padding: &'static str,
+    room: Option<usize>,
+) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut writer = Writer::new(folder.path(), linked, padding);
     let pattern = if glob { folder.path().join("a.log*") } else { writer.path.clone() };
     let mut bench = Bench::of(&pattern);
+    bench.narrow(room);
     bench.poll();
     bench.note_all();
     for act in acts {
@@ -540,12 +554,18 @@ fn play(acts: &[Act], linked: bool, glob: bool, padding: &'static str) -> Result
                 bench.turn();
             }
             Act::Note(lines) => bench.note(usize::from(*lines)),
-            Act::Restart => bench.restart(),
+            Act::Restart => {
+                bench.restart();
+                bench.narrow(room);
+            }
         }
     }
     writer.end_half();
     bench.poll();
     bench.poll();
+    while std::mem::take(&mut bench.follower.lost) {
+        bench.poll();
+    }
     bench.note_all();
     let expected: BTreeMap<String, u32> =
         (1..=writer.written).map(|number| (format!("{number:06}{padding}"), 1)).collect();
@@ -562,6 +582,66 @@ fn play(acts: &[Act], linked: bool, glob: bool, padding: &'static str) -> Result
     Ok(())
 }
 
+#[test]
+fn what_is_no_file_is_told_once() {
+    let (folder, path) = folder();
+    let fifo = folder.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: there is no mkfifo");
+        return;
+    }
+    append(&path, "");
+    for (odd, what) in [(fifo.as_path(), "FIFO"), (folder.path(), "directory")] {
+        let mut bench = Bench::new(&[odd.display().to_string(), path.display().to_string()]);
+        bench.poll();
+        let problem = bench.outlet.log.problem().expect("it is told");
+        assert!(problem.contains(what) && problem.contains(&odd.display().to_string()), "{problem}");
+        bench.outlet.log.warn("another");
+        append(&path, &format!("{what}\n"));
+        bench.poll();
+        assert_eq!(bench.outlet.log.problem().as_deref(), Some("another"), "it is told once");
+        assert_eq!(bench.lines(), [what], "the others are read");
+    }
+    // What a wildcard happens to match besides is none of anybody's business.
+    let mut bench = Bench::new(&[folder.path().join("*").display().to_string()]);
+    bench.poll();
+    assert_eq!(bench.outlet.log.problem(), None);
+}
+
+#[test]
+fn few_files_are_open_and_all_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |number: u32| folder.path().join(format!("{number}.log"));
+    let check = |bench: &mut Bench, text: &str| {
+        bench.poll();
+        assert!(bench.follower.open <= 10, "{} are open", bench.follower.open);
+        bench.note_all();
+        let expected: BTreeMap<String, u32> =
+            (0..100).map(|number| (format!("{text} {number}"), 1)).collect();
+        assert_eq!(std::mem::take(&mut bench.lines), expected);
+    };
+    (0..100).for_each(|number| append(&path(number), "was there\n"));
+    let mut bench = Bench::new(&[folder.path().join("*.log").display().to_string()]);
+    bench.narrow(Some(10));
+    bench.poll();
+    (0..100).for_each(|number| append(&path(number), &format!("new {number}\n")));
+    check(&mut bench, "new");
+    // One that is told is opened without a scan.
+    append(&path(50), "told\n");
+    bench.follower.stir([path(50)].into());
+    bench.turn();
+    assert_eq!(bench.lines(), ["told"]);
+    for number in 0..100 {
+        append(&path(number), &format!("before {number}\n"));
+        fs::rename(path(number), folder.path().join(format!("{number}.log.1"))).expect("it is renamed");
+    }
+    check(&mut bench, "before");
+    (0..100).for_each(|number| append(&path(number), &format!("after {number}\n")));
+    check(&mut bench, "after");
+    assert_eq!(bench.outlet.counters().gaps.get(), 0);
+}
+
 /// Schedules that random ones found.
 #[test]
 fn every_line_once_when_things_happen_between_two_looks() {
@@ -571,12 +651,15 @@ fn every_line_once_when_things_happen_between_two_looks() {
         &[Copy, Write(1), Rename, Reopen, Pack(1)],
         &[Copy, Rename, Write(1), Reopen, Rename, Rename, Pack(3)],
         &[Copy, Rename, Rename, Write(1), Reopen, Pack(2)],
+        // The number of a rotated log says nothing about what is compressed under it.
+        &[Write(1), Copy, Pack(1), Poll, Copy, Pack(1), Restart, Act::Scan, Copy, Reopen],
         // Nor is the empty copy of a file that is not known yet one that comes before it.
         &[Copy, Poll, Write(1), Rename, Copy, Turn, Note(0), Reopen, Rename, Write(1), Restart],
         &[Rename, Poll, Reopen, Rename, Write(1), Copy, Turn, Note(0), Reopen, Restart, Rename, Write(1)],
     ];
     for acts in schedules {
-        play(acts, false, false, " and a few words more").unwrap_or_else(|error| panic!("{acts:?}: {error}"));
+        play(acts, false, false, " and a few words more", None)
+            .unwrap_or_else(|error| panic!("{acts:?}: {error}"));
     }
 }
 
@@ -590,27 +673,36 @@ proptest! {
 
     #[test]
     fn every_line_once_over_renames(acts in acts(Just(Act::Rename))) {
-        play(&acts, false, false, "")?;
+        play(&acts, false, false, "", None)?;
     }
 
     #[test]
     fn every_line_once_over_copies(acts in acts(Just(Act::Copy))) {
-        play(&acts, false, false, "")?;
+        play(&acts, false, false, "", None)?;
     }
 
     #[test]
     fn every_line_once_over_links(acts in acts(Just(Act::Swap))) {
-        play(&acts, true, false, "")?;
+        play(&acts, true, false, "", None)?;
     }
 
     #[test]
     fn every_line_once_over_all_kinds(acts in acts(prop_oneof![Just(Act::Rename), Just(Act::Copy)])) {
-        play(&acts, false, false, " and a few words more")?;
+        play(&acts, false, false, " and a few words more", None)?;
     }
 
     #[test]
     fn every_line_once_when_the_rotated_ones_match(acts in acts(prop_oneof![Just(Act::Rename), Just(Act::Copy)])) {
-        play(&acts, false, true, "")?;
+        play(&acts, false, true, "", None)?;
+    }
+
+    #[test]
+    fn every_line_once_with_few_open_files(
+        acts in acts(prop_oneof![Just(Act::Rename), Just(Act::Copy)]),
+        room in 0..3_usize,
+        glob in any::<bool>(),
+    ) {
+        play(&acts, false, glob, " and a few words more", Some(room))?;
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{generation::Generation, kin};
+use super::{
+    generation::{Generation, Handle},
+    kin,
+};
 use crate::{
     batch::Stream,
     position::{FilePosition, FileState, Head, MAX_FINISHED, Position},
@@ -80,8 +83,23 @@ impl Trail {
 
     /// Where other generations of it may be.
     pub(super) fn directories(&self) -> BTreeSet<PathBuf> {
+        self.paths().map(parent).collect()
+    }
+
+    /// Its own path and those of what is followed.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         let paths = self.generations.iter().map(|generation| generation.path.as_path());
-        paths.chain([self.path.as_path()]).map(parent).collect()
+        paths.chain([self.path.as_path()])
+    }
+
+    /// Whether a path of it is one to which its own leads as a link, which may lead elsewhere next.
+    pub(super) fn is_target(&self, path: &Path) -> bool {
+        name(path) != name(&self.path) && !kin::is_rotation(&name(path), &name(&self.path))
+    }
+
+    /// Generations that are open.
+    pub(super) fn open(&self) -> usize {
+        self.generations.iter().filter(|generation| matches!(generation.handle, Handle::Open(_))).count()
     }
 
     /// Whether a file may be a rotated generation of it.
@@ -94,8 +112,7 @@ impl Trail {
             let target = generation.path.as_path();
             // The path is a link, and links lead to one file after the other.
             here == parent(target)
-                && !kin::is_rotation(&name(target), &name(&self.path))
-                && name(target) != name(&self.path)
+                && self.is_target(target)
                 && (kin::is_rotation(&name(path), &name(target))
                     || kin::is_same_shape(&name(path), &name(target)))
         })
@@ -124,6 +141,7 @@ pub(super) fn parent(path: &Path) -> PathBuf {
     }
 }
 
-fn name(path: &Path) -> std::borrow::Cow<'_, str> {
+/// The name of a file.
+pub(super) fn name(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }

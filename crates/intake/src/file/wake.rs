@@ -10,10 +10,12 @@ use std::{
 };
 
 /// What may have happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Happened {
     /// A file was written to.
     pub(super) written: bool,
+    /// Which, where that was told: some of those that are watched.
+    pub(super) files: HashSet<PathBuf>,
     /// A file came, went, or changed its name.
     pub(super) moved: bool,
 }
@@ -77,7 +79,7 @@ mod linux {
         interrupt: Interrupt,
         by_path: BTreeMap<PathBuf, i32>,
         by_watch: HashMap<i32, PathBuf>,
-        watched: Watched,
+        watched: Arc<Watched>,
     }
 
     impl Wake {
@@ -91,7 +93,7 @@ mod linux {
                 interrupt: Interrupt(Arc::new(event)),
                 by_path: BTreeMap::new(),
                 by_watch: HashMap::new(),
-                watched: Watched::default(),
+                watched: Arc::default(),
             })
         }
 
@@ -100,9 +102,9 @@ mod linux {
         }
 
         /// Says what to watch from now on. `false`: not all of it can be.
-        pub(in super::super) fn watch(&mut self, watched: Watched) -> bool {
+        pub(in super::super) fn watch(&mut self, watched: &Arc<Watched>) -> bool {
             let Some(inotify) = &self.inotify else { return false };
-            if watched == self.watched && self.by_path.len() == watched.directories.len() {
+            if Arc::ptr_eq(watched, &self.watched) && self.by_path.len() == watched.directories.len() {
                 return true;
             }
             for (path, watch) in std::mem::take(&mut self.by_path) {
@@ -122,7 +124,7 @@ mod linux {
                     self.by_watch.insert(watch, path.clone());
                 }
             }
-            self.watched = watched;
+            self.watched = Arc::clone(watched);
             self.by_path.len() == self.watched.directories.len()
         }
 
@@ -148,18 +150,19 @@ mod linux {
                 while let Ok(event) = events.next() {
                     let flags = event.events();
                     if flags.contains(inotify::ReadFlags::QUEUE_OVERFLOW) {
-                        happened = Happened { written: true, moved: true };
+                        (happened.written, happened.moved) = (true, true);
                     } else if flags.contains(inotify::ReadFlags::IGNORED) {
                         gone.push(event.wd());
                         happened.moved = true;
                     } else if flags.contains(inotify::ReadFlags::MODIFY) {
-                        happened.written |=
-                            self.is_watched(event.wd(), event.file_name().map(std::ffi::CStr::to_bytes));
+                        let name = event.file_name().map(std::ffi::CStr::to_bytes);
+                        happened.files.extend(self.watched_file(event.wd(), name));
                     } else {
                         happened.moved = true;
                     }
                 }
             }
+            happened.written |= !happened.files.is_empty();
             for watch in gone {
                 if let Some(path) = self.by_watch.remove(&watch) {
                     self.by_path.remove(&path);
@@ -168,10 +171,9 @@ mod linux {
             happened
         }
 
-        fn is_watched(&self, watch: i32, name: Option<&[u8]>) -> bool {
-            let (Some(folder), Some(name)) = (self.by_watch.get(&watch), name) else { return false };
-            let name = Path::new(OsStr::from_bytes(name));
-            self.watched.files.contains(&folder.join(name))
+        fn watched_file(&self, watch: i32, name: Option<&[u8]>) -> Option<PathBuf> {
+            let path = self.by_watch.get(&watch)?.join(OsStr::from_bytes(name?));
+            self.watched.files.contains(&path).then_some(path)
         }
     }
 
@@ -235,7 +237,7 @@ mod polling {
             self.0.clone()
         }
 
-        pub(in super::super) fn watch(&mut self, _: Watched) -> bool {
+        pub(in super::super) fn watch(&mut self, _: &Arc<Watched>) -> bool {
             false
         }
 
@@ -256,6 +258,12 @@ pub(super) const QUICK: Duration = Duration::from_millis(250);
 
 /// How long a look at what was written may take in more of it: lines come in bursts.
 pub(super) const GATHER: Duration = Duration::from_millis(2);
+
+/// The most that it takes in: writing should not keep the thread busy with many files.
+pub(super) const GATHER_MOST: Duration = Duration::from_millis(100);
+
+/// How much longer than a look or a turn it is waited before the next, where they take long.
+pub(super) const REST: u32 = 4;
 
 /// How often all patterns are looked up again although nothing was told.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(10);
