@@ -23,8 +23,8 @@ pub(super) struct Index {
     hasher: RandomState,
     /// Lengths of all marks.
     lengths: BTreeSet<u32>,
-    /// Generations of all logs.
-    pub(super) generations: usize,
+    /// Logs of which something is followed.
+    pub(super) logs: usize,
 }
 
 /// What logs are found by. Names stand with their folder.
@@ -47,7 +47,7 @@ impl Index {
     pub(super) fn of<'a>(trails: impl Iterator<Item = &'a Trail>) -> Self {
         let mut index = Index::default();
         for trail in trails {
-            index.generations += trail.generations.len();
+            index.logs += usize::from(!trail.generations.is_empty());
             index.add(trail);
         }
         index

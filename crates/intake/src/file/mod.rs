@@ -152,13 +152,14 @@ fn follow(config: Arc<FileConfig>, outlet: Outlet, mut wake: Wake) -> Result<(),
             watched = Arc::new(follower.watched());
         }
         let mut told = wake.watch(&watched);
-        if moved && is_due(cost * REST) || is_due(if told { again } else { SLOW }) {
+        if moved && is_due((cost * REST).min(SLOW)) || is_due(if told { again } else { SLOW }) {
             let begun = Instant::now();
             follower.scan(now)?;
             cost = begun.elapsed();
             scanned = Some(Instant::now());
-            moved = false;
-            watched = Arc::new(follower.watched());
+            let before = std::mem::replace(&mut watched, Arc::new(follower.watched()));
+            // What happened in a folder before it was watched was not told.
+            moved = before.directories != watched.directories;
             told = wake.watch(&watched);
         }
         let begun = Instant::now();

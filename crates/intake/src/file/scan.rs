@@ -26,7 +26,7 @@ use crate::{
     position::{Change, FilePosition, FileState, Head, Position},
 };
 
-/// Files that one source follows. More are a mistake in a pattern.
+/// Logs that one source follows, whatever was rotated of each. More are a mistake in a pattern.
 const MAX_FILES: usize = 10_000;
 
 /// The clock of a file system is behind that of the machine by less than this.
@@ -412,7 +412,7 @@ impl Follower {
                 let before = trail.open();
                 self.locate(trail, 0, &mut look)?;
                 self.settle(trail, before);
-                index.generations += 1;
+                index.logs += usize::from(trail.generations.len() == 1);
                 index.add(trail);
             }
             return Ok(true);
@@ -446,7 +446,8 @@ impl Follower {
             }
         };
         self.untell(path);
-        if index.generations >= MAX_FILES {
+        let is_followed = trails.get(path).is_some_and(|trail| !trail.generations.is_empty());
+        if index.logs >= MAX_FILES && !is_followed {
             self.tell(
                 Path::new(""),
                 format_args!("more than {MAX_FILES} files match; the others are not read"),
@@ -492,7 +493,7 @@ impl Follower {
         };
         self.settle(&mut trail, before);
         if trail.has_history() {
-            index.generations += trail.generations.len().saturating_sub(count);
+            index.logs += usize::from(count == 0 && !trail.generations.is_empty());
             index.add(&trail);
             trails.insert(path.to_owned(), trail);
         }
