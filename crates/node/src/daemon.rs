@@ -383,16 +383,18 @@ impl Node {
 /// # Errors
 /// Something that is needed from the start cannot be had.
 pub fn run(options: Options, version: &'static str) -> Result<(), NodeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(io_error("start the runtime"))?;
+    // Before anything that takes time: who is not listened to yet would end the process.
+    let signals = runtime.block_on(async { Signals::new() }).map_err(io_error("listen to signals"))?;
     let names = Arc::new(NameMemory::default());
     let plan = Plan::make(&options, &names)?;
     logs::begin(&log_settings(&plan.config, options.log_level))?;
     tracing::info!(version, "Testudo starts");
     tell_diagnostics(&plan.diagnostics);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(io_error("start the runtime"))?;
-    let outcome = live(&runtime, options, version, names, plan);
+    let outcome = live(&runtime, signals, options, version, names, plan);
     // What waits for a disk that does not answer must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(2));
     match &outcome {
@@ -404,6 +406,7 @@ pub fn run(options: Options, version: &'static str) -> Result<(), NodeError> {
 
 fn live(
     runtime: &Runtime,
+    mut signals: Signals,
     options: Options,
     version: &'static str,
     names: Arc<NameMemory>,
@@ -423,7 +426,6 @@ fn live(
     let _lock = if once.is_none() { Some(lock(&config.paths.data_dir)?) } else { None };
     let part = api.map(|api| ApiPart::open(&config, api.profiles)).transpose()?;
     runtime.block_on(async move {
-        let mut signals = Signals::new().map_err(io_error("listen to signals"))?;
         let (stop_api, api_stops) = oneshot::channel::<()>();
         let mut serving = None;
         let mut listen: Vec<Listen> = Vec::new();

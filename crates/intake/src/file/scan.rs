@@ -337,7 +337,7 @@ impl Follower {
         !trail
             .generations
             .iter()
-            .any(|generation| generation.mark().length == 0 && begins_alike(generation, &head))
+            .any(|generation| generation.mark().length == 0 && holds_beginning(generation, &head))
     }
 
     /// A log that was copied and truncated before anything of it was read looks as if nothing had
@@ -711,14 +711,24 @@ fn is_gone(trail: &Trail, look: &Look) -> bool {
         && !trail.past.iter().any(is_there)
 }
 
+/// The first bytes that the file of a generation holds now.
+fn beginning_of(generation: &Generation) -> Option<Vec<u8>> {
+    match &generation.handle {
+        Handle::Open(Content::Plain(file)) => content::beginning(file).ok(),
+        Handle::Parked if !generation.packed => content::head_bytes(&generation.path).ok(),
+        _ => None,
+    }
+}
+
+/// Whether the file of a generation holds all of `head`: a copy of it has no more than it has itself. One that was
+/// truncated meanwhile, and in which a few bytes stand that begin every line, holds less.
+fn holds_beginning(generation: &Generation, head: &[u8]) -> bool {
+    !head.is_empty() && beginning_of(generation).is_some_and(|bytes| bytes.starts_with(head))
+}
+
 /// Whether the file of a generation begins like `head`, as far as both go.
 fn begins_alike(generation: &Generation, head: &[u8]) -> bool {
-    let bytes = match &generation.handle {
-        Handle::Open(Content::Plain(file)) => content::beginning(file),
-        Handle::Parked if !generation.packed => content::head_bytes(&generation.path),
-        _ => return false,
-    };
-    let Ok(bytes) = bytes else { return false };
+    let Some(bytes) = beginning_of(generation) else { return false };
     let length = bytes.len().min(head.len());
     length > 0 && bytes[..length] == head[..length]
 }

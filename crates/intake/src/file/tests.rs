@@ -358,6 +358,26 @@ fn a_log_that_is_replaced_by_a_copy_of_itself_goes_on() {
     assert_eq!(counts, [3, 1], "{:?}", bench.lines);
 }
 
+/// While nobody looks, a log is written, copied, truncated, and begun anew with a few bytes that begin every line:
+/// what the copy holds is not what stands in the log.
+#[test]
+fn a_few_bytes_do_not_stand_for_a_copy() {
+    let (_folder, path) = folder();
+    append(&path, "");
+    let mut bench = Bench::of(&path);
+    bench.poll();
+    bench.note_all();
+    append(&path, "line 1\nline 2\n");
+    fs::copy(&path, path.with_extension("log.1")).expect("a copy");
+    File::options().write(true).open(&path).expect("the log").set_len(0).expect("it is truncated");
+    append(&path, "line");
+    bench.restart();
+    bench.poll();
+    append(&path, " 3\n");
+    bench.poll();
+    assert_eq!(bench.lines(), ["line 1", "line 2", "line 3"]);
+}
+
 fn pack(from: &Path, to: &Path) {
     let file = File::create(to).expect("it is created");
     let mut packer = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
