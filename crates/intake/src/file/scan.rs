@@ -292,7 +292,8 @@ impl Follower {
             let id = file.stat.id;
             !is_followed(&file.stat)
                 && next.is_none_or(|next| next.id != id)
-                && look.matched_by_id(id).is_none()
+                // One that was matched under its name is followed as itself, unless it was turned over since.
+                && !look.matched_by_id(id).is_some_and(|(path, _)| leads_to(path, id))
                 && file.stat.modified >= since
                 && born.zip(file.stat.created).is_none_or(|(newest, this)| this >= newest)
                 && !self.patterns.iter().any(|pattern| pattern.matches(&file.path))
@@ -709,6 +710,11 @@ fn is_gone(trail: &Trail, look: &Look) -> bool {
     trail.generations.is_empty()
         && !look.matched.contains_key(&trail.path)
         && !trail.past.iter().any(is_there)
+}
+
+/// Whether a path leads to a file now, through links too.
+fn leads_to(path: &Path, id: Id) -> bool {
+    std::fs::metadata(path).is_ok_and(|known| Stat::new(&known).id == id)
 }
 
 /// The first bytes that the file of a generation holds now.
