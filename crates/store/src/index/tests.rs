@@ -425,6 +425,10 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     /// A client with one set for each origin and list has in each exactly the decisions that end last.
     #[test]
