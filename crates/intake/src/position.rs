@@ -13,6 +13,10 @@ use thiserror::Error;
 /// a compressed one of them is known for what it is.
 pub const MAX_FINISHED: usize = 16;
 
+/// Bytes at the beginning of a file that tell it from others. Log lines carry a time, so a few of
+/// them do.
+pub(crate) const HEAD_BYTES: usize = 1024;
+
 /// The first bytes of a file, which tell it from every other one with the same inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
@@ -50,6 +54,16 @@ pub struct FilePosition {
     pub born: Option<i64>,
     /// What is still expected of it.
     pub state: FileState,
+}
+
+impl FilePosition {
+    /// From where on a file with these first bytes, of which it has the beginning, goes on after it. Nothing: it does
+    /// not. A few bytes may begin every generation, and one that has more of them is another.
+    pub(crate) fn rest_in(&self, head: &[u8]) -> Option<u64> {
+        let known = u64::from(self.head.length);
+        let is_all = known < HEAD_BYTES as u64 && (head.len() as u64) > known;
+        is_all.then_some(if self.offset <= known { self.offset } else { 0 })
+    }
 }
 
 /// What is expected of a generation of a file.

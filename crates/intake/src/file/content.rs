@@ -2,18 +2,16 @@
 
 use std::{
     fs::{self, File, Metadata},
-    io::{self, Read},
-    path::Path,
+    io::{self, Read, Seek},
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::kin;
+pub(super) use crate::position::HEAD_BYTES;
 use crate::position::Head;
-
-/// Bytes at the beginning of a file that tell it from others. Log lines carry a time, so a few of
-/// them do.
-pub(super) const HEAD_BYTES: usize = 1024;
 
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,6 +66,11 @@ fn nanos(time: SystemTime) -> i64 {
     since.as_nanos() as i64
 }
 
+/// Whether a path leads to a file now, through links too.
+pub(super) fn leads_to(path: &Path, id: Id) -> bool {
+    Stat::of(path).is_ok_and(|stat| stat.id == id)
+}
+
 /// The time of the machine, as file times are.
 pub(super) fn now_nanos() -> i64 {
     nanos(SystemTime::now())
@@ -87,19 +90,6 @@ pub(super) fn is_packed(magic: &[u8]) -> bool {
 }
 
 impl Content {
-    /// Opens a file, to be read from the beginning.
-    pub(super) fn open(path: &Path) -> io::Result<(Content, Stat)> {
-        let file = File::open(path)?;
-        let stat = Stat::new(&file.metadata()?);
-        let mut magic = [0; 4];
-        let have = read_at(&file, &mut magic, 0)?;
-        Ok(match &magic[..have] {
-            magic if !is_packed(magic) => (Content::Plain(file), stat),
-            [0x1f, ..] => (Content::Packed(Box::new(flate2::read::MultiGzDecoder::new(file))), stat),
-            _ => (Content::Packed(Box::new(zstd::Decoder::new(file)?)), stat),
-        })
-    }
-
     pub(super) fn is_packed(&self) -> bool {
         matches!(self, Content::Packed(_))
     }
@@ -124,19 +114,72 @@ impl Content {
     }
 }
 
-/// The first bytes of a file's content, up to [`HEAD_BYTES`].
-pub(super) fn head_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let (mut content, _) = Content::open(path)?;
-    let mut head = vec![0; HEAD_BYTES];
-    let have = content.read(&mut head, 0)?;
-    head.truncate(have);
-    Ok(head)
+/// A log file that was just opened, to be read from the beginning.
+pub(super) struct Opened {
+    /// Where the path led to, with links followed.
+    pub(super) path: PathBuf,
+    pub(super) content: Content,
+    pub(super) stat: Stat,
+    /// The first bytes of the content, up to [`HEAD_BYTES`].
+    pub(super) head: Vec<u8>,
+}
+
+impl Opened {
+    /// Opens a file by a path that led to it when it was looked at. Nothing: the path leads elsewhere by now.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub(super) fn at(path: &Path, id: Id) -> io::Result<Option<Self>> {
+        let path = resolved(path);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let stat = Stat::new(&file.metadata()?);
+        if stat.id != id {
+            return Ok(None);
+        }
+        let raw = beginning(&file)?;
+        if !is_packed(&raw) {
+            return Ok(Some(Opened { path, content: Content::Plain(file), stat, head: raw }));
+        }
+        let mut head = vec![0; HEAD_BYTES];
+        let have = read_full(&mut unpacked(&file, &raw)?, &mut head)?;
+        head.truncate(have);
+        (&file).rewind()?;
+        Ok(Some(Opened { path, content: Content::Packed(unpacked(file, &raw)?), stat, head }))
+    }
+
+    /// A file that is not compressed, as it is now.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn plain(path: PathBuf, file: File) -> io::Result<Self> {
+        let (stat, head) = (Stat::new(&file.metadata()?), beginning(&file)?);
+        Ok(Opened { path, content: Content::Plain(file), stat, head })
+    }
+
+    /// The same at an offset. Nothing: it does not begin as the mark says, or is shorter.
+    pub(super) fn skip_to(mut self, mark: Head, offset: u64) -> io::Result<Option<Self>> {
+        let is_it = begins_with(&self.head, mark) && self.content.skip_to(offset)?;
+        Ok(is_it.then_some(self))
+    }
+}
+
+/// The content of a compressed file that begins with these bytes.
+fn unpacked<'a>(file: impl Read + Send + 'a, magic: &[u8]) -> io::Result<Box<dyn Read + Send + 'a>> {
+    Ok(match magic {
+        [0x1f, ..] => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        _ => Box::new(zstd::Decoder::new(file)?),
+    })
 }
 
 /// The first bytes of an open file that is not compressed, up to [`HEAD_BYTES`].
 pub(super) fn beginning(file: &File) -> io::Result<Vec<u8>> {
     let mut head = vec![0; HEAD_BYTES];
-    let have = read_at(file, &mut head, 0)?;
+    // At once: what a second read finds may be of another content.
+    let have = read_once(file, &mut head, 0)?;
     head.truncate(have);
     Ok(head)
 }
@@ -151,16 +194,19 @@ pub(super) fn begins_with(bytes: &[u8], head: Head) -> bool {
     bytes.get(..head.length as usize).is_some_and(|bytes| xxh3_64(bytes) == head.hash)
 }
 
-#[cfg(unix)]
+/// Reads until the buffer is full or there is no more.
 pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    use std::os::unix::fs::FileExt;
-    fill(buffer, |buffer, done| file.read_at(buffer, offset + done as u64))
+    fill(buffer, |buffer, done| read_once(file, buffer, offset + done as u64))
+}
+
+#[cfg(unix)]
+fn read_once(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
 }
 
 #[cfg(windows)]
-pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    use std::os::windows::fs::FileExt;
-    fill(buffer, |buffer, done| file.seek_read(buffer, offset + done as u64))
+fn read_once(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
 pub(super) fn read_full(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
@@ -197,14 +243,18 @@ pub(super) fn strangeness(path: &Path) -> (&'static str, &'static str) {
 }
 
 /// Where a path leads to, with links followed; the path itself where that cannot be told.
-pub(super) fn resolved(path: &Path) -> std::path::PathBuf {
+pub(super) fn resolved(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Whether a file can be read to its end: a compressed one that is still being written cannot.
-pub(super) fn is_whole(path: &Path) -> bool {
-    Content::open(path).is_ok_and(|(content, _)| match content {
-        Content::Plain(_) => true,
-        Content::Packed(mut reader) => io::copy(&mut reader, &mut io::sink()).is_ok(),
-    })
+/// Whether a file is compressed, or will be by its name, and cannot be read to its end.
+pub(super) fn is_torn(path: &Path, id: Id) -> bool {
+    match Opened::at(path, id) {
+        Ok(Some(Opened { content: Content::Packed(mut reader), .. })) => {
+            io::copy(&mut reader, &mut io::sink()).is_err()
+        }
+        Ok(Some(_)) => kin::has_packed_name(path),
+        Ok(None) => false,
+        Err(_) => true,
+    }
 }

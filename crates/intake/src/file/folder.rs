@@ -10,6 +10,7 @@ use std::{
 use super::{
     content::{self, Id, Stat},
     kin,
+    scan::STEP_NANOS,
     trail::{Trail, name, parent},
 };
 
@@ -26,7 +27,9 @@ pub(super) enum Kin {
 pub(super) struct Folder {
     path: PathBuf,
     /// When it was looked into, in nanoseconds after 1970.
-    pub(super) at: i64,
+    at: i64,
+    /// When something had come, gone or been renamed in it last.
+    changed: i64,
     /// Names, in their order, and paths.
     entries: Vec<(String, PathBuf)>,
     families: HashMap<String, Vec<usize>>,
@@ -37,14 +40,14 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(path: &Path) -> Self {
-        let at = content::now_nanos();
+        let (at, changed) = (content::now_nanos(), changed(path));
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
         let entry = |entry: fs::DirEntry| path.join(entry.file_name());
         let paths = entries.map(entry).map(|path| (name(&path).into_owned(), path));
-        Folder::of(path, at, paths.collect())
+        Folder { at, changed, ..Folder::of(path, paths.collect()) }
     }
 
-    fn of(path: &Path, at: i64, mut entries: Vec<(String, PathBuf)>) -> Self {
+    fn of(path: &Path, mut entries: Vec<(String, PathBuf)>) -> Self {
         entries.sort();
         let mut families: HashMap<String, Vec<usize>> = HashMap::new();
         let mut shapes: HashMap<String, Vec<usize>> = HashMap::new();
@@ -52,7 +55,14 @@ impl Folder {
             families.entry(kin::family(name)).or_default().push(at);
             shapes.entry(kin::shape_of(name)).or_default().push(at);
         }
-        Folder { path: path.to_owned(), at, entries, families, shapes, ids: None }
+        Folder { path: path.to_owned(), at: 0, changed: 0, entries, families, shapes, ids: None }
+    }
+
+    /// Whether nothing came, went or was renamed in it since it was looked into. `false`: that cannot be told.
+    pub(super) fn is_as_it_was(&self) -> bool {
+        // Some file systems count whole seconds, or two.
+        let step = if self.changed % 1_000_000_000 == 0 { 2_000_000_000 } else { STEP_NANOS };
+        self.at > self.changed.saturating_add(step) && self.changed == changed(&self.path)
     }
 
     /// Paths that may be `kin` of a log, in their order: at least those that are.
@@ -100,6 +110,11 @@ impl Folder {
         });
         ids.get(&id).map(|at| entries[*at].1.as_path())
     }
+}
+
+/// The last change of a folder: of what is in it, by name.
+fn changed(path: &Path) -> i64 {
+    Stat::of(path).map_or(0, |stat| stat.modified)
 }
 
 #[cfg(test)]
@@ -157,7 +172,7 @@ mod tests {
         ) {
             let paths: Vec<_> =
                 names.iter().map(|name| (name.clone(), Path::new("/logs").join(name))).collect();
-            let folder = Folder::of(Path::new("/logs"), 0, paths.clone());
+            let folder = Folder::of(Path::new("/logs"), paths.clone());
             let mut index = Index::default();
             let trails: Vec<_> = logs.iter().map(|names| trail(names, names[0].as_bytes())).collect();
             trails.iter().for_each(|trail| index.add(trail));

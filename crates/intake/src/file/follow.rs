@@ -13,12 +13,12 @@ use std::{
 
 use super::{
     FileConfig,
-    content::{Content, Id, Stat},
+    content::{Content, Id, Opened},
     generation::{Generation, Handle, Read},
     glob::Pattern,
-    look::{Heads, Look},
+    look::{Folders, Heads, Look},
     room::Room,
-    scan::{Next, STEP_NANOS},
+    scan::Next,
     trail::Trail,
     wake::Watched,
 };
@@ -51,8 +51,8 @@ pub(super) struct Follower {
     pub(super) now: Duration,
     /// Paths that lead to no file and of which this was told.
     pub(super) strange: HashSet<PathBuf>,
-    /// What stands beside logs, looked at once in a turn.
-    pub(super) beside: Look,
+    /// What is in the folders of logs.
+    pub(super) folders: Folders,
     pub(super) room: Room,
     /// Files that are open.
     pub(super) open: usize,
@@ -102,7 +102,7 @@ impl Follower {
             directories: BTreeSet::new(),
             now: Duration::ZERO,
             strange: HashSet::new(),
-            beside: Look::default(),
+            folders: Folders::default(),
             room: Room::new(),
             open: 0,
             changed: true,
@@ -118,7 +118,6 @@ impl Follower {
         self.now = now;
         let mut more = false;
         let mut lag = 0;
-        self.beside = Look::default();
         let mut trails = std::mem::take(&mut self.trails);
         let stirred = std::mem::take(&mut self.stirred);
         let mut result = Ok(());
@@ -201,8 +200,8 @@ impl Follower {
         if generation.is_wanted() && !generation.reopen() {
             self.lost = true;
         }
-        let bytes = match generation.read(&mut self.buffer) {
-            Ok(Read::Bytes(count)) => &self.buffer[..count],
+        let count = match generation.read(&mut self.buffer) {
+            Ok(Read::Bytes(count)) => count,
             Ok(Read::End) => return Ok(Pumped::End),
             Ok(Read::Truncated) => return Ok(Pumped::Truncated),
             Err(error) => {
@@ -218,6 +217,11 @@ impl Follower {
                 return Ok(Pumped::End);
             }
         };
+        if self.beside(|follower, look| follower.is_overtaken(trail, at, look)) {
+            return Ok(Pumped::Truncated);
+        }
+        let generation = &mut trail.generations[at];
+        let bytes = &self.buffer[..count];
         generation.note(bytes, self.now);
         let before = generation.cutter.done();
         let counters = &self.outlet.counters;
@@ -246,23 +250,15 @@ impl Follower {
         if generation.load_head().is_err() || generation.mark().length == 0 {
             return Ok(());
         }
-        let changed = match &generation.handle {
-            Handle::Open(Content::Plain(file)) => {
-                file.metadata().map_or(i64::MAX, |m| Stat::new(&m).modified)
-            }
-            _ => i64::MAX,
-        };
-        let mut look = self.look_beside(changed);
-        let result = self.insert_missed(trail, at, &mut look, None);
-        self.beside = look;
-        result.map(drop)
+        self.beside(|follower, look| follower.insert_missed(trail, at, look, None)).map(drop)
     }
 
-    /// What is beside the logs. What was there when a file changed is not missed.
-    fn look_beside(&mut self, changed: i64) -> Look {
-        let mut look = std::mem::take(&mut self.beside);
-        look.forget_before(changed.saturating_add(STEP_NANOS));
-        look
+    /// Does something with what is beside the logs.
+    fn beside<T>(&mut self, work: impl FnOnce(&mut Self, &mut Look) -> T) -> T {
+        let mut look = Look::with(std::mem::take(&mut self.folders));
+        let result = work(self, &mut look);
+        self.folders = look.folders;
+        result
     }
 
     /// Lets go of a generation of which nothing more will come.
@@ -320,19 +316,9 @@ impl Follower {
         }
         let generation = &mut trail.generations[at];
         let path = generation.path.clone();
-        let opened = match std::mem::replace(&mut generation.handle, Handle::Lost) {
-            Handle::Open(Content::Plain(file)) => {
-                file.metadata().map(|metadata| (Content::Plain(file), Stat::new(&metadata)))
-            }
-            _ => Content::open(&path),
-        };
-        match opened {
-            Ok(opened) => {
-                let mut look = self.look_beside(opened.1.modified);
-                let result = self.succeed(trail, at, &path, opened, &mut look);
-                self.beside = look;
-                result
-            }
+        match generation.detach() {
+            Ok(None) => Ok(()),
+            Ok(Some(opened)) => self.beside(|follower, look| follower.succeed(trail, at, opened, look)),
             Err(error) => {
                 self.tell(&path, format_args!("cannot read {}: {error}", path.display()));
                 Ok(())
@@ -346,42 +332,35 @@ impl Follower {
         &mut self,
         trail: &mut Trail,
         at: usize,
-        path: &Path,
-        opened: (Content, Stat),
+        opened: Opened,
         look: &mut Look,
     ) -> Result<(), Stopped> {
         let generation = &mut trail.generations[at];
         let (current, visible) = (std::mem::replace(&mut generation.current, false), generation.visible);
-        let next = if let Some((rest, content, stat)) = self.rest_of(trail, at, look) {
-            let message = format_args!("{} was truncated; its rest is in {}", path.display(), rest.display());
-            self.outlet.log.debug(message);
+        let next = if let Some(rest) = self.rest_of(trail, at, look) {
+            let (path, copy) = (opened.path.display(), rest.path.display());
+            self.outlet.log.debug(format_args!("{path} was truncated; its rest is in {copy}"));
             let generation = &mut trail.generations[at];
-            generation.attach(&rest, (content, stat));
+            generation.attach(rest);
             generation.fixed = true;
+            self.note(trail, at)?;
             at + 1
         } else {
             self.retire(trail, at)?;
             at
         };
         // An earlier run may have come to this point already.
-        if trail.generations.iter().skip(next).any(|generation| generation.id == opened.1.id) {
+        if trail.generations.iter().skip(next).any(|generation| generation.id == opened.stat.id) {
             return Ok(());
         }
-        let coming = Next::new(path, &opened.0, &opened.1);
+        let coming = Next::of(&opened);
         let next = next + self.insert_missed(trail, next, look, Some(&coming))?;
-        match Generation::new(trail.number(), path, opened, 0, self.config.max_line_bytes) {
-            Ok(mut new) => {
-                new.current = current;
-                new.visible = visible;
-                new.quiet_since = self.now;
-                trail.generations.insert(next, new);
-                self.note(trail, next)
-            }
-            Err(error) => {
-                self.tell(path, format_args!("cannot read {}: {error}", path.display()));
-                Ok(())
-            }
-        }
+        let mut new = Generation::new(trail.number(), opened, 0, self.config.max_line_bytes);
+        new.current = current;
+        new.visible = visible;
+        new.quiet_since = self.now;
+        trail.generations.insert(next, new);
+        self.note(trail, next)
     }
 
     /// Hands out the position of a generation, without lines.

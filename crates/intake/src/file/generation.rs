@@ -1,14 +1,9 @@
 //! One generation of a log: a file that is read to its end, whatever it is called meanwhile.
 
-use std::{
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs::File, io, path::PathBuf, time::Duration};
 
 use super::{
-    content::{self, Content, HEAD_BYTES, Id, Stat},
+    content::{self, Content, HEAD_BYTES, Id, Opened, Stat},
     cut::Cutter,
 };
 use crate::position::{FilePosition, FileState, Head};
@@ -70,25 +65,17 @@ pub(super) enum Read {
 }
 
 impl Generation {
-    /// A file that was just opened, to be read from `offset`.
-    ///
-    /// # Errors
-    /// Its first bytes cannot be read.
-    pub(super) fn new(
-        number: u64,
-        path: &Path,
-        (content, stat): (Content, Stat),
-        offset: u64,
-        limit: usize,
-    ) -> io::Result<Self> {
-        let mut generation = Generation {
+    /// A file that was just opened and stands at `offset`.
+    pub(super) fn new(number: u64, opened: Opened, offset: u64, limit: usize) -> Self {
+        let Opened { path, content, stat, head } = opened;
+        Generation {
             number,
             id: stat.id,
-            path: content::resolved(path),
+            path,
             packed: content.is_packed(),
             handle: Handle::Open(content),
-            head: Vec::new(),
-            mark: Head::default(),
+            mark: content::head_of(&head),
+            head,
             cutter: Cutter::new(offset, limit),
             modified: stat.modified,
             since: stat.modified,
@@ -101,12 +88,7 @@ impl Generation {
             done_with: false,
             stirred: false,
             quiet_since: Duration::ZERO,
-        };
-        if generation.packed {
-            generation.set_head(content::head_bytes(path)?);
         }
-        generation.load_head()?;
-        Ok(generation)
     }
 
     /// One of which only the position is known.
@@ -156,9 +138,10 @@ impl Generation {
         }
     }
 
-    /// Goes on in `content`, which is known to hold the same bytes up to where reading stands.
-    pub(super) fn attach(&mut self, path: &Path, (content, stat): (Content, Stat)) {
-        self.path = content::resolved(path);
+    /// Goes on in a file that is known to hold the same bytes up to where reading stands.
+    pub(super) fn attach(&mut self, opened: Opened) {
+        let Opened { path, content, stat, head } = opened;
+        self.path = path;
         self.id = stat.id;
         self.packed = content.is_packed();
         self.size = stat.size;
@@ -166,12 +149,20 @@ impl Generation {
         self.created = stat.created;
         self.handle = Handle::Open(content);
         (self.done_with, self.stirred) = (false, false);
-        // A compressed file is read once, and may be renamed before that.
-        if self.packed
-            && self.mark.length > 0
-            && let Ok(head) = content::head_bytes(path)
-        {
+        // One that was empty is looked at when it is read for the first time.
+        if self.mark.length > 0 {
             self.set_head(head);
+        }
+    }
+
+    /// Lets go of its file, which was truncated: what that is now. Nothing: it was not open.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn detach(&mut self) -> io::Result<Option<Opened>> {
+        match std::mem::replace(&mut self.handle, Handle::Lost) {
+            Handle::Open(Content::Plain(file)) => Opened::plain(self.path.clone(), file).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -203,15 +194,14 @@ impl Generation {
 
     /// Opens it again. `false`: its file is not found, or is another one.
     pub(super) fn reopen(&mut self) -> bool {
-        let Ok((content @ Content::Plain(_), stat)) = Content::open(&self.path) else { return false };
-        let Content::Plain(file) = &content else { return false };
-        let is_same = stat.id == self.id
-            && self.created == stat.created
-            && stat.size >= self.cutter.read()
-            && content::beginning(file).is_ok_and(|head| content::begins_with(&head, self.mark));
+        let Ok(Some(opened)) = Opened::at(&self.path, self.id) else { return false };
+        let is_same = !opened.content.is_packed()
+            && self.created == opened.stat.created
+            && opened.stat.size >= self.cutter.read()
+            && content::begins_with(&opened.head, self.mark);
         if is_same {
-            self.size = stat.size;
-            self.handle = Handle::Open(content);
+            self.size = opened.stat.size;
+            self.handle = Handle::Open(opened.content);
             (self.done_with, self.stirred) = (false, false);
         }
         is_same
@@ -264,22 +254,8 @@ impl Generation {
         Ok(if count == 0 { Read::End } else { Read::Bytes(count) })
     }
 
-    /// Its first bytes: [`HEAD_BYTES`], or all that were read. One that was found again after a restart is looked at.
-    pub(super) fn beginning(&mut self) -> &[u8] {
-        let wanted = HEAD_BYTES.min(usize::try_from(self.size).unwrap_or(HEAD_BYTES));
-        // Of a compressed file, the beginning is at hand or its name may lead elsewhere by now.
-        let is_short = if self.packed { self.head.is_empty() } else { self.head.len() < wanted };
-        if is_short {
-            let known = match &self.handle {
-                Handle::Open(Content::Plain(_)) => self.load_head(),
-                Handle::Open(Content::Packed(_)) => {
-                    content::head_bytes(&self.path).map(|head| self.set_head(head))
-                }
-                Handle::Lost | Handle::Parked => Ok(()),
-            };
-            // If it cannot be read, an alert may be told twice.
-            let _ = known;
-        }
+    /// Its first bytes: [`HEAD_BYTES`], or at least all that were read.
+    pub(super) fn beginning(&self) -> &[u8] {
         &self.head
     }
 

@@ -63,6 +63,18 @@ pub(super) fn unpacked(name: &str) -> &str {
     name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name)
 }
 
+/// Whether a file is a compressed one by its name.
+pub(super) fn has_packed_name(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    unpacked(&name) != name
+}
+
+/// Whether a file is another one, compressed, by their names.
+pub(super) fn is_packed_of(path: &Path, other: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    has_packed_name(path) && path.with_file_name(unpacked(&name)) == other
+}
+
 /// What is the same for all names that [`is_same_shape`] takes together.
 pub(super) fn shape_of(name: &str) -> String {
     shape(unpacked(name)).collect()

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    content::{self, Content, Id, Stat},
+    content::{self, Content, HEAD_BYTES, Id, Opened, Stat},
     folder::Kin,
     follow::{Follower, watch_key},
     generation::{Generation, Handle},
@@ -42,12 +42,13 @@ impl Follower {
     /// Looks at all paths.
     pub(super) fn scan(&mut self, now: Duration) -> Result<(), Stopped> {
         self.now = now;
-        self.beside = Look::default();
         let mut look = self.look();
         let mut trails = std::mem::take(&mut self.trails);
         self.open = trails.values().map(Trail::open).sum();
         let result = self.scan_trails(&mut trails, &mut look);
         self.directories.extend(trails.values().flat_map(Trail::directories));
+        look.folders.retain(|folder, _| self.directories.contains(folder));
+        self.folders = look.folders;
         self.trails = trails;
         result?;
         if self.first {
@@ -104,7 +105,7 @@ impl Follower {
             self.tell(&path, format_args!("cannot look into {}: {error}", path.display()));
         }
         self.directories = found.directories;
-        let mut look = Look::default();
+        let mut look = Look::with(std::mem::take(&mut self.folders));
         for path in found.paths {
             if self.config.is_excluded(&path) {
                 continue;
@@ -157,55 +158,73 @@ impl Follower {
 
     /// Finds a generation. `false`: it was let go, since it is not to be found.
     fn locate(&mut self, trail: &mut Trail, at: usize, look: &mut Look) -> Result<bool, Stopped> {
-        let (id, mark, offset) = {
-            let generation = &trail.generations[at];
-            (generation.id, generation.mark(), generation.cutter.read())
-        };
-        let created = trail.generations[at].created;
-        let is_taken = trail.generations.iter().enumerate().any(|(other, generation)| {
-            other != at && generation.id == id && !matches!(generation.handle, Handle::Lost)
+        let generation = &trail.generations[at];
+        let (id, created) = (generation.id, generation.created);
+        // Of several in one file, the others were truncated.
+        let is_taken = trail.generations.iter().any(|other| {
+            let is_lost = matches!(other.handle, Handle::Lost);
+            other.id == id
+                && (other.number > generation.number || other.number != generation.number && !is_lost)
         });
-        let file = look.find(trail, id).filter(|file| !is_taken && !is_reused(created, &file.stat));
-        if let Some(file) = file {
-            let path = file.path;
-            let opened = match open_at(&path, mark, offset) {
-                Ok(Some(opened)) => {
-                    let generation = &mut trail.generations[at];
-                    generation.fixed = opened.0.is_packed();
-                    generation.attach(&path, opened);
-                    // One that was empty is looked at when it is read for the first time.
-                    if mark.length > 0 { generation.load_head().map(|()| None) } else { Ok(None) }
+        let found = look.settled(|look| {
+            let file = look.find(trail, id).filter(|file| !is_taken && !is_reused(created, &file.stat))?;
+            match Opened::at(&file.path, id) {
+                Ok(None) => {
+                    look.has_moved(id);
+                    None
                 }
-                // It was truncated; or its inode was given to another file and nobody knows when.
-                Ok(None) if created.is_none() && path != trail.path => return self.give_up(trail, at, look),
-                Ok(None) => Content::open(&path).map(Some),
-                Err(error) => Err(error),
-            };
-            match opened {
-                Ok(None) => self.untell(&path),
-                Ok(Some(opened)) => {
-                    let before = trail.generations.len();
-                    self.succeed(trail, at, &path, opened, look)?;
-                    return Ok(trail.generations.len() > before);
-                }
-                Err(error) => {
-                    // It is there, and may be readable later.
-                    trail.generations[at].handle = Handle::Lost;
-                    self.tell(&path, format_args!("cannot read {}: {error}", path.display()));
+                Ok(Some(opened)) => Some((file.path, Ok(opened))),
+                Err(error) => Some((file.path, Err(error))),
+            }
+        });
+        let Some((path, opened)) = found else { return self.give_up(trail, at, look) };
+        let (mark, offset) = (trail.generations[at].mark(), trail.generations[at].cutter.read());
+        let opened = opened.and_then(|mut opened| {
+            let is_it = content::begins_with(&opened.head, mark) && opened.content.skip_to(offset)?;
+            Ok((opened, is_it))
+        });
+        match opened {
+            Ok((opened, true)) => {
+                let generation = &mut trail.generations[at];
+                generation.fixed = opened.content.is_packed();
+                generation.attach(opened);
+                self.untell(&path);
+                Ok(true)
+            }
+            Ok((Opened { path: found, content: Content::Plain(file), .. }, false))
+                if created.is_some() || path == trail.path =>
+            {
+                // It was truncated, and has more by now than when it was opened, or less.
+                match Opened::plain(found, file) {
+                    Ok(opened) => {
+                        let before = trail.generations.len();
+                        self.succeed(trail, at, opened, look)?;
+                        Ok(trail.generations.len() > before)
+                    }
+                    Err(error) => {
+                        self.tell(&path, format_args!("cannot read {}: {error}", path.display()));
+                        Ok(true)
+                    }
                 }
             }
-            return Ok(true);
+            // Its inode was given to another file and nobody knows when.
+            Ok((_, false)) => self.give_up(trail, at, look),
+            Err(error) => {
+                // It is there, and may be readable later.
+                trail.generations[at].handle = Handle::Lost;
+                self.tell(&path, format_args!("cannot read {}: {error}", path.display()));
+                Ok(true)
+            }
         }
-        self.give_up(trail, at, look)
     }
 
     /// The file of a generation is gone: its rest may be in a copy. `false`: it is not.
     fn give_up(&mut self, trail: &mut Trail, at: usize, look: &mut Look) -> Result<bool, Stopped> {
-        if let Some((path, content, stat)) = self.rest_of(trail, at, look) {
+        if let Some(rest) = self.rest_of(trail, at, look) {
             let generation = &mut trail.generations[at];
-            generation.attach(&path, (content, stat));
+            generation.attach(rest);
             generation.fixed = true;
-            return Ok(true);
+            return self.note(trail, at).map(|()| true);
         }
         if trail.generations[at].mark().length == 0 {
             // It was empty when it was seen last. Whatever is there and is younger may be it.
@@ -227,37 +246,63 @@ impl Follower {
     }
 
     /// A copy of a generation that holds what was not read of it yet.
-    pub(super) fn rest_of(
-        &mut self,
-        trail: &Trail,
-        at: usize,
-        look: &mut Look,
-    ) -> Option<(PathBuf, Content, Stat)> {
-        let generation = &trail.generations[at];
-        let mark = generation.mark();
+    pub(super) fn rest_of(&mut self, trail: &Trail, at: usize, look: &mut Look) -> Option<Opened> {
+        let (mark, offset) = (trail.generations[at].mark(), trail.generations[at].cutter.read());
         if mark.length == 0 {
             return None;
         }
+        look.settled(|look| {
+            let mut files = self.copies(trail, at, Kin::Copies, look);
+            // The longest: a copy made later has more.
+            files.sort_by_key(|file| Reverse(file.stat.size));
+            let mut opened = Vec::new();
+            for file in files {
+                match Opened::at(&file.path, file.stat.id) {
+                    Ok(Some(copy)) => opened.extend(copy.skip_to(mark, offset).ok().flatten()),
+                    Ok(None) => look.has_moved(file.stat.id),
+                    Err(_) => {}
+                }
+            }
+            // One that is not compressed says how long it is.
+            opened.sort_by_key(|copy| copy.content.is_packed());
+            opened.into_iter().next()
+        })
+    }
+
+    /// Files beside a log that may be copies of a generation and are not followed themselves.
+    fn copies(&mut self, trail: &Trail, at: usize, kin: Kin, look: &mut Look) -> Vec<Beside> {
+        let generation = &trail.generations[at];
         // Of those that are not found yet, the identity is only what it was.
         let is_found = |other: &&Generation| !matches!(other.handle, Handle::Lost);
         let followed: HashSet<Id> = trail.generations.iter().filter(is_found).map(|other| other.id).collect();
-        let mut files = look.beside(trail, Kin::Copies, Some(&generation.path));
-        files.retain(|file| {
-            !followed.contains(&file.stat.id) && self.heads.fits(&file.path, &file.stat, mark)
+        let mut files = look.beside(trail, kin, Some(&generation.path));
+        files.retain(|file| !followed.contains(&file.stat.id));
+        files.retain(|file| match self.heads.of(file) {
+            Ok(Some(head)) => may_be_copy(trail, generation, file, head),
+            Ok(None) => {
+                look.has_moved(file.stat.id);
+                false
+            }
+            Err(_) => false,
         });
-        // The longest: a copy made later has more.
-        files.sort_by_key(|file| Reverse(file.stat.size));
-        let offset = generation.cutter.read();
-        let mut opened: Vec<_> = files
-            .into_iter()
-            .filter_map(|file| {
-                let (content, stat) = open_at(&file.path, mark, offset).ok()??;
-                Some((file.path, content, stat))
-            })
-            .collect();
-        // One that is not compressed says how long it is.
-        opened.sort_by_key(|(_, content, _)| content.is_packed());
-        opened.into_iter().next()
+        files
+    }
+
+    /// Whether a log was copied and truncated though it still begins with all that was read of it: a few bytes may
+    /// begin every line. Only the copy tells, which goes on otherwise.
+    pub(super) fn is_overtaken(&mut self, trail: &Trail, at: usize, look: &mut Look) -> bool {
+        let generation = &trail.generations[at];
+        let is_certain = !is_short(generation.mark()) || generation.mark().length == 0;
+        if is_certain || !generation.current || generation.fixed || trail.is_target(&generation.path) {
+            return false;
+        }
+        look.settled(|look| {
+            let files = self.copies(trail, at, Kin::Rotations, look);
+            // What is not in a copy yet is still in the log.
+            let Some(bytes) = beginning_of(generation) else { return false };
+            let mut heads = |file| self.heads.of(file).ok().flatten().map(<[u8]>::to_vec);
+            files.iter().filter_map(&mut heads).any(|head| !begin_alike(&head, &bytes))
+        })
     }
 
     /// Generations that came and went between two looks: files beside the log that are younger than
@@ -287,58 +332,111 @@ impl Follower {
                 generation.id == stat.id && !(is_lost && is_reused(generation.created, stat))
             })
         };
-        let mut files = look.beside(trail, Kin::Rotations, None);
-        files.retain(|file| {
-            let id = file.stat.id;
-            !is_followed(&file.stat)
-                && next.is_none_or(|next| next.id != id)
-                // One that was matched under its name is followed as itself, unless it was turned over since.
-                && !look.matched_by_id(id).is_some_and(|(path, _)| leads_to(path, id))
-                && file.stat.modified >= since
-                && born.zip(file.stat.created).is_none_or(|(newest, this)| this >= newest)
-                && !self.patterns.iter().any(|pattern| pattern.matches(&file.path))
+        let found = look.settled(|look| {
+            let mut files = look.beside(trail, Kin::Rotations, None);
+            files.retain(|file| {
+                let id = file.stat.id;
+                !is_followed(&file.stat)
+                    && next.is_none_or(|next| next.id != id)
+                    // One that was matched under its name is followed as itself, unless it was turned over since.
+                    && !look.matched_by_id(id).is_some_and(|(path, _)| content::leads_to(path, id))
+                    && file.stat.modified >= since
+                    && born.zip(file.stat.created).is_none_or(|(newest, this)| this >= newest)
+                    && !self.patterns.iter().any(|pattern| pattern.matches(&file.path))
+            });
+            files.sort_by_key(|file| (file.stat.modified, Reverse(kin::rotation_number(&file.path))));
+            self.news(trail, files, next, look)
         });
-        files.retain(|file| self.is_news(trail, file, next));
-        files.sort_by_key(|file| (file.stat.modified, Reverse(kin::rotation_number(&file.path))));
         let mut missed = Vec::new();
-        for file in files {
-            let limit = self.config.max_line_bytes;
-            let opened =
-                Content::open(&file.path).and_then(|opened| Generation::new(0, &file.path, opened, 0, limit));
+        for (path, opened) in found {
             match opened {
-                Ok(mut generation) => {
-                    generation.number = trail.number();
+                Ok((opened, offset)) => {
+                    let limit = self.config.max_line_bytes;
+                    let mut generation = Generation::new(trail.number(), opened, offset, limit);
                     generation.visible = false;
                     generation.quiet_since = self.now;
                     missed.push(generation);
                 }
                 Err(error) => {
                     self.outlet.counters.gaps.add(1);
-                    self.tell(&file.path, format_args!("cannot read {}: {error}", file.path.display()));
+                    self.tell(&path, format_args!("cannot read {}: {error}", path.display()));
                 }
             }
         }
         missed
     }
 
-    /// Whether a file beside a log holds something that is no copy of what is known of that log.
-    fn is_news(&mut self, trail: &Trail, file: &Beside, next: Option<&Next>) -> bool {
-        let Ok(head) = self.heads.of(&file.path, &file.stat).map(<[u8]>::to_vec) else { return false };
-        if file.is_unsettled() {
-            return false;
+    /// Opens those files beside a log that hold something that is not known of that log, from where on they do.
+    fn news(
+        &mut self,
+        trail: &Trail,
+        files: Vec<Beside>,
+        next: Option<&Next>,
+        look: &mut Look,
+    ) -> Vec<(PathBuf, io::Result<(Opened, u64)>)> {
+        let mut found: Vec<(PathBuf, io::Result<(Opened, u64)>)> = Vec::new();
+        for file in files {
+            let Some((offset, head)) = self.news_in(trail, &file, next, look) else { continue };
+            // One that is being compressed is there twice.
+            let is_packed_of = |(path, opened): &(PathBuf, io::Result<(Opened, u64)>)| {
+                kin::is_packed_of(&file.path, path)
+                    && opened.as_ref().is_ok_and(|(other, _)| other.head == head)
+            };
+            if found.iter().any(is_packed_of) {
+                continue;
+            }
+            match Opened::at(&file.path, file.stat.id) {
+                // It is being copied.
+                Ok(Some(opened)) if opened.head != head => look.has_moved(file.stat.id),
+                // What is compressed will not grow.
+                Ok(Some(opened)) if opened.content.is_packed() && opened.head.is_empty() => {}
+                Ok(Some(mut opened)) => {
+                    let skipped = opened.content.skip_to(offset).map(|_| (opened, offset));
+                    found.push((file.path, skipped));
+                }
+                Ok(None) => look.has_moved(file.stat.id),
+                Err(error) => found.push((file.path, Err(error))),
+            }
         }
-        if trail.marks().any(|mark| mark.length > 0 && content::begins_with(&head, mark)) {
-            return false;
+        found
+    }
+
+    /// From where on a file beside a log holds what is no copy of something that is known of that log; and its first
+    /// bytes.
+    fn news_in(
+        &mut self,
+        trail: &Trail,
+        file: &Beside,
+        next: Option<&Next>,
+        look: &mut Look,
+    ) -> Option<(u64, Vec<u8>)> {
+        let head = match self.heads.of(file) {
+            Ok(Some(head)) => head.to_vec(),
+            Ok(None) => {
+                look.has_moved(file.stat.id);
+                return None;
+            }
+            Err(_) => return None,
+        };
+        if file.is_unsettled() {
+            return None;
         }
         // A copy of what is about to be followed, whose own name may be gone already.
-        if next.is_some_and(|next| !head.is_empty() && next.head.starts_with(&head)) {
-            return false;
+        if next.is_some_and(|next| next.is_copied_by(&file.stat, &head)) {
+            return None;
         }
-        // A copy of what was not read yet: nothing is missed as long as that is there.
-        !trail
-            .generations
-            .iter()
-            .any(|generation| generation.mark().length == 0 && holds_beginning(generation, &head))
+        // A copy of what is followed: what was not read yet is still there, or looked for here when it is not.
+        let is_of = |generation: &Generation| match generation.mark() {
+            Head { length: 0, .. } => holds_beginning(generation, &head),
+            mark => content::begins_with(&head, mark),
+        };
+        if trail.generations.iter().any(is_of) {
+            return None;
+        }
+        match trail.known_as(&head) {
+            None => Some((0, head)),
+            Some(position) => position.rest_in(&head).map(|offset| (offset, head)),
+        }
     }
 
     /// A log that was copied and truncated before anything of it was read looks as if nothing had
@@ -400,7 +498,10 @@ impl Follower {
             let Some(at) = trail.past.iter().rposition(same) else { continue };
             let position = &trail.past[at];
             let shrunk = !position.packed && stat.size < position.offset;
-            if shrunk || is_reused(position.created, stat) || !self.heads.fits(path, stat, position.head) {
+            let file = Beside { path: path.to_owned(), stat: *stat };
+            let head = self.heads.of(&file).ok().flatten();
+            let begins = head.is_some_and(|head| content::begins_with(head, position.head));
+            if shrunk || is_reused(position.created, stat) || !begins {
                 continue;
             }
             let grown = !position.packed && stat.size > position.offset;
@@ -429,17 +530,19 @@ impl Follower {
         path: &Path,
         look: &mut Look,
     ) -> Result<(), Stopped> {
-        let opened = Content::open(path).and_then(|opened| Ok((opened, content::head_bytes(path)?)));
-        let ((content, stat), head) = match opened {
-            Ok(opened) => opened,
+        let Some(stat) = look.matched.get(path).copied() else { return Ok(()) };
+        let opened = match Opened::at(path, stat.id) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => {
+                self.lost = true;
+                return Ok(());
+            }
             // A compressed file that is still being written.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && is_unsettled(look, path) => {
                 return Ok(());
             }
             Err(error) => {
-                if self.first
-                    && let Some(stat) = look.matched.get(path)
-                {
+                if self.first {
                     self.pending.insert(path.to_owned(), (stat.id, stat.size));
                 }
                 self.tell(path, format_args!("cannot read {}: {error}", path.display()));
@@ -462,19 +565,20 @@ impl Follower {
         });
         let (before, count) = (trail.open(), trail.generations.len());
         let others = Others { trails, index };
-        let verdict = self.judge(&mut trail, &others, path, &stat, &head, content.is_packed(), look);
+        let verdict = self.judge(&trail, &others, path, &opened, look);
         let result = match verdict {
             Verdict::Wait => Ok(()),
             Verdict::Moved(at) => {
                 let generation = &mut trail.generations[at];
-                generation.attach(path, (content, stat));
+                generation.attach(opened);
                 generation.current = true;
                 self.note(&trail, at)
             }
             Verdict::Over(state) => {
+                let Opened { path, content, stat, head } = opened;
                 let position = FilePosition {
                     generation: trail.number(),
-                    path: content::resolved(path).to_string_lossy().into_owned(),
+                    path: path.to_string_lossy().into_owned(),
                     device: stat.id.device,
                     inode: stat.id.inode,
                     packed: content.is_packed(),
@@ -490,7 +594,7 @@ impl Follower {
                 let batch = Collector::new(Arc::clone(&trail.stream)).finish(outlet::now(), Some(change));
                 self.outlet.send_blocking(batch)
             }
-            Verdict::New(offset) => self.begin(&mut trail, path, (content, stat), offset, look),
+            Verdict::New(offset) => self.begin(&mut trail, path, opened, offset, look),
         };
         self.settle(&mut trail, before);
         if trail.has_history() {
@@ -501,18 +605,18 @@ impl Follower {
         result
     }
 
-    #[expect(clippy::too_many_arguments, reason = "everything that is known about one file")]
     fn judge(
         &mut self,
-        trail: &mut Trail,
+        trail: &Trail,
         others: &Others<'_>,
         path: &Path,
-        stat: &Stat,
-        head: &[u8],
-        packed: bool,
+        opened: &Opened,
         look: &mut Look,
     ) -> Verdict {
-        if let Some(verdict) = others.claim(path, head, self.first) {
+        let Opened { content, stat, head, .. } = opened;
+        let packed = content.is_packed();
+        let is_first_ever = self.first && !self.was_watched(path);
+        if let Some(verdict) = others.claim(path, head, is_first_ever) {
             return verdict;
         }
         let at = trail.generations.len().wrapping_sub(1);
@@ -551,24 +655,24 @@ impl Follower {
         &mut self,
         trail: &mut Trail,
         path: &Path,
-        (content, stat): (Content, Stat),
+        opened: Opened,
         end: Option<u64>,
         look: &mut Look,
     ) -> Result<(), Stopped> {
         if trail.has_history() {
             // What came and went just before this file did must not be missed, since it is never looked for again.
-            look.forget_before(stat.created.map_or(i64::MAX, |created| created.saturating_add(STEP_NANOS)));
-            let next = Next::new(path, &content, &stat);
+            let next = Next::of(&opened);
             self.insert_missed(trail, trail.generations.len(), look, Some(&next))?;
         }
-        let start = match (end, &content) {
+        let start = match (end, &opened.content) {
             (Some(end), Content::Plain(file)) => last_line(file, end),
             _ => Ok(0),
         };
         let number = trail.number();
         let limit = self.config.max_line_bytes;
-        match start.and_then(|start| Generation::new(number, path, (content, stat), start, limit)) {
-            Ok(mut generation) => {
+        match start {
+            Ok(start) => {
+                let mut generation = Generation::new(number, opened, start, limit);
                 generation.current = true;
                 generation.quiet_since = self.now;
                 trail.generations.push(generation);
@@ -594,31 +698,26 @@ impl Follower {
     }
 }
 
-/// Opens a file at an offset; nothing if it is another file than the one that the mark is of.
-fn open_at(path: &Path, mark: Head, offset: u64) -> io::Result<Option<(Content, Stat)>> {
-    let head = content::head_bytes(path)?;
-    if !content::begins_with(&head, mark) {
-        return Ok(None);
-    }
-    let (mut content, stat) = Content::open(path)?;
-    Ok(content.skip_to(offset)?.then_some((content, stat)))
-}
-
 /// The file that is followed next.
 pub(super) struct Next {
     id: Id,
-    /// How it begins; empty where that cannot be told.
+    created: Option<i64>,
+    /// How it begins.
     head: Vec<u8>,
 }
 
 impl Next {
-    pub(super) fn new(path: &Path, content: &Content, stat: &Stat) -> Self {
-        let head = match content {
-            // Its name may lead elsewhere by now.
-            Content::Plain(file) => content::beginning(file),
-            Content::Packed(_) => content::head_bytes(path),
-        };
-        Next { id: stat.id, head: head.unwrap_or_default() }
+    pub(super) fn of(opened: &Opened) -> Self {
+        Next { id: opened.stat.id, created: opened.stat.created, head: opened.head.clone() }
+    }
+
+    /// Whether a file with these first bytes is a copy of it, or is about to be.
+    fn is_copied_by(&self, stat: &Stat, head: &[u8]) -> bool {
+        if head.is_empty() {
+            // What comes before it, and may still be written to, is not younger.
+            return self.created.zip(stat.created).is_some_and(|(this, that)| that > this);
+        }
+        self.head.starts_with(head)
     }
 }
 
@@ -665,11 +764,24 @@ fn claim(other: &Trail, path: &Path, head: &[u8], first: bool) -> Option<Verdict
         return None;
     }
     let least = if trail::is_stamped(path) { 1 } else { SURE_BYTES };
-    if other.marks().any(|mark| mark.length >= least && content::begins_with(head, mark)) {
+    let fits = |mark: Head| mark.length >= least && content::begins_with(head, mark);
+    let of: Vec<&Generation> =
+        other.generations.iter().filter(|generation| fits(generation.mark())).collect();
+    let is_sure =
+        |generation: &&Generation| !is_short(generation.mark()) || first || holds_beginning(generation, head);
+    if of.iter().any(is_sure) {
         return Some(Verdict::Over(FileState::Copy));
     }
+    if let Some(position) = other.known_as(head).filter(|position| fits(position.head)) {
+        return match position.rest_in(head).filter(|_| !first) {
+            None => Some(Verdict::Over(FileState::Copy)),
+            rest => Some(Verdict::New(rest)),
+        };
+    }
     let alike = |generation: &Generation| generation.mark().length == 0 && begins_alike(generation, head);
-    let is_unclear = head.is_empty() && other.is_rotation(path) || other.generations.iter().any(alike);
+    // Of one that was truncated, the copy is its rest; that turns out when it is read.
+    let is_unclear =
+        !of.is_empty() || head.is_empty() && other.is_rotation(path) || other.generations.iter().any(alike);
     (!first && is_unclear).then_some(Verdict::Wait)
 }
 
@@ -712,16 +824,13 @@ fn is_gone(trail: &Trail, look: &Look) -> bool {
         && !trail.past.iter().any(is_there)
 }
 
-/// Whether a path leads to a file now, through links too.
-fn leads_to(path: &Path, id: Id) -> bool {
-    std::fs::metadata(path).is_ok_and(|known| Stat::new(&known).id == id)
-}
-
 /// The first bytes that the file of a generation holds now.
 fn beginning_of(generation: &Generation) -> Option<Vec<u8>> {
     match &generation.handle {
         Handle::Open(Content::Plain(file)) => content::beginning(file).ok(),
-        Handle::Parked if !generation.packed => content::head_bytes(&generation.path).ok(),
+        Handle::Parked if !generation.packed => {
+            Opened::at(&generation.path, generation.id).ok().flatten().map(|opened| opened.head)
+        }
         _ => None,
     }
 }
@@ -734,9 +843,31 @@ fn holds_beginning(generation: &Generation, head: &[u8]) -> bool {
 
 /// Whether the file of a generation begins like `head`, as far as both go.
 fn begins_alike(generation: &Generation, head: &[u8]) -> bool {
-    let Some(bytes) = beginning_of(generation) else { return false };
-    let length = bytes.len().min(head.len());
-    length > 0 && bytes[..length] == head[..length]
+    beginning_of(generation)
+        .is_some_and(|bytes| !bytes.is_empty() && !head.is_empty() && begin_alike(&bytes, head))
+}
+
+/// Whether one of two is the beginning of the other.
+fn begin_alike(one: &[u8], other: &[u8]) -> bool {
+    let length = one.len().min(other.len());
+    one[..length] == other[..length]
+}
+
+/// Whether more of a file than its mark says would tell it from others.
+fn is_short(mark: Head) -> bool {
+    (mark.length as usize) < HEAD_BYTES
+}
+
+/// Whether a file beside a log that begins like this may be a copy of a generation of it.
+fn may_be_copy(trail: &Trail, generation: &Generation, file: &Beside, head: &[u8]) -> bool {
+    let mark = generation.mark();
+    if !content::begins_with(head, mark) || !is_short(mark) {
+        return content::begins_with(head, mark);
+    }
+    // A few bytes may begin every generation.
+    let is_of_another =
+        trail.marks().any(|other| other.length > mark.length && content::begins_with(head, other));
+    !is_of_another && file.stat.modified >= generation.since
 }
 
 fn is_unsettled(look: &Look, path: &Path) -> bool {

@@ -160,6 +160,23 @@ impl Bench {
         self.now = Duration::ZERO;
     }
 
+    /// Does what is for a follower to do.
+    fn does(&mut self, act: &Act, room: Option<usize>) {
+        match act {
+            Act::Poll => self.poll(),
+            Act::Scan => self.scan(),
+            Act::Turn => {
+                self.turn();
+            }
+            Act::Note(lines) => self.note(usize::from(*lines)),
+            Act::Restart => {
+                self.restart();
+                self.narrow(room);
+            }
+            _ => {}
+        }
+    }
+
     fn lines(&mut self) -> Vec<String> {
         self.note_all();
         std::mem::take(&mut self.lines).into_keys().collect()
@@ -378,6 +395,59 @@ fn a_few_bytes_do_not_stand_for_a_copy() {
     assert_eq!(bench.lines(), ["line 1", "line 2", "line 3"]);
 }
 
+/// A line is begun, read, ended, copied and cut off, and the next begins in the same way: only the copy tells.
+#[test]
+fn a_copy_tells_of_a_line_that_begins_like_the_next() {
+    for dies in [false, true] {
+        let (folder, path) = folder();
+        let mut bench = Bench::of(&path);
+        bench.poll();
+        append(&path, "line ");
+        bench.poll();
+        bench.note_all();
+        append(&path, "1\n");
+        fs::copy(&path, folder.path().join("a.log.1")).expect("it is copied");
+        OpenOptions::new().write(true).truncate(true).open(&path).expect("it is truncated");
+        append(&path, "line ");
+        if dies {
+            bench.restart();
+        }
+        bench.poll();
+        append(&path, "2 is longer\n");
+        bench.poll();
+        assert_eq!(bench.lines(), ["line 1", "line 2 is longer"], "dies: {dies}");
+        assert_eq!(bench.outlet.counters().gaps.get(), 0);
+    }
+}
+
+/// Every generation begins with the same line.
+#[test]
+fn a_common_first_line_hides_nothing() {
+    for dies in [false, true] {
+        let (folder, path) = folder();
+        let mut bench = Bench::of(&path);
+        bench.poll();
+        append(&path, "# head\n");
+        bench.poll();
+        fs::copy(&path, folder.path().join("a.log.1")).expect("it is copied");
+        OpenOptions::new().write(true).truncate(true).open(&path).expect("it is truncated");
+        bench.poll();
+        assert_eq!(bench.lines(), ["# head"]);
+        if dies {
+            bench.restart();
+        }
+        std::thread::sleep(TICK);
+        append(&path, "# head\none\n");
+        fs::rename(folder.path().join("a.log.1"), folder.path().join("a.log.2")).expect("it is renamed");
+        fs::copy(&path, folder.path().join("a.log.1")).expect("it is copied");
+        OpenOptions::new().write(true).truncate(true).open(&path).expect("it is truncated");
+        append(&path, "# head\ntwo\n");
+        bench.poll();
+        let lines: Vec<_> = bench.lines().into_iter().filter(|line| line != "# head").collect();
+        assert_eq!(lines, ["one", "two"], "dies: {dies}");
+    }
+}
+
 fn pack(from: &Path, to: &Path) {
     let file = File::create(to).expect("it is created");
     let mut packer = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
@@ -457,6 +527,24 @@ impl Writer {
         append(&path, "what was there before\n");
         let file = OpenOptions::new().append(true).open(&path).expect("it opens");
         Writer { folder: folder.to_owned(), path, file, written: 0, half: false, targets: 0, padding }
+    }
+
+    /// Does what is for a writer to do, and says whether it is.
+    fn does(&mut self, act: &Act) -> bool {
+        if matches!(act, Act::Rename | Act::Copy | Act::Swap | Act::Pack(_)) {
+            std::thread::sleep(TICK);
+        }
+        match act {
+            Act::Write(lines) => self.write(*lines),
+            Act::Half => self.half(),
+            Act::Rename => self.rename(),
+            Act::Copy => self.copy(),
+            Act::Swap => self.swap(),
+            Act::Reopen => self.reopen(),
+            Act::Pack(number) => self.pack(*number),
+            _ => return false,
+        }
+        true
     }
 
     fn write(&mut self, lines: u8) {
@@ -557,36 +645,23 @@ fn play(
     bench.poll();
     bench.note_all();
     for act in acts {
-        if matches!(act, Act::Rename | Act::Copy | Act::Swap | Act::Pack(_)) {
-            std::thread::sleep(TICK);
-        }
-        match act {
-            Act::Write(lines) => writer.write(*lines),
-            Act::Half => writer.half(),
-            Act::Rename => writer.rename(),
-            Act::Copy => writer.copy(),
-            Act::Swap => writer.swap(),
-            Act::Reopen => writer.reopen(),
-            Act::Pack(number) => writer.pack(*number),
-            Act::Poll => bench.poll(),
-            Act::Scan => bench.scan(),
-            Act::Turn => {
-                bench.turn();
-            }
-            Act::Note(lines) => bench.note(usize::from(*lines)),
-            Act::Restart => {
-                bench.restart();
-                bench.narrow(room);
-            }
+        if !writer.does(act) {
+            bench.does(act, room);
         }
     }
     writer.end_half();
+    settled(&mut bench, &writer)
+}
+
+/// Whether all that was written was noted once, when the follower has read everything.
+fn settled(bench: &mut Bench, writer: &Writer) -> Result<(), TestCaseError> {
     bench.poll();
     bench.poll();
     while std::mem::take(&mut bench.follower.lost) {
         bench.poll();
     }
     bench.note_all();
+    let padding = writer.padding;
     let expected: BTreeMap<String, u32> =
         (1..=writer.written).map(|number| (format!("{number:06}{padding}"), 1)).collect();
     let wrong: Vec<String> = expected
@@ -600,6 +675,32 @@ fn play(
     let moved: Vec<_> = expected.keys().filter(|line| bench.places[*line].len() != 1).collect();
     prop_assert!(moved.is_empty(), "stand at several places: {:?}", moved);
     Ok(())
+}
+
+/// Like [`play`], with the writer at work while the follower looks and reads.
+fn play_at_once(acts: &[Act], linked: bool, glob: bool, padding: &'static str) -> Result<(), TestCaseError> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut writer = Writer::new(folder.path(), linked, padding);
+    let pattern = if glob { folder.path().join("a.log*") } else { writer.path.clone() };
+    let mut bench = Bench::of(&pattern);
+    bench.poll();
+    bench.note_all();
+    let is_own = |act: &&Act| matches!(act, Act::Poll | Act::Scan | Act::Turn | Act::Note(_) | Act::Restart);
+    let mut own = acts.iter().filter(is_own).cycle();
+    let writer = std::thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            for act in acts {
+                writer.does(act);
+            }
+            writer.end_half();
+            writer
+        });
+        while !writing.is_finished() {
+            bench.does(own.next().unwrap_or(&Act::Poll), None);
+        }
+        writing.join().expect("it writes")
+    });
+    settled(&mut bench, &writer)
 }
 
 #[test]
@@ -723,6 +824,38 @@ proptest! {
         glob in any::<bool>(),
     ) {
         play(&acts, false, glob, " and a few words more", Some(room))?;
+    }
+}
+
+proptest! {
+    // What failed once may go well the next time: there is nothing to be made smaller.
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        failure_persistence: None,
+        max_shrink_iters: 0,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_line_once_over_renames_at_any_moment(acts in acts(Just(Act::Rename))) {
+        play_at_once(&acts, false, false, " and a few words more")?;
+    }
+
+    #[test]
+    fn every_line_once_over_copies_at_any_moment(acts in acts(Just(Act::Copy))) {
+        play_at_once(&acts, false, false, " and a few words more")?;
+    }
+
+    #[test]
+    fn every_line_once_over_links_at_any_moment(acts in acts(Just(Act::Swap))) {
+        play_at_once(&acts, true, false, " and a few words more")?;
+    }
+
+    #[test]
+    fn every_line_once_at_any_moment_when_the_rotated_ones_match(
+        acts in acts(prop_oneof![Just(Act::Rename), Just(Act::Copy)]),
+    ) {
+        play_at_once(&acts, false, true, " and a few words more")?;
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    content,
     generation::{Generation, Handle},
     kin,
 };
@@ -70,6 +71,13 @@ impl Trail {
     pub(super) fn marks(&self) -> impl Iterator<Item = Head> {
         let past = self.past.iter().map(|position| position.head);
         self.generations.iter().map(Generation::mark).chain(past)
+    }
+
+    /// What is over and begins a file with these first bytes: that which says most of them.
+    pub(super) fn known_as(&self, head: &[u8]) -> Option<&FilePosition> {
+        let begins =
+            |position: &&FilePosition| position.head.length > 0 && content::begins_with(head, position.head);
+        self.past.iter().filter(begins).max_by_key(|position| position.head.length)
     }
 
     /// What a file has to be younger than to be a successor of the newest generation: last change and
