@@ -334,7 +334,9 @@ impl Index {
             }
             return;
         }
-        let mut told = Vec::new();
+        // What another one holds under the same key as before stays in force.
+        let stays = last_at(stream.from).filter(|&slot| is_last(slot));
+        let mut told: Vec<_> = stays.map(|slot| self.announced_as(self.rows.get(slot))).collect();
         for slot in last_at(stream.from).filter(|&slot| !is_last(slot)) {
             let row = self.rows.get(slot);
             let key = self.announced_as(row);

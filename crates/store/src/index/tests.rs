@@ -428,8 +428,6 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
-
     /// A client with one set for each origin and list has in each exactly the decisions that end last.
     #[test]
     fn sets_of_origins_are_exact(steps in steps(), filter in filters(), polls in prop::collection::vec(any::<bool>(), 40)) {
