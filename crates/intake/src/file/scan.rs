@@ -276,7 +276,9 @@ impl Follower {
         let is_found = |other: &&Generation| !matches!(other.handle, Handle::Lost);
         let followed: HashSet<Id> = trail.generations.iter().filter(is_found).map(|other| other.id).collect();
         let mut files = look.beside(trail, kin, Some(&generation.path));
-        files.retain(|file| !followed.contains(&file.stat.id));
+        // Its own file is another one by now.
+        let is_own = |stat: &Stat| stat.id == generation.id && !is_reused(generation.created, stat);
+        files.retain(|file| !followed.contains(&file.stat.id) && !is_own(&file.stat));
         files.retain(|file| match self.heads.of(file) {
             Ok(Some(head)) => may_be_copy(trail, generation, file, head),
             Ok(None) => {

@@ -413,9 +413,15 @@ fn a_copy_tells_of_a_line_that_begins_like_the_next() {
             bench.restart();
         }
         bench.poll();
-        append(&path, "2 is longer\n");
+        append(&path, "2 is longer\nline 3");
         bench.poll();
-        assert_eq!(bench.lines(), ["line 1", "line 2 is longer"], "dies: {dies}");
+        append(&path, " is not whole before\n");
+        bench.poll();
+        assert_eq!(
+            bench.lines(),
+            ["line 1", "line 2 is longer", "line 3 is not whole before"],
+            "dies: {dies}"
+        );
         assert_eq!(bench.outlet.counters().gaps.get(), 0);
     }
 }
