@@ -817,13 +817,11 @@ fn find_changed(trail: &mut Trail, look: &mut Look) {
 }
 
 /// Whether nothing of a trail is there any more.
-fn is_gone(trail: &Trail, look: &Look) -> bool {
-    let is_there = |position: &FilePosition| {
-        look.matched_by_id(Id { device: position.device, inode: position.inode }).is_some()
-    };
+fn is_gone(trail: &Trail, look: &mut Look) -> bool {
+    let id = |position: &FilePosition| Id { device: position.device, inode: position.inode };
     trail.generations.is_empty()
         && !look.matched.contains_key(&trail.path)
-        && !trail.past.iter().any(is_there)
+        && !trail.past.iter().any(|position| look.find(trail, id(position)).is_some())
 }
 
 /// The first bytes that the file of a generation holds now.
