@@ -1,0 +1,449 @@
+//! Brings a backend to what is held, and audits it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use testudo_event::Prefix;
+
+use crate::backend::{Backend, Change, Element, Failed, Found};
+use crate::cover::{bits, cover};
+use crate::group::{Action, GroupId, Groups};
+use crate::held::{Held, Update};
+
+/// An element whose time left differs by less from what it should be is as it should be: the clock of the kernel goes
+/// by its own ticks, and asking takes time.
+const TOLERANCE_MS: u64 = 2_000;
+
+/// Decisions that are over are looked for at most this often, and for each hundred thousand that are held: the backend
+/// ends its elements by itself.
+const EXPIRE_EVERY_MS: u64 = 1_000;
+
+/// Problems that are told at once; of more, the number is.
+const PROBLEMS_MOST: usize = 5;
+
+/// What is enforced at all, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Types of decisions: `ban`, `throttle`.
+    pub types: Vec<String>,
+    /// Bits of an IPv6 address that count: 64 for the whole network of a customer.
+    pub ipv6_bits: u8,
+    /// IPv4 networks with fewer bits are refused.
+    pub least_bits_v4: u8,
+    /// The same for IPv6.
+    pub least_bits_v6: u8,
+    /// Networks that must stay reachable, and why. Decisions within them are refused; of wider ones, the backend
+    /// leaves them out.
+    pub protected: Vec<(Prefix, String)>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules {
+            types: vec!["ban".to_owned(), "throttle".to_owned()],
+            ipv6_bits: 128,
+            least_bits_v4: 8,
+            least_bits_v6: 16,
+            protected: Vec::new(),
+        }
+    }
+}
+
+impl Rules {
+    /// Whether decisions of a type are enforced.
+    pub(crate) fn takes(&self, kind: &str) -> bool {
+        self.types.iter().any(|known| known == kind)
+    }
+}
+
+/// What was counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Elements that were asked for in audits.
+    pub audited: u64,
+    /// Those that were not there, or not as they should be.
+    pub drifted: u64,
+    /// Those that were put back.
+    pub repaired: u64,
+    /// Times that everything was put into force anew, the first included.
+    pub replaced: u64,
+    /// Changes that the backend could not make.
+    pub failed: u64,
+}
+
+/// What a step did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Elements that came, or have another end or group now.
+    pub added: usize,
+    /// Elements that went before their end.
+    pub removed: usize,
+    /// What was found to be wrong, in words, for the log; the first few.
+    pub problems: Vec<String>,
+    /// Everything was put into force anew.
+    pub replaced: bool,
+}
+
+/// An element that is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Installed {
+    until_ms: u64,
+    group: GroupId,
+}
+
+/// How much a decision weighs against another one about the same address: the stronger action wins, then the later end.
+type Weight = (Action, u64, GroupId);
+
+/// Keeps a backend as the decisions say.
+#[derive(Debug)]
+pub struct Enforcer<B> {
+    backend: B,
+    groups: Groups,
+    held: Held,
+    /// What the backend was brought to.
+    installed: BTreeMap<Prefix, Installed>,
+    /// What the backend holds is not known.
+    is_lost: bool,
+    /// Addresses about which something changed that the backend was not told yet.
+    touched: BTreeSet<Prefix>,
+    /// Networks did.
+    ranges_touched: bool,
+    /// Where the audit has come to.
+    audit_at: Option<Prefix>,
+    /// Before this, nothing is over.
+    next_end: u64,
+    expired_at: u64,
+    counts: Counts,
+    /// Elements of the last round of the audit: those asked for, those that were right.
+    round: (u64, u64),
+    last_round: Option<(u64, u64)>,
+}
+
+impl<B: Backend> Enforcer<B> {
+    /// Enforces by a backend of which nothing is known.
+    pub fn new(backend: B) -> Self {
+        Enforcer {
+            backend,
+            groups: Groups::default(),
+            held: Held::default(),
+            installed: BTreeMap::new(),
+            is_lost: true,
+            touched: BTreeSet::new(),
+            ranges_touched: false,
+            audit_at: None,
+            next_end: 0,
+            expired_at: 0,
+            counts: Counts::default(),
+            round: (0, 0),
+            last_round: None,
+        }
+    }
+
+    /// The decisions that are held.
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// The groups of decisions.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The same, to find the groups of decisions that come.
+    pub fn groups_mut(&mut self) -> &mut Groups {
+        &mut self.groups
+    }
+
+    /// The backend.
+    pub fn backend_mut(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Elements that should be in force.
+    pub fn expected(&self) -> usize {
+        self.installed.len()
+    }
+
+    /// Of the elements that the last whole round of the audit asked for, the share that was as it should be; nothing
+    /// before there was one.
+    pub fn enforced(&self) -> Option<f64> {
+        self.last_round.map(|(asked, right)| if asked == 0 { 1.0 } else { right as f64 / asked as f64 })
+    }
+
+    /// Takes what an API told, and enforces it.
+    ///
+    /// # Errors
+    /// The backend did not do it. It is held all the same, and tried again with the next step.
+    pub fn update(&mut self, update: Update, now_ms: u64) -> Result<Outcome, B::Error> {
+        self.hold(update, now_ms);
+        self.reconcile(now_ms)
+    }
+
+    /// Ends what is over, and makes up for what could not be done before. To be called about once a second.
+    ///
+    /// # Errors
+    /// The backend did not do it.
+    pub fn tick(&mut self, now_ms: u64) -> Result<Outcome, B::Error> {
+        let pause = EXPIRE_EVERY_MS * (1 + self.held.len() as u64 / 100_000);
+        if now_ms >= self.next_end && now_ms >= self.expired_at.saturating_add(pause) {
+            self.expire(now_ms);
+        }
+        self.reconcile(now_ms)
+    }
+
+    /// Asks the backend for what is really there: whether all around the elements is, and so many of these, on from
+    /// where the last audit ended. What is wrong is repaired, and told.
+    ///
+    /// # Errors
+    /// The backend cannot be asked, or did not repair it.
+    pub fn audit(&mut self, most: usize, now_ms: u64) -> Result<Outcome, B::Error> {
+        if !self.is_lost && !self.backend.is_whole()? {
+            self.is_lost = true;
+            let mut outcome = self.tick(now_ms)?;
+            outcome
+                .problems
+                .push("what enforces was taken away or changed; it was put back whole".to_owned());
+            return Ok(outcome);
+        }
+        let mut outcome = self.tick(now_ms)?;
+        let mut repairs = Vec::new();
+        let mut asked = Vec::new();
+        let from = self.audit_at.map_or(Bound::Unbounded, Bound::Excluded);
+        asked.extend(self.installed.range((from, Bound::Unbounded)).map(|(&net, &at)| (net, at)).take(most));
+        let is_end = asked.len() < most;
+        for &(net, installed) in &asked {
+            let left = installed.until_ms.saturating_sub(now_ms);
+            // What ends now may be gone already.
+            if left <= TOLERANCE_MS {
+                continue;
+            }
+            let found = self.backend.find(net)?;
+            self.counts.audited += 1;
+            self.round.0 += 1;
+            let Some(problem) = drift(found, installed, left) else {
+                self.round.1 += 1;
+                continue;
+            };
+            self.counts.drifted += 1;
+            outcome.problems.push(format!("{}/{} {problem}", net.addr(), net.bits()));
+            let element = Element { net, group: installed.group, left_ms: left };
+            repairs.push(if found.is_some() { Change::Replace(element) } else { Change::Add(element) });
+        }
+        if !repairs.is_empty() {
+            let failed = self.backend.apply(self.groups.all(), &repairs)?;
+            self.counts.repaired += (repairs.len() - failed.len()) as u64;
+            self.forget(&failed, &mut outcome);
+        }
+        self.audit_at = asked.last().map(|&(net, _)| net).filter(|_| !is_end);
+        if is_end {
+            self.last_round = Some(std::mem::take(&mut self.round));
+        }
+        shorten(&mut outcome.problems);
+        Ok(outcome)
+    }
+
+    /// What the backend holds is no longer known: it is put into force anew with the next step.
+    pub fn lose(&mut self) {
+        self.is_lost = true;
+    }
+
+    fn hold(&mut self, update: Update, now_ms: u64) {
+        if update.full {
+            let before = std::mem::take(&mut self.held);
+            before.iter().for_each(|decision| self.touch(decision.net));
+        }
+        for decision in update.deleted {
+            if self.held.remove(decision.net, decision.id) {
+                self.touch(decision.net);
+            }
+        }
+        for decision in update.new.into_iter().filter(|decision| decision.until_ms > now_ms) {
+            self.held.insert(decision);
+            self.touch(decision.net);
+            self.next_end = self.next_end.min(decision.until_ms);
+        }
+    }
+
+    fn touch(&mut self, net: Prefix) {
+        if is_host(net) {
+            self.touched.insert(net);
+        } else {
+            self.ranges_touched = true;
+        }
+    }
+
+    fn expire(&mut self, now_ms: u64) {
+        self.expired_at = now_ms;
+        let mut over = Vec::new();
+        self.held.expire(now_ms, |net| over.push(net));
+        over.into_iter().for_each(|net| self.touch(net));
+        self.next_end = self.held.next_end().unwrap_or(u64::MAX);
+    }
+
+    fn reconcile(&mut self, now_ms: u64) -> Result<Outcome, B::Error> {
+        if self.is_lost {
+            return self.replace(now_ms);
+        }
+        let mut changes = Vec::new();
+        for &net in &self.touched {
+            let wanted = heaviest(&self.held, &self.groups, net, now_ms);
+            step(net, wanted, self.installed.get(&net).copied(), now_ms, &mut changes);
+        }
+        if self.ranges_touched {
+            let wanted: BTreeMap<Prefix, Installed> = self.ranges(now_ms).into_iter().collect();
+            for (&net, &installed) in self.installed.iter().filter(|(net, _)| !is_host(**net)) {
+                if !wanted.contains_key(&net) {
+                    step(net, None, Some(installed), now_ms, &mut changes);
+                }
+            }
+            // What goes makes room for what comes.
+            for (&net, &at) in &wanted {
+                step(net, Some(at), self.installed.get(&net).copied(), now_ms, &mut changes);
+            }
+        }
+        let mut outcome = Outcome::default();
+        if !changes.is_empty() {
+            let real: Vec<Change> = changes.iter().filter_map(|step| step.change).collect();
+            let failed = if real.is_empty() {
+                Vec::new()
+            } else {
+                self.backend.apply(self.groups.all(), &real).inspect_err(|_| self.is_lost = true)?
+            };
+            for Step { net, now, change } in changes {
+                match now {
+                    Some(installed) => self.installed.insert(net, installed),
+                    None => self.installed.remove(&net),
+                };
+                match change {
+                    Some(Change::Remove(_)) => outcome.removed += 1,
+                    Some(_) => outcome.added += 1,
+                    None => {}
+                }
+            }
+            self.forget(&failed, &mut outcome);
+        }
+        self.touched.clear();
+        self.ranges_touched = false;
+        shorten(&mut outcome.problems);
+        Ok(outcome)
+    }
+
+    /// What could not be done is not in force: the next audit tries it again.
+    fn forget(&mut self, failed: &[Failed], outcome: &mut Outcome) {
+        self.counts.failed += failed.len() as u64;
+        let told = failed.iter().map(|failed| {
+            format!(
+                "{}/{} could not be put into force: {}",
+                failed.net.addr(),
+                failed.net.bits(),
+                failed.problem
+            )
+        });
+        outcome.problems.extend(told);
+    }
+
+    fn replace(&mut self, now_ms: u64) -> Result<Outcome, B::Error> {
+        let mut wanted: BTreeMap<Prefix, Installed> = self.ranges(now_ms).into_iter().collect();
+        let mut last = None;
+        for decision in self.held.iter().filter(|decision| is_host(decision.net)) {
+            if last.replace(decision.net) != Some(decision.net)
+                && let Some(installed) = heaviest(&self.held, &self.groups, decision.net, now_ms)
+            {
+                wanted.insert(decision.net, installed);
+            }
+        }
+        let mut elements = wanted.iter().map(|(&net, at)| element(net, *at, now_ms));
+        self.backend.replace(self.groups.all(), &mut elements)?;
+        self.installed = wanted;
+        self.is_lost = false;
+        self.touched.clear();
+        self.ranges_touched = false;
+        self.audit_at = None;
+        self.counts.replaced += 1;
+        Ok(Outcome { added: self.installed.len(), replaced: true, ..Outcome::default() })
+    }
+
+    /// The networks that are held, as networks that do not overlap.
+    fn ranges(&self, now_ms: u64) -> Vec<(Prefix, Installed)> {
+        let mut families: [Vec<(Prefix, Weight)>; 2] = Default::default();
+        for decision in
+            self.held.iter().filter(|decision| !is_host(decision.net) && decision.until_ms > now_ms)
+        {
+            let weight = (self.groups.get(decision.group).action, decision.until_ms, decision.group);
+            families[usize::from(decision.net.addr().is_ipv6())].push((decision.net, weight));
+        }
+        let all = families.iter().flat_map(|networks| cover(networks));
+        all.map(|(net, (_, until_ms, group))| (net, Installed { until_ms, group })).collect()
+    }
+}
+
+/// What becomes of a network.
+struct Step {
+    net: Prefix,
+    /// What is in force then.
+    now: Option<Installed>,
+    /// What is done; nothing for what has ended by itself.
+    change: Option<Change>,
+}
+
+fn step(
+    net: Prefix,
+    wanted: Option<Installed>,
+    installed: Option<Installed>,
+    now_ms: u64,
+    out: &mut Vec<Step>,
+) {
+    if wanted == installed {
+        return;
+    }
+    let change = match (wanted, installed) {
+        (Some(at), None) => Some(Change::Add(element(net, at, now_ms))),
+        (Some(at), Some(_)) => Some(Change::Replace(element(net, at, now_ms))),
+        (None, Some(at)) if at.until_ms > now_ms => Some(Change::Remove(net)),
+        (None, _) => None,
+    };
+    out.push(Step { net, now: wanted, change });
+}
+
+fn element(net: Prefix, at: Installed, now_ms: u64) -> Element {
+    Element { net, group: at.group, left_ms: at.until_ms.saturating_sub(now_ms).max(1) }
+}
+
+/// What the decisions about one address come to.
+fn heaviest(held: &Held, groups: &Groups, net: Prefix, now_ms: u64) -> Option<Installed> {
+    let live = held.about(net).filter(|decision| decision.until_ms > now_ms);
+    let weight =
+        live.map(|decision| (groups.get(decision.group).action, decision.until_ms, decision.group)).max();
+    weight.map(|(_, until_ms, group)| Installed { until_ms, group })
+}
+
+/// What is wrong with an element.
+fn drift(found: Option<Found>, installed: Installed, left_ms: u64) -> Option<String> {
+    let Some(found) = found else { return Some("was not in force".to_owned()) };
+    if found.group.is_some_and(|group| group != installed.group) {
+        return Some("was in force for another reason".to_owned());
+    }
+    match found.left_ms {
+        Some(found) if found.abs_diff(left_ms) > TOLERANCE_MS => {
+            Some(format!("would have ended after {} s, not {} s", found / 1_000, left_ms / 1_000))
+        }
+        _ => None,
+    }
+}
+
+fn is_host(net: Prefix) -> bool {
+    net.bits() == bits(net.addr())
+}
+
+fn shorten(problems: &mut Vec<String>) {
+    let more = problems.len().saturating_sub(PROBLEMS_MOST);
+    if more > 0 {
+        problems.truncate(PROBLEMS_MOST);
+        problems.push(format!("and {more} more"));
+    }
+}

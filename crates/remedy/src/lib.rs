@@ -1,0 +1,21 @@
+//! Enforcement: what is decided, what is enforced, and the proof that they are the same.
+//!
+//! [`Held`] is what an API has decided, with the ends that this machine's clock gives it. An [`Enforcer`] brings a
+//! [`Backend`], such as the packet filter of the kernel, to that state, and audits it: it asks for what is really
+//! there, repairs what is not, and counts. All of it is synchronous, and the time is an argument: milliseconds of a
+//! clock that only goes forward.
+
+mod backend;
+mod cover;
+mod enforcer;
+mod group;
+mod held;
+mod keep;
+#[cfg(test)]
+mod tests;
+
+pub use backend::{Backend, Change, Element, Failed, Found};
+pub use enforcer::{Counts, Enforcer, Outcome, Rules};
+pub use group::{Action, Group, GroupId, Groups};
+pub use held::{Decision, Held, Refusal, Update};
+pub use keep::{KeepError, load, save};

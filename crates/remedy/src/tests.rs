@@ -1,0 +1,416 @@
+//! The enforcer against a kernel made of a map, on a clock that the test turns.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+use testudo_event::Prefix;
+
+use super::*;
+
+/// A packet filter: elements with ends, which go by themselves.
+#[derive(Clone, Debug, Default)]
+struct Kernel {
+    now_ms: u64,
+    elements: BTreeMap<Prefix, (Group, u64)>,
+    is_there: bool,
+    groups: Vec<Group>,
+    /// The next calls fail.
+    failing: u32,
+    /// So many elements fit.
+    room: Option<usize>,
+}
+
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("out of order")]
+struct OutOfOrder;
+
+impl Kernel {
+    fn live(&self) -> impl Iterator<Item = (Prefix, &Group, u64)> {
+        let now = self.now_ms;
+        let live = self.elements.iter().filter(move |(_, (_, until))| self.is_there && *until > now);
+        live.map(|(&net, (group, until))| (net, group, *until))
+    }
+
+    fn put(&mut self, groups: &[Group], element: Element) -> Result<(), Failed> {
+        let now = self.now_ms;
+        self.elements.retain(|_, (_, until)| *until > now);
+        let failed = |problem: &str| Failed { net: element.net, problem: problem.to_owned() };
+        if self.room.is_some_and(|room| self.elements.len() >= room) {
+            return Err(failed("the set is full"));
+        }
+        let overlaps = |net: &Prefix| {
+            *net != element.net
+                && is_range(*net)
+                && is_range(element.net)
+                && (net.contains(element.net.addr()) || element.net.contains(net.addr()))
+        };
+        assert!(
+            !self.elements.keys().any(overlaps),
+            "the kernel refuses overlaps: {element:?} {:?}",
+            self.elements
+        );
+        let group = groups[usize::from(element.group.0)].clone();
+        self.elements.insert(element.net, (group, now + element.left_ms));
+        self.groups = groups.to_vec();
+        Ok(())
+    }
+
+    fn call(&mut self) -> Result<(), OutOfOrder> {
+        if self.failing > 0 {
+            self.failing -= 1;
+            return Err(OutOfOrder);
+        }
+        Ok(())
+    }
+}
+
+fn is_range(net: Prefix) -> bool {
+    net.bits() < if net.addr().is_ipv4() { 32 } else { 128 }
+}
+
+impl Backend for Kernel {
+    type Error = OutOfOrder;
+
+    fn replace(
+        &mut self,
+        groups: &[Group],
+        elements: &mut dyn Iterator<Item = Element>,
+    ) -> Result<(), OutOfOrder> {
+        self.call()?;
+        self.elements.clear();
+        self.is_there = true;
+        elements.for_each(|element| drop(self.put(groups, element)));
+        Ok(())
+    }
+
+    fn apply(&mut self, groups: &[Group], changes: &[Change]) -> Result<Vec<Failed>, OutOfOrder> {
+        self.call()?;
+        let mut failed = Vec::new();
+        for change in changes {
+            match *change {
+                Change::Add(element) | Change::Replace(element) => {
+                    if matches!(change, Change::Replace(_)) {
+                        self.elements.remove(&element.net);
+                    }
+                    failed.extend(self.put(groups, element).err());
+                }
+                Change::Remove(net) => drop(self.elements.remove(&net)),
+            }
+        }
+        Ok(failed)
+    }
+
+    fn find(&mut self, net: Prefix) -> Result<Option<Found>, OutOfOrder> {
+        self.call()?;
+        let found = self.live().find(|(known, ..)| *known == net);
+        Ok(found.map(|(_, group, until)| Found {
+            group: self.groups.iter().position(|known| known == group).map(|at| GroupId(at as u16)),
+            left_ms: Some(until - self.now_ms),
+        }))
+    }
+
+    fn is_whole(&mut self) -> Result<bool, OutOfOrder> {
+        self.call()?;
+        Ok(self.is_there)
+    }
+}
+
+fn net(text: &str) -> Prefix {
+    Prefix::parse(text).expect(text)
+}
+
+fn decision(enforcer: &mut Enforcer<Kernel>, id: i64, value: &str, seconds: u64) -> Decision {
+    let group = enforcer.groups_mut().id("crowdsec", "", Action::Deny);
+    Decision { id, net: net(value), group, until_ms: seconds * 1_000 }
+}
+
+fn delta(new: Vec<Decision>, deleted: Vec<Decision>) -> Update {
+    Update { full: false, new, deleted }
+}
+
+fn in_force(enforcer: &mut Enforcer<Kernel>) -> Vec<String> {
+    let kernel = enforcer.backend_mut();
+    kernel
+        .live()
+        .map(|(net, _, until)| format!("{}/{} {}", net.addr(), net.bits(), (until - kernel.now_ms) / 1_000))
+        .collect()
+}
+
+#[test]
+fn a_ban_is_prolonged_and_lifted_when_the_last_decision_goes() {
+    let mut enforcer = Enforcer::new(Kernel::default());
+    let (short, long) =
+        (decision(&mut enforcer, 1, "192.0.2.1/32", 10), decision(&mut enforcer, 2, "192.0.2.1/32", 60));
+    enforcer.update(delta(vec![short], vec![]), 0).expect("it works");
+    assert_eq!(in_force(&mut enforcer), ["192.0.2.1/32 10"]);
+    enforcer.update(delta(vec![long], vec![]), 0).expect("it works");
+    assert_eq!(in_force(&mut enforcer), ["192.0.2.1/32 60"]);
+    enforcer.update(delta(vec![], vec![long]), 0).expect("it works");
+    assert_eq!(in_force(&mut enforcer), ["192.0.2.1/32 10"]);
+    enforcer.update(delta(vec![], vec![short]), 0).expect("it works");
+    assert_eq!(in_force(&mut enforcer), [""; 0]);
+}
+
+#[test]
+fn ranges_are_enforced_whole_and_do_not_overlap() {
+    let mut enforcer = Enforcer::new(Kernel::default());
+    let wide = decision(&mut enforcer, 1, "192.0.2.0/24", 10);
+    let narrow = decision(&mut enforcer, 2, "192.0.2.128/25", 60);
+    enforcer.update(delta(vec![wide, narrow], vec![]), 0).expect("it works");
+    assert_eq!(in_force(&mut enforcer), ["192.0.2.0/25 10", "192.0.2.128/25 60"]);
+    enforcer.update(delta(vec![], vec![narrow]), 0).expect("it works");
+    assert_eq!(in_force(&mut enforcer), ["192.0.2.0/24 10"]);
+}
+
+#[test]
+fn what_was_taken_away_is_noticed_told_and_put_back() {
+    let mut enforcer = Enforcer::new(Kernel::default());
+    let bans = (0..4).map(|n| decision(&mut enforcer, n, &format!("192.0.2.{n}/32"), 100)).collect();
+    enforcer.update(delta(bans, vec![]), 0).expect("it works");
+    enforcer.backend_mut().elements.remove(&net("192.0.2.2/32"));
+    let mut problems = Vec::new();
+    // Two at a time: the third call is at the end.
+    for _ in 0..3 {
+        problems.extend(enforcer.audit(2, 1).expect("it works").problems);
+    }
+    assert_eq!(problems, ["192.0.2.2/32 was not in force"]);
+    assert_eq!((enforcer.enforced(), enforcer.expected()), (Some(0.75), 4));
+    assert_eq!(in_force(&mut enforcer).len(), 4);
+    enforcer.backend_mut().is_there = false;
+    let problems = enforcer.audit(2, 1).expect("it works").problems;
+    assert_eq!(problems, ["what enforces was taken away or changed; it was put back whole"]);
+    assert_eq!(in_force(&mut enforcer).len(), 4);
+}
+
+#[test]
+fn a_full_set_is_told_and_tried_again() {
+    let mut enforcer = Enforcer::new(Kernel { room: Some(1), ..Kernel::default() });
+    enforcer.tick(0).expect("it works");
+    let bans = (0..2).map(|n| decision(&mut enforcer, n, &format!("192.0.2.{n}/32"), 100)).collect();
+    let outcome = enforcer.update(delta(bans, vec![]), 0).expect("it works");
+    assert_eq!(outcome.problems, ["192.0.2.1/32 could not be put into force: the set is full"]);
+    enforcer.backend_mut().room = None;
+    let outcome = enforcer.audit(10, 0).expect("it works");
+    assert_eq!(outcome.problems, ["192.0.2.1/32 was not in force"]);
+    assert_eq!(in_force(&mut enforcer).len(), 2);
+}
+
+#[test]
+fn what_is_held_survives_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("held");
+    let mut enforcer = Enforcer::new(Kernel::default());
+    let list = enforcer.groups_mut().id("lists", "one", Action::Throttle);
+    let listed = Decision { id: 9, net: net("2001:db8::/32"), group: list, until_ms: 90_000 };
+    let ban = decision(&mut enforcer, 1, "192.0.2.1/32", 50);
+    enforcer.update(delta(vec![ban, listed], vec![]), 0).expect("it works");
+    save(&path, enforcer.held(), enforcer.groups(), 10_000, 1_000_000_000).expect("it is written");
+    let mut next = Enforcer::new(Kernel::default());
+    // Thirty seconds later, on a clock that began anew.
+    let update = load(&path, next.groups_mut(), &Rules::default(), 5_000, 1_000_030_000).expect("it is read");
+    next.update(update.expect("it is there"), 5_000).expect("it works");
+    next.backend_mut().now_ms = 5_000;
+    let left: Vec<_> = next.held().iter().map(|decision| (decision.net, decision.until_ms)).collect();
+    assert_eq!(left, [(net("192.0.2.1/32"), 15_000), (net("2001:db8::/32"), 55_000)]);
+    assert_eq!(
+        next.groups().all().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["crowdsec", "lists:one (throttled)"]
+    );
+    assert!(
+        load(&folder.path().join("none"), next.groups_mut(), &Rules::default(), 0, 0)
+            .expect("no file")
+            .is_none()
+    );
+    let whole = std::fs::read(&path).expect("it is there");
+    std::fs::write(&path, &whole[..whole.len() - 1]).expect("it is cut off");
+    assert!(load(&path, next.groups_mut(), &Rules::default(), 0, 0).is_err());
+}
+
+const NETS: [&str; 12] = [
+    "192.0.2.1/32",
+    "192.0.2.2/32",
+    "192.0.2.130/32",
+    "192.0.2.0/24",
+    "192.0.2.128/25",
+    "192.0.2.128/26",
+    "192.0.0.0/16",
+    "198.51.100.0/24",
+    "2001:db8::1/128",
+    "2001:db8::/64",
+    "2001:db8::/32",
+    "2001:db8:1::/48",
+];
+
+/// Addresses of all kinds: in several of these, in one, in none.
+const PROBES: [IpAddr; 9] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 130)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 9, 1)),
+    IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 9)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb9, 0, 0, 0, 0, 0, 1)),
+];
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// Decisions come: network, origin, throttled, seconds.
+    Come(Vec<(usize, bool, bool, u64)>),
+    /// The how-manieth of those that were ever told is taken back.
+    Go(prop::sample::Index),
+    /// The API tells everything.
+    Full,
+    Wait(u64),
+    /// The process dies and goes on from its file.
+    Restart,
+    /// So many calls of the kernel fail.
+    Fail(u32),
+    /// An element is deleted behind its back.
+    Steal(prop::sample::Index),
+    /// All rules are flushed.
+    Flush,
+    Audit(usize),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let decision = (0..NETS.len(), any::<bool>(), prop::bool::weighted(0.3), 0..120_u64);
+    let act = prop_oneof![
+        5 => prop::collection::vec(decision, 1..5).prop_map(Act::Come),
+        3 => any::<prop::sample::Index>().prop_map(Act::Go),
+        1 => Just(Act::Full),
+        3 => prop_oneof![0..3_000_u64, 10_000..60_000_u64].prop_map(Act::Wait),
+        1 => Just(Act::Restart),
+        1 => (1..3_u32).prop_map(Act::Fail),
+        2 => any::<prop::sample::Index>().prop_map(Act::Steal),
+        1 => Just(Act::Flush),
+        1 => (1..4_usize).prop_map(Act::Audit),
+    ];
+    prop::collection::vec(act, 1..40)
+}
+
+/// What the packet filter does with an address: the strongest of its host element and its network.
+fn verdict(kernel: &Kernel, addr: IpAddr) -> Option<Action> {
+    kernel.live().filter(|(net, ..)| net.contains(addr)).map(|(_, group, _)| group.action).max()
+}
+
+/// A decision as the API knows it.
+#[derive(Clone, Debug)]
+struct Row {
+    net: Prefix,
+    origin: &'static str,
+    action: Action,
+    until_ms: u64,
+    is_held: bool,
+}
+
+impl Row {
+    fn decision(&self, id: usize, groups: &mut Groups) -> Decision {
+        let group = groups.id(self.origin, "", self.action);
+        Decision { id: id as i64, net: self.net, group, until_ms: self.until_ms }
+    }
+}
+
+/// Everything that the API holds.
+fn full(rows: &[Row], groups: &mut Groups) -> Update {
+    let held = rows.iter().enumerate().filter(|(_, row)| row.is_held);
+    Update { full: true, new: held.map(|(id, row)| row.decision(id, groups)).collect(), deleted: vec![] }
+}
+
+proptest! {
+    /// Whatever happens, the kernel does with every address what the decisions say, two rounds of the audit later.
+    #[test]
+    fn two_audits_later_what_is_decided_is_enforced(acts in acts()) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("held");
+        let mut enforcer = Enforcer::new(Kernel::default());
+        let mut rows: Vec<Row> = Vec::new();
+        let mut now = 0;
+        // Who starts asks for everything before anything else.
+        let mut is_synced = true;
+        for act in &acts {
+            enforcer.backend_mut().now_ms = now;
+            match act {
+                Act::Come(decisions) => {
+                    let mut new = Vec::new();
+                    for &(at, is_ours, is_throttled, seconds) in decisions {
+                        let row = Row {
+                            net: net(NETS[at]),
+                            origin: if is_ours { "crowdsec" } else { "CAPI" },
+                            action: if is_throttled { Action::Throttle } else { Action::Deny },
+                            until_ms: now + seconds * 1_000,
+                            is_held: true,
+                        };
+                        new.push(row.decision(rows.len(), enforcer.groups_mut()));
+                        rows.push(row);
+                    }
+                    if is_synced {
+                        let _ = enforcer.update(delta(new, vec![]), now);
+                    }
+                }
+                Act::Go(index) => {
+                    if !rows.is_empty() {
+                        let at = index.index(rows.len());
+                        rows[at].is_held = false;
+                        let gone = rows[at].decision(at, enforcer.groups_mut());
+                        if is_synced {
+                            let _ = enforcer.update(delta(vec![], vec![gone]), now);
+                        }
+                    }
+                }
+                Act::Full => {
+                    let update = full(&rows, enforcer.groups_mut());
+                    let _ = enforcer.update(update, now);
+                    is_synced = true;
+                }
+                Act::Wait(millis) => {
+                    now += millis;
+                    enforcer.backend_mut().now_ms = now;
+                    let _ = enforcer.tick(now);
+                }
+                Act::Restart => {
+                    let wall = 1_000_000_000 + now as i64;
+                    save(&path, enforcer.held(), enforcer.groups(), now, wall).expect("it is written");
+                    enforcer = Enforcer::new(enforcer.backend_mut().clone());
+                    let update = load(&path, enforcer.groups_mut(), &Rules::default(), now, wall).expect("it is read");
+                    let _ = enforcer.update(update.expect("it is there"), now);
+                    is_synced = false;
+                }
+                Act::Fail(calls) => enforcer.backend_mut().failing = *calls,
+                Act::Steal(index) => {
+                    let nets: Vec<Prefix> = enforcer.backend_mut().elements.keys().copied().collect();
+                    if !nets.is_empty() {
+                        enforcer.backend_mut().elements.remove(index.get(&nets));
+                    }
+                }
+                Act::Flush => {
+                    let kernel = enforcer.backend_mut();
+                    kernel.is_there = false;
+                    kernel.elements.clear();
+                }
+                Act::Audit(most) => drop(enforcer.audit(*most, now)),
+            }
+        }
+        enforcer.backend_mut().failing = 0;
+        enforcer.backend_mut().now_ms = now;
+        if !is_synced {
+            let update = full(&rows, enforcer.groups_mut());
+            enforcer.update(update, now).expect("it works");
+        }
+        for _ in 0..2 {
+            enforcer.audit(usize::MAX, now).expect("it works");
+        }
+        let kernel = enforcer.backend_mut().clone();
+        for addr in PROBES {
+            let about = || rows.iter().filter(|row| row.is_held && row.net.contains(addr));
+            // What ends at this moment is not repaired.
+            if about().any(|row| row.until_ms.abs_diff(now) <= 2_000) {
+                continue;
+            }
+            let expected = about().filter(|row| row.until_ms > now).map(|row| row.action).max();
+            prop_assert_eq!(verdict(&kernel, addr), expected, "{}", addr);
+        }
+    }
+}
