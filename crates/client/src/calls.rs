@@ -19,6 +19,7 @@ use testudo_wire::{Alert, Decision, Deleted, PostedAlert, body};
 
 use crate::connect::Connector;
 use crate::error::{ClientError, SettingsError};
+use crate::events::{EVENT_STREAM, Listener};
 use crate::exchange::{Answer, Call, Exchange, STREAM_MOST};
 use crate::session::{Session, written};
 use crate::settings::{Login, Settings};
@@ -251,6 +252,17 @@ impl Client {
         // Writing to a text cannot fail.
         let _ = write!(path, "startup={startup}");
         self.bouncer(path).await
+    }
+
+    /// Listens to what changes of what a bouncer asks for, on from where another listener came to.
+    ///
+    /// # Errors
+    /// As every call; other servers do not know it, and answer with 404.
+    pub async fn listen(&self, query: &str, cursor: Option<&str>) -> Result<Listener, ClientError> {
+        let path = with_query("v1/decisions/events", query);
+        let cursor = cursor.map(str::to_owned);
+        let call = Call { accept: EVENT_STREAM, last_event: cursor.clone(), ..Call::get(path) };
+        Listener::open(&self.session.exchange, &call, &self.session.of_bouncer()?, cursor).await
     }
 
     /// The decisions in force that a bouncer asks for.

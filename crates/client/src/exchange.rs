@@ -35,11 +35,23 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     pub(crate) gzip: bool,
     pub(crate) limit: usize,
+    /// The media type that is asked for.
+    pub(crate) accept: &'static str,
+    /// The last event that a listener has.
+    pub(crate) last_event: Option<String>,
 }
 
 impl Call {
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Call {
-        Call { method, path: path.into(), body: Bytes::new(), gzip: false, limit: ANSWER_MOST }
+        Call {
+            method,
+            path: path.into(),
+            body: Bytes::new(),
+            gzip: false,
+            limit: ANSWER_MOST,
+            accept: "application/json",
+            last_event: None,
+        }
     }
 
     pub(crate) fn get(path: impl Into<String>) -> Call {
@@ -139,7 +151,10 @@ impl Exchange {
             .uri(format!("{}{}", address.base, call.path))
             .header(HOST, &address.host)
             .header(USER_AGENT, &self.agent)
-            .header(ACCEPT, "application/json");
+            .header(ACCEPT, call.accept);
+        if let Some(cursor) = &call.last_event {
+            request = request.header("last-event-id", cursor);
+        }
         if let Some((name, value)) = credential {
             request = request.header(name, value);
         }
@@ -157,28 +172,50 @@ impl Exchange {
     }
 
     async fn over(&self, mut sender: Sender, call: &Call, credential: &Credential) -> Result<Answer, Lost> {
-        let request = self.request(call, credential)?;
-        let address = || self.connector.address.shown.clone();
-        let after = self.timeouts.answer;
-        let answered = tokio::time::timeout(after, sender.try_send_request(request)).await;
-        let response = match answered {
-            Err(_) => {
-                return Err(ClientError::Timeout { address: address(), doing: "the answer", after }.into());
-            }
-            Ok(Err(mut error)) => {
-                let is_unsent = error.take_message().is_some();
-                let error = ClientError::Broken { address: address(), source: error.into_error() };
-                return Err(Lost { is_unsent, error });
-            }
-            Ok(Ok(response)) => response,
-        };
+        let response = self.begin(&mut sender, call, credential).await?;
         let answer = self.read(response, call.limit).await?;
         self.connector.keep(sender);
         Ok(answer)
     }
 
+    /// Sends a call over a connection of its own; returns the head of its answer, and the body to be read as it comes.
+    pub(crate) async fn open(
+        &self,
+        call: &Call,
+        credential: &Credential,
+    ) -> Result<(Sender, Response<Incoming>), ClientError> {
+        let mut sender = self.connector.connect().await?;
+        let response = self.begin(&mut sender, call, credential).await.map_err(|lost| lost.error)?;
+        Ok((sender, response))
+    }
+
+    async fn begin(
+        &self,
+        sender: &mut Sender,
+        call: &Call,
+        credential: &Credential,
+    ) -> Result<Response<Incoming>, Lost> {
+        let request = self.request(call, credential)?;
+        let address = || self.connector.address.shown.clone();
+        let after = self.timeouts.answer;
+        let answered = tokio::time::timeout(after, sender.try_send_request(request)).await;
+        match answered {
+            Err(_) => Err(ClientError::Timeout { address: address(), doing: "the answer", after }.into()),
+            Ok(Err(mut error)) => {
+                let is_unsent = error.take_message().is_some();
+                let error = ClientError::Broken { address: address(), source: error.into_error() };
+                Err(Lost { is_unsent, error })
+            }
+            Ok(Ok(response)) => Ok(response),
+        }
+    }
+
     /// Reads an answer to its end.
-    async fn read(&self, response: Response<Incoming>, limit: usize) -> Result<Answer, ClientError> {
+    pub(crate) async fn read(
+        &self,
+        response: Response<Incoming>,
+        limit: usize,
+    ) -> Result<Answer, ClientError> {
         let (head, mut body) = response.into_parts();
         let is_good = head.status.is_success();
         let limit = if is_good { limit } else { FAILURE_MOST };

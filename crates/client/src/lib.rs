@@ -8,6 +8,7 @@
 mod calls;
 mod connect;
 mod error;
+mod events;
 mod exchange;
 mod session;
 mod settings;
@@ -15,6 +16,7 @@ mod tls;
 
 pub use calls::{Client, Registered, query};
 pub use error::{ClientError, SettingsError};
+pub use events::{Event, Listener};
 pub use settings::{Login, Retries, Settings, Timeouts, TlsFiles, user_agent};
 
 #[cfg(test)]

@@ -80,7 +80,12 @@ impl Session {
 
     /// Sends a call as a bouncer.
     pub(crate) async fn as_bouncer(&self, call: &Call) -> Result<Answer, ClientError> {
-        let credential = match &self.login {
+        self.patiently(call, &self.of_bouncer()?).await?.good()
+    }
+
+    /// How a bouncer says who it is.
+    pub(crate) fn of_bouncer(&self) -> Result<Credential, ClientError> {
+        Ok(match &self.login {
             Login::Key(key) => {
                 let mut key = HeaderValue::from_str(key)
                     .map_err(|_| ClientError::Login("the key has characters that cannot be sent"))?;
@@ -91,8 +96,7 @@ impl Session {
             Login::Password { .. } | Login::Nobody => {
                 return Err(ClientError::Login("bouncers need a key or a certificate"));
             }
-        };
-        self.patiently(call, &credential).await?.good()
+        })
     }
 
     /// Sends a call without saying who asks.

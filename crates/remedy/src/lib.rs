@@ -2,12 +2,13 @@
 //!
 //! [`Held`] is what an API has decided, with the ends that this machine's clock gives it. An [`Enforcer`] brings a
 //! [`Backend`], such as the packet filter of the kernel, to that state, and audits it: it asks for what is really
-//! there, repairs what is not, and counts. All of it is synchronous, and the time is an argument: milliseconds of a
-//! clock that only goes forward.
+//! there, repairs what is not, and counts. All of that is synchronous, and the time is an argument: milliseconds of a
+//! clock that only goes forward. [`follow`] asks an API, and waits.
 
 mod backend;
 mod cover;
 mod enforcer;
+mod follow;
 mod group;
 mod held;
 mod keep;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use backend::{Backend, Change, Element, Failed, Found};
 pub use enforcer::{Counts, Enforcer, Outcome, Rules};
+pub use follow::{News, Wanted, follow};
 pub use group::{Action, Group, GroupId, Groups};
 pub use held::{Decision, Held, Refusal, Update};
 pub use keep::{KeepError, load, save};

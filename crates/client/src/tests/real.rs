@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::settings::TlsFiles;
-use crate::{ClientError, Registered, query};
+use crate::{ClientError, Event, Listener, Registered, query};
 
 struct Api {
     service: Arc<Service>,
@@ -135,6 +135,43 @@ async fn a_machine_and_a_bouncer() {
     assert_eq!(api.service.store().metrics(false).expect("reports").len(), 1);
     machine.unregister().await.expect("gone");
     assert!(matches!(machine.heartbeat().await, Err(ClientError::Refused { status: 401, .. })));
+    api.stop().await;
+}
+
+/// The next event that is more than a sign of life.
+async fn told(listener: &mut Listener) -> Event {
+    loop {
+        match listener.next().await.expect("it listens") {
+            Some(Event::Alive) => {}
+            other => return other.expect("it goes on"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listening() {
+    let api = Api::start();
+    let machine = client(api.address, machine());
+    let bouncer = client(api.address, Login::Key("a key".to_owned()));
+    let mut listener = bouncer.listen("scopes=ip", None).await.expect("it listens");
+    assert_eq!(told(&mut listener).await, Event::Position);
+    machine.post_alerts(&[alert("192.0.2.1")]).await.expect("it is stored");
+    let Event::Changed(changed) = told(&mut listener).await else { panic!("no change") };
+    assert_eq!(changed.new.iter().map(|new| new.value.as_str()).collect::<Vec<_>>(), ["192.0.2.1"]);
+    let cursor = listener.cursor().map(str::to_owned);
+    drop(listener);
+    // What happens in a break is told after it.
+    machine.post_alerts(&[alert("192.0.2.2")]).await.expect("it is stored");
+    let mut listener = bouncer.listen("scopes=ip", cursor.as_deref()).await.expect("it listens");
+    let mut values = Vec::new();
+    while values.is_empty() {
+        if let Event::Changed(changed) = told(&mut listener).await {
+            values.extend(changed.new.into_iter().map(|new| new.value));
+        }
+    }
+    assert_eq!(values, ["192.0.2.2"]);
+    let stranger = client(api.address, Login::Key("another key".to_owned()));
+    assert_eq!(stranger.listen("", None).await.expect_err("a stranger").status(), Some(403));
     api.stop().await;
 }
 

@@ -1,0 +1,196 @@
+//! Follows an API: everything at the start, then each change as it comes; told at once where the API can, asked for
+//! where it cannot. What is told is taken whole or not at all.
+
+use std::time::{Duration, Instant};
+
+use testudo_client::{Client, ClientError, Event, Listener, query};
+use testudo_wire::stream::StreamBody;
+use tokio::sync::mpsc;
+
+/// The first pause after something went wrong; each is twice the one before.
+const PAUSE_LEAST: Duration = Duration::from_secs(1);
+/// The longest.
+const PAUSE_MOST: Duration = Duration::from_mins(1);
+
+/// After so long, everything is asked for anew: whatever an API may have forgotten to tell is noticed then.
+const FULL_EVERY: Duration = Duration::from_hours(1);
+
+/// Between two tries to be told, where the API could not do it.
+const LISTEN_AGAIN: Duration = Duration::from_mins(10);
+
+/// Before a listener that was let go comes back.
+const RELISTEN: Duration = Duration::from_millis(100);
+
+/// Of an API that tells less than half of what it told before, of more than this, it is asked again first: it may
+/// have been cut off in the middle.
+const DOUBT_LEAST: usize = 1_000;
+
+/// What is asked of an API.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Parameters of the stream, such as `scopes` and `origins`, with their values.
+    pub parameters: Vec<(String, String)>,
+    /// Between two questions, where the API does not tell by itself.
+    pub every: Duration,
+}
+
+/// What was told.
+#[derive(Debug)]
+pub enum News {
+    /// Everything that there is.
+    All(StreamBody),
+    /// What has changed.
+    Changed(StreamBody),
+    /// The API could not be asked; what is held stays in force.
+    Failed(ClientError),
+}
+
+/// Follows an API until nobody takes the news any more.
+pub async fn follow(client: &Client, wanted: &Wanted, news: &mpsc::Sender<News>) {
+    let pairs = wanted.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    // Each decision is told, not only the longest of each address: so that none is forgotten when another one goes.
+    let asked = query(pairs.chain([("dedup", "false")]));
+    let mut pauses = Pauses::default();
+    let mut follower = Follower { client, asked, every: wanted.every, news, told: 0 };
+    while !news.is_closed() {
+        let ended = follower.run(&mut pauses).await;
+        match ended {
+            Ok(()) => {}
+            Err(Ended::Gone) => return,
+            Err(Ended::Failed(error)) => {
+                tracing::debug!(%error, "the API does not tell");
+                if news.send(News::Failed(error)).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(pauses.next()).await;
+            }
+        }
+    }
+}
+
+/// Why following ended.
+enum Ended {
+    /// Nobody takes the news.
+    Gone,
+    Failed(ClientError),
+}
+
+impl From<ClientError> for Ended {
+    fn from(error: ClientError) -> Self {
+        Ended::Failed(error)
+    }
+}
+
+/// Pauses after failures.
+#[derive(Debug, Default)]
+struct Pauses {
+    last: Option<Duration>,
+}
+
+impl Pauses {
+    fn next(&mut self) -> Duration {
+        let pause = self.last.map_or(PAUSE_LEAST, |last| (last * 2).min(PAUSE_MOST));
+        self.last = Some(pause);
+        varied(pause)
+    }
+
+    fn reset(&mut self) {
+        self.last = None;
+    }
+}
+
+/// Up to a fifth more: many that lost the same API do not come back in one moment.
+fn varied(pause: Duration) -> Duration {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    pause + pause.mul_f64(f64::from(nanos.subsec_nanos() % 1_000) / 5_000.0)
+}
+
+struct Follower<'f> {
+    client: &'f Client,
+    asked: String,
+    every: Duration,
+    news: &'f mpsc::Sender<News>,
+    /// Decisions that the last whole answer had.
+    told: usize,
+}
+
+impl Follower<'_> {
+    /// Everything, and changes for a while.
+    async fn run(&mut self, pauses: &mut Pauses) -> Result<(), Ended> {
+        match self.client.listen(&self.asked, None).await {
+            Ok(listener) => self.listen(listener, pauses).await,
+            // Other servers have no such thing.
+            Err(error) if matches!(error.status(), Some(404 | 405)) => self.ask(pauses).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes what is told, until it is time to ask for everything anew.
+    async fn listen(&mut self, mut listener: Listener, pauses: &mut Pauses) -> Result<(), Ended> {
+        let begun = Instant::now();
+        let until = varied(FULL_EVERY);
+        let mut has_all = false;
+        while begun.elapsed() < until {
+            let event = tokio::select! {
+                () = self.news.closed() => return Err(Ended::Gone),
+                event = listener.next() => event,
+            };
+            match event {
+                Ok(Some(Event::Position)) if has_all => {}
+                Ok(Some(Event::Position | Event::Reset)) => {
+                    self.all(pauses).await?;
+                    has_all = true;
+                }
+                Ok(Some(Event::Changed(body))) => self.tell(News::Changed(body)).await?,
+                Ok(Some(Event::Alive)) => {}
+                // From time to time, servers let listeners go; who knows where it was goes on from there.
+                ended => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "the connection to the API broke");
+                    }
+                    tokio::time::sleep(varied(RELISTEN)).await;
+                    let cursor = listener.cursor().map(str::to_owned);
+                    has_all &= cursor.is_some();
+                    listener = self.client.listen(&self.asked, cursor.as_deref()).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks again and again.
+    async fn ask(&mut self, pauses: &mut Pauses) -> Result<(), Ended> {
+        let begun = Instant::now();
+        self.all(pauses).await?;
+        while begun.elapsed() < LISTEN_AGAIN {
+            tokio::select! {
+                () = self.news.closed() => return Err(Ended::Gone),
+                () = tokio::time::sleep(self.every) => {}
+            }
+            let body = self.client.stream(false, &self.asked).await?;
+            pauses.reset();
+            self.tell(News::Changed(body)).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for everything.
+    async fn all(&mut self, pauses: &mut Pauses) -> Result<(), Ended> {
+        let mut body = self.client.stream(true, &self.asked).await?;
+        if body.new.len() < self.told / 2 && self.told > DOUBT_LEAST {
+            tracing::warn!(
+                before = self.told,
+                now = body.new.len(),
+                "the API tells of far fewer decisions than before; it is asked again"
+            );
+            body = self.client.stream(true, &self.asked).await?;
+        }
+        pauses.reset();
+        self.told = body.new.len();
+        self.tell(News::All(body)).await
+    }
+
+    async fn tell(&self, news: News) -> Result<(), Ended> {
+        self.news.send(news).await.map_err(|_| Ended::Gone)
+    }
+}
