@@ -405,6 +405,10 @@ proptest! {
                 continue;
             }
             let stream = world.index.stream(filter.clone(), StreamOptions::default(), since);
+            // Who was away for longer than the index remembers starts anew.
+            if let Since::Delta(cursor) = since && world.index.is_stale(cursor) {
+                client.clear();
+            }
             since = Since::Delta(stream.cursor());
             let mut told = told(&world.index, stream, 3);
             told.sort_by_key(|&(side, ..)| std::cmp::Reverse(side));
