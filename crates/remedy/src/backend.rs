@@ -54,6 +54,15 @@ pub struct Found {
     pub left_ms: Option<u64>,
 }
 
+/// Packets and bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// What was looked at: of IPv4, of IPv6.
+    pub processed: [(u64, u64); 2],
+    /// What was denied, by the numbers of groups; groups without elements may be missing at the end.
+    pub denied: Vec<(u64, u64)>,
+}
+
 /// What enforces.
 pub trait Backend {
     /// Why nothing of a call was done.
@@ -70,8 +79,8 @@ pub trait Backend {
         elements: &mut dyn Iterator<Item = Element>,
     ) -> Result<(), Self::Error>;
 
-    /// Makes changes, and tells those that could not be made. A group that was not there yet comes with its first
-    /// element.
+    /// Makes changes, and tells those that could not be made. The groups are those of the last call of
+    /// [`Backend::replace`].
     ///
     /// # Errors
     /// None was made, or it cannot be told which.
@@ -82,6 +91,14 @@ pub trait Backend {
     /// # Errors
     /// It cannot be asked.
     fn find(&mut self, net: Prefix) -> Result<Option<Found>, Self::Error>;
+
+    /// What was counted since the elements were put into force. Not everything that enforces counts.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    fn traffic(&mut self) -> Result<Traffic, Self::Error> {
+        Ok(Traffic::default())
+    }
 
     /// Whether everything around the elements is there: without it they do nothing.
     ///

@@ -104,6 +104,8 @@ pub struct Enforcer<B> {
     installed: BTreeMap<Prefix, Installed>,
     /// What the backend holds is not known.
     is_lost: bool,
+    /// Groups that the backend knows.
+    known_groups: usize,
     /// Addresses about which something changed that the backend was not told yet.
     touched: BTreeSet<Prefix>,
     /// Networks did.
@@ -128,6 +130,7 @@ impl<B: Backend> Enforcer<B> {
             held: Held::default(),
             installed: BTreeMap::new(),
             is_lost: true,
+            known_groups: 0,
             touched: BTreeSet::new(),
             ranges_touched: false,
             audit_at: None,
@@ -157,6 +160,11 @@ impl<B: Backend> Enforcer<B> {
     /// The backend.
     pub fn backend_mut(&mut self) -> &mut B {
         &mut self.backend
+    }
+
+    /// The backend, with whatever is in force.
+    pub fn into_backend(self) -> B {
+        self.backend
     }
 
     /// What was counted.
@@ -286,7 +294,7 @@ impl<B: Backend> Enforcer<B> {
     }
 
     fn reconcile(&mut self, now_ms: u64) -> Result<Outcome, B::Error> {
-        if self.is_lost {
+        if self.is_lost || self.known_groups != self.groups.all().len() {
             return self.replace(now_ms);
         }
         let mut changes = Vec::new();
@@ -361,6 +369,7 @@ impl<B: Backend> Enforcer<B> {
         self.backend.replace(self.groups.all(), &mut elements)?;
         self.installed = wanted;
         self.is_lost = false;
+        self.known_groups = self.groups.all().len();
         self.touched.clear();
         self.ranges_touched = false;
         self.audit_at = None;

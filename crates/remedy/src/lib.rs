@@ -8,6 +8,7 @@
 mod backend;
 mod cover;
 mod enforcer;
+pub mod firewall;
 mod follow;
 mod group;
 mod held;
@@ -15,7 +16,7 @@ mod keep;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Backend, Change, Element, Failed, Found};
+pub use backend::{Backend, Change, Element, Failed, Found, Traffic};
 pub use enforcer::{Counts, Enforcer, Outcome, Rules};
 pub use follow::{News, Wanted, follow};
 pub use group::{Action, Group, GroupId, Groups};

@@ -17,6 +17,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Watch logs as they are written, decide, and serve the local API
     Run(RunArgs),
+    /// Enforce the decisions of an API in the packet filter of this machine
+    Firewall(FirewallArgs),
     /// Let the running daemon take its configuration anew; one that is wrong changes nothing
     Reload(ReloadArgs),
     /// Read log files of the past and tell who attacked, how, and what would have been banned
@@ -53,6 +55,21 @@ pub(crate) struct CompletionArgs {
 pub(crate) enum HubCommand {
     /// Run the functional tests that a hub carries
     Test(HubTestArgs),
+}
+
+/// As the firewall bouncer of the ecosystem takes them.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FirewallArgs {
+    /// The configuration; without it, the first that is there of /etc/testudo/firewall.yaml and that of the
+    /// ecosystem's firewall bouncer
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only say whether the configuration can be used
+    #[arg(short = 't', long)]
+    pub(crate) test: bool,
+    /// Take the rules away that an earlier run left in force, and end
+    #[arg(long, conflicts_with = "test")]
+    pub(crate) remove: bool,
 }
 
 /// Where the daemon keeps what it knows when there is no configuration file.

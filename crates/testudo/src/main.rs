@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     let outcome = match &args.command {
         args::Command::Run(args) => commands::run::run(args),
+        args::Command::Firewall(args) => commands::firewall::run(args),
         args::Command::Reload(args) => commands::reload::run(args),
         args::Command::Replay(args) => commands::replay::run(args),
         args::Command::Hub(args::HubCommand::Test(args)) => commands::hub_test::run(args),

@@ -1,0 +1,438 @@
+//! What the firewall is told: the file that the bouncers of the ecosystem read, and a section of our own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use testudo_client::{Login, Retries, Settings, TlsFiles};
+use testudo_config::{ConfigError, Document, Secret, Variable};
+use testudo_event::{Prefix, duration};
+use testudo_guard::{Paths, protected};
+
+use crate::enforcer::Rules;
+use crate::follow::Wanted;
+
+/// Where the file is, if none is named: the first that is there.
+pub const DEFAULT_PATHS: [&str; 2] =
+    ["/etc/testudo/firewall.yaml", "/etc/crowdsec/bouncers/crowdsec-firewall-bouncer.yaml"];
+
+/// What becomes of packets that are denied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Deny {
+    /// They are dropped without a word.
+    #[default]
+    Drop,
+    /// Their sender is told.
+    Reject,
+}
+
+impl TryFrom<String> for Deny {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "drop" => Ok(Deny::Drop),
+            "reject" => Ok(Deny::Reject),
+            _ => Err(format!("{text:?} is not offered: write DROP or REJECT")),
+        }
+    }
+}
+
+/// What becomes of the rules when the program ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum OnExit {
+    /// They stay in force; each ban ends at its end.
+    #[default]
+    Keep,
+    /// They are removed.
+    Flush,
+}
+
+impl TryFrom<String> for OnExit {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "keep" => Ok(OnExit::Keep),
+            "flush" => Ok(OnExit::Flush),
+            _ => Err(format!("{text:?} is neither `keep` nor `flush`")),
+        }
+    }
+}
+
+/// A configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FirewallConfigError {
+    /// It cannot be read, or has mistakes.
+    #[error(transparent)]
+    File(#[from] ConfigError),
+    /// A value is none that is known.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+}
+
+/// The file. Keys that say how other packet filters are driven, or how others log, are read and mean nothing here.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    mode: String,
+    api_url: String,
+    api_key: Secret,
+    cert_path: Option<PathBuf>,
+    key_path: Option<PathBuf>,
+    ca_cert_path: Option<PathBuf>,
+    insecure_skip_verify: bool,
+    update_frequency: String,
+    scopes: Vec<String>,
+    origins: Vec<String>,
+    scenarios_containing: Vec<String>,
+    scenarios_not_containing: Vec<String>,
+    supported_decisions_types: Vec<String>,
+    deny_action: Deny,
+    deny_log: bool,
+    deny_log_prefix: String,
+    disable_ipv6: bool,
+    prometheus: Prometheus,
+    log_level: String,
+    testudo: Own,
+    pid_dir: Ignored,
+    daemonize: Ignored,
+    log_mode: Ignored,
+    log_dir: Ignored,
+    log_compression: Ignored,
+    compress_logs: Ignored,
+    log_max_size: Ignored,
+    log_max_backups: Ignored,
+    log_max_files: Ignored,
+    log_max_age: Ignored,
+    retry_initial_connect: Ignored,
+    blacklists_ipv4: Ignored,
+    blacklists_ipv6: Ignored,
+    ipset_type: Ignored,
+    ipset_size: Ignored,
+    ipset_disable_timeouts: Ignored,
+    iptables_chains: Ignored,
+    iptables_v4_chains: Ignored,
+    iptables_v6_chains: Ignored,
+    iptables_add_rule_comments: Ignored,
+    nftables: Ignored,
+    nftables_hooks: Ignored,
+    pf: Ignored,
+}
+
+/// A key that is there for others.
+type Ignored = serde::de::IgnoredAny;
+
+impl Default for File {
+    fn default() -> Self {
+        File {
+            mode: "nftables".to_owned(),
+            api_url: String::new(),
+            api_key: Secret::default(),
+            cert_path: None,
+            key_path: None,
+            ca_cert_path: None,
+            insecure_skip_verify: false,
+            update_frequency: "10s".to_owned(),
+            scopes: Vec::new(),
+            origins: Vec::new(),
+            scenarios_containing: Vec::new(),
+            scenarios_not_containing: Vec::new(),
+            supported_decisions_types: vec!["ban".to_owned()],
+            deny_action: Deny::default(),
+            deny_log: false,
+            deny_log_prefix: "testudo: ".to_owned(),
+            disable_ipv6: false,
+            prometheus: Prometheus::default(),
+            log_level: "info".to_owned(),
+            testudo: Own::default(),
+            pid_dir: Ignored::default(),
+            daemonize: Ignored::default(),
+            log_mode: Ignored::default(),
+            log_dir: Ignored::default(),
+            log_compression: Ignored::default(),
+            compress_logs: Ignored::default(),
+            log_max_size: Ignored::default(),
+            log_max_backups: Ignored::default(),
+            log_max_files: Ignored::default(),
+            log_max_age: Ignored::default(),
+            retry_initial_connect: Ignored::default(),
+            blacklists_ipv4: Ignored::default(),
+            blacklists_ipv6: Ignored::default(),
+            ipset_type: Ignored::default(),
+            ipset_size: Ignored::default(),
+            ipset_disable_timeouts: Ignored::default(),
+            iptables_chains: Ignored::default(),
+            iptables_v4_chains: Ignored::default(),
+            iptables_v6_chains: Ignored::default(),
+            iptables_add_rule_comments: Ignored::default(),
+            nftables: Ignored::default(),
+            nftables_hooks: Ignored::default(),
+            pf: Ignored::default(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Prometheus {
+    enabled: bool,
+    listen_addr: String,
+    listen_port: Port,
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        Prometheus { enabled: false, listen_addr: "127.0.0.1".to_owned(), listen_port: Port(60601) }
+    }
+}
+
+/// A port, which others write as a text.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "PortText")]
+struct Port(u16);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PortText {
+    Number(u16),
+    Text(String),
+}
+
+impl TryFrom<PortText> for Port {
+    type Error = String;
+
+    fn try_from(text: PortText) -> Result<Self, String> {
+        match text {
+            PortText::Number(port) => Ok(Port(port)),
+            PortText::Text(text) => text.parse().map(Port).map_err(|_| format!("{text:?} is no port")),
+        }
+    }
+}
+
+/// The section of our own.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Own {
+    table: String,
+    on_exit: OnExit,
+    state_file: PathBuf,
+    audit_interval: String,
+    audit_sample: usize,
+    ipv6_prefix: u8,
+    least_bits_v4: u8,
+    least_bits_v6: u8,
+    throttle_packets_per_second: u32,
+    protect: bool,
+    never_ban: Vec<String>,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        let rules = Rules::default();
+        Own {
+            table: "testudo".to_owned(),
+            on_exit: OnExit::default(),
+            state_file: PathBuf::from("/var/lib/testudo/firewall.snapshot"),
+            audit_interval: "5s".to_owned(),
+            audit_sample: 1_000,
+            ipv6_prefix: rules.ipv6_bits,
+            least_bits_v4: rules.least_bits_v4,
+            least_bits_v6: rules.least_bits_v6,
+            throttle_packets_per_second: 20,
+            protect: true,
+            never_ban: Vec::new(),
+        }
+    }
+}
+
+/// What the firewall is told.
+#[derive(Clone, Debug)]
+pub struct FirewallConfig {
+    /// Where the API is, and as whom it is asked.
+    pub client: Settings,
+    /// What is asked of it.
+    pub wanted: Wanted,
+    /// What is enforced at all.
+    pub rules: Rules,
+    /// How packets are denied.
+    pub deny: Deny,
+    /// What stands before each line that the kernel logs, if it does.
+    pub log_prefix: Option<String>,
+    /// Packets a second that a throttled address may send.
+    pub throttle: u32,
+    /// The table that is ours.
+    pub table: String,
+    /// What becomes of it at the end.
+    pub on_exit: OnExit,
+    /// Where decisions are kept for the next start.
+    pub state_file: PathBuf,
+    /// Between two audits.
+    pub audit_every: Duration,
+    /// Elements that one audit asks for.
+    pub audit_sample: usize,
+    /// Where metrics are served, `address:port`.
+    pub metrics: Option<String>,
+    /// `error`, `warning`, `info`, `debug` or `trace`.
+    pub log_level: String,
+}
+
+impl FirewallConfig {
+    /// Reads a file, and its `.local` companion over it.
+    ///
+    /// # Errors
+    /// It cannot be read, has mistakes, or asks for what is not offered.
+    pub fn load(path: &Path, variable: Variable<'_>) -> Result<FirewallConfig, FirewallConfigError> {
+        FirewallConfig::of(Document::with_local(path, variable)?.decode()?)
+    }
+
+    fn of(file: File) -> Result<FirewallConfig, FirewallConfigError> {
+        let value = |key, problem: String| FirewallConfigError::Value { key, problem };
+        if file.mode != "nftables" {
+            let problem = format!("`{}` is not offered; use `mode: nftables`", file.mode);
+            return Err(value("mode", problem));
+        }
+        if file.api_url.is_empty() {
+            return Err(value(
+                "api_url",
+                "it is missing: the address of the API, as http://127.0.0.1:8080/".to_owned(),
+            ));
+        }
+        let tls = TlsFiles {
+            ca: file.ca_cert_path,
+            certificate: file.cert_path,
+            key: file.key_path,
+            insecure_skip_verify: file.insecure_skip_verify,
+        };
+        let login = match (file.api_key.is_empty(), &tls.certificate) {
+            (false, _) => Login::Key(file.api_key.expose().to_owned()),
+            (true, Some(_)) => Login::Certificate,
+            (true, None) => {
+                let problem =
+                    "it is missing: make one with `testudo bouncers add firewall`, where the API is";
+                return Err(value("api_key", problem.to_owned()));
+            }
+        };
+        let mut client = Settings::new(file.api_url, login);
+        client.tls = tls;
+        client.retries = Retries::none();
+        client.user_agent = format!("testudo-firewall/v{}", env!("CARGO_PKG_VERSION"));
+        let own = file.testudo;
+        let list = |name: &str, values: &[String]| (name.to_owned(), values.join(","));
+        let scopes =
+            if file.scopes.is_empty() { vec!["ip".to_owned(), "range".to_owned()] } else { file.scopes };
+        let never_ban = own.never_ban.iter().map(|text| {
+            let single = || text.parse().ok().map(Prefix::single);
+            let net = Prefix::parse(text).or_else(single).map(|net| net.canonical().network());
+            let net =
+                net.ok_or_else(|| value("never_ban", format!("{text:?} is no address and no network")))?;
+            Ok((net, "it is on the list `never_ban`".to_owned()))
+        });
+        let mut protected: Vec<(Prefix, String)> = never_ban.collect::<Result<_, FirewallConfigError>>()?;
+        if own.protect {
+            protected.extend(protected::collect(&Paths::default()));
+        }
+        if file.disable_ipv6 {
+            protected.retain(|(net, _)| net.addr().is_ipv4());
+        }
+        Ok(FirewallConfig {
+            client,
+            wanted: Wanted {
+                parameters: vec![
+                    list("scopes", &scopes),
+                    list("types", &file.supported_decisions_types),
+                    list("origins", &file.origins),
+                    list("scenarios_containing", &file.scenarios_containing),
+                    list("scenarios_not_containing", &file.scenarios_not_containing),
+                ],
+                every: period("update_frequency", &file.update_frequency)?,
+            },
+            rules: Rules {
+                types: file.supported_decisions_types,
+                ipv6_bits: own.ipv6_prefix.min(128),
+                least_bits_v4: own.least_bits_v4,
+                least_bits_v6: if file.disable_ipv6 { u8::MAX } else { own.least_bits_v6 },
+                protected,
+            },
+            deny: file.deny_action,
+            log_prefix: file.deny_log.then_some(file.deny_log_prefix),
+            throttle: own.throttle_packets_per_second.max(1),
+            table: own.table,
+            on_exit: own.on_exit,
+            state_file: own.state_file,
+            audit_every: period("audit_interval", &own.audit_interval)?,
+            audit_sample: own.audit_sample.max(1),
+            metrics: file
+                .prometheus
+                .enabled
+                .then(|| format!("{}:{}", file.prometheus.listen_addr, file.prometheus.listen_port.0)),
+            log_level: file.log_level,
+        })
+    }
+}
+
+/// A duration of at least a second.
+fn period(key: &'static str, text: &str) -> Result<Duration, FirewallConfigError> {
+    let nanos = duration::parse(text).ok().and_then(|nanos| u64::try_from(nanos).ok());
+    match nanos.map(Duration::from_nanos) {
+        Some(period) if period >= Duration::from_secs(1) => Ok(period),
+        _ => {
+            let problem = format!("{text:?} is no duration of a second or more, such as 10s");
+            Err(FirewallConfigError::Value { key, problem })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<FirewallConfig, FirewallConfigError> {
+        FirewallConfig::of(Document::from_text("firewall.yaml", text)?.decode()?)
+    }
+
+    #[test]
+    fn the_file_of_the_ecosystem() {
+        let config = read(
+            "mode: nftables\npid_dir: /var/run/\nupdate_frequency: 10s\nlog_mode: file\nlog_dir: /var/log/\nlog_level: info\n\
+             log_compression: true\nlog_max_size: 100\nlog_max_backups: 3\nlog_max_age: 30\napi_url: http://127.0.0.1:8080/\n\
+             api_key: secret\ninsecure_skip_verify: false\ndisable_ipv6: false\ndeny_action: REJECT\ndeny_log: true\n\
+             supported_decisions_types:\n  - ban\n  - throttle\nblacklists_ipv4: crowdsec-blacklists\n\
+             iptables_chains:\n  - INPUT\nnftables:\n  ipv4:\n    enabled: true\n    set-only: false\n    table: crowdsec\n\
+             nftables_hooks:\n  - input\npf:\n  anchor_name: \"\"\nprometheus:\n  enabled: true\n  listen_addr: 127.0.0.1\n\
+             listen_port_is_a_text: 1\n"
+                .replace("listen_port_is_a_text: 1", "  listen_port: \"60601\"")
+                .as_str(),
+        )
+        .expect("it is read");
+        assert_eq!((config.deny, config.log_prefix.as_deref()), (Deny::Reject, Some("testudo: ")));
+        assert_eq!(config.metrics.as_deref(), Some("127.0.0.1:60601"));
+        assert_eq!(config.rules.types, ["ban", "throttle"]);
+        assert!(
+            config.rules.protected.iter().any(|(net, _)| net.contains([127, 0, 0, 1].into())),
+            "loopback"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let told = |text: &str| read(text).expect_err(text).to_string();
+        let base = "api_url: http://127.0.0.1:8080/\n";
+        assert!(told("mode: pf\n").starts_with("mode: `pf` is not offered"));
+        assert!(told("").starts_with("api_url: it is missing"));
+        assert!(told(base).contains("testudo bouncers add firewall"));
+        let with_key = format!("{base}api_key: k\n");
+        assert!(told(&format!("{with_key}update_frequency: soon\n")).contains("no duration"));
+        assert!(told(&format!("{with_key}testudo:\n  never_ban: [me]\n")).contains("\"me\" is no address"));
+        let unknown = told(&format!("{with_key}testudo:\n  tabel: x\n"));
+        assert!(unknown.contains("firewall.yaml:4") && unknown.contains("table"), "{unknown}");
+        assert!(told(&format!("{with_key}deny_action: TARPIT\n")).contains("TARPIT"));
+    }
+}

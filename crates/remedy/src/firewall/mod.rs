@@ -1,0 +1,10 @@
+//! The firewall: decisions of an API in the packet filter of this machine.
+
+mod config;
+mod daemon;
+mod nft;
+mod page;
+
+pub use config::{DEFAULT_PATHS, Deny, FirewallConfig, FirewallConfigError, OnExit};
+pub use daemon::{FirewallError, Stop, run};
+pub use nft::{NftFilter, nft};

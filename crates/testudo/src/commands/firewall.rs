@@ -1,0 +1,88 @@
+//! `testudo firewall`: decisions in the packet filter of this machine.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use testudo_config::environment;
+use testudo_node::logs::{self, Format, LogSettings, Media};
+use testudo_remedy::firewall::{self, DEFAULT_PATHS, FirewallConfig, OnExit, Stop};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    args::FirewallArgs,
+    failure::{self, Failure},
+};
+
+pub(crate) fn run(args: &FirewallArgs) -> Result<ExitCode, Failure> {
+    let path = match &args.config {
+        Some(path) => path.clone(),
+        None => DEFAULT_PATHS.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+            Failure::new(format!("there is no configuration: {} is missing", DEFAULT_PATHS[0]))
+                .hint("name one with --config; `api_url` and `api_key` are all that it must have")
+        })?,
+    };
+    let config = match FirewallConfig::load(&path, &environment) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{}", Failure::new(format!("{}: {error}", path.display())));
+            return Ok(ExitCode::from(failure::FINDINGS));
+        }
+    };
+    if args.test {
+        eprintln!("Configuration test done");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut filter = firewall::nft(&config).map_err(|error| Failure::new(error.to_string()))?;
+    if args.remove {
+        filter.remove().map_err(|error| Failure::new(error.to_string()))?;
+        eprintln!("the table {} is removed", config.table);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let level = match config.log_level.as_str() {
+        "error" | "fatal" | "panic" => tracing::Level::ERROR,
+        "warning" | "warn" => tracing::Level::WARN,
+        "debug" => tracing::Level::DEBUG,
+        "trace" => tracing::Level::TRACE,
+        _ => tracing::Level::INFO,
+    };
+    logs::begin(&LogSettings { media: Media::Stdout, format: Format::Text, level })
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::new().map_err(|error| Failure::new(error.to_string()))?;
+        firewall::run(&config, filter, || signals.next()).await.map_err(|error| Failure::new(error.to_string()))
+    });
+    let mut filter = ended?;
+    if config.on_exit == OnExit::Flush {
+        filter.remove().map_err(|error| Failure::new(error.to_string()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the process is told.
+struct Signals {
+    end: Signal,
+    interrupt: Signal,
+    audit: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            end: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            audit: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.end.recv() => Stop::Now,
+            _ = self.interrupt.recv() => Stop::Now,
+            _ = self.audit.recv() => Stop::AfterAudit,
+        }
+    }
+}
