@@ -1,0 +1,32 @@
+//! The kernel's packet filter: nftables, spoken to by netlink, without a C library and without the program `nft`.
+//!
+//! [`Nft`] owns a table: a [`Layout`] says where packets are looked at and what happens to those from listed
+//! addresses. [`UserSets`] only fills sets that belong to rules of the user's own.
+//!
+//! A packet costs two lookups: its source in a hash of single addresses, then in a tree of ranges. Both give the
+//! number of a group, and that the chain which counts, logs and blocks. Elements carry a number and not a verdict,
+//! because the kernel walks through all verdicts of a map each time one is added.
+//!
+//! What is changed is changed in transactions: all of it takes effect at one moment, or nothing does. Elements
+//! expire in the kernel by themselves, so that nobody stays blocked when the daemon is gone.
+
+mod apply;
+mod blueprint;
+mod element;
+mod error;
+mod layout;
+mod lookup;
+mod netlink;
+mod nft;
+mod place;
+mod rule;
+mod standing;
+mod user;
+
+pub use apply::{Applied, Change};
+pub use element::{Element, Held};
+pub use error::{Error, LayoutError};
+pub use layout::{Action, Group, Hook, HookPoint, Layout, Log};
+pub use nft::{Count, Counters, Nft};
+pub use standing::Standing;
+pub use user::{SetFamily, SetName, UserSets};
