@@ -1,6 +1,5 @@
 //! The firewall at work: news of the API, the clock, audits, and the end.
 
-use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -80,16 +79,15 @@ fn wall_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Enforces until `told` says [`Stop::Now`]; returns the backend, for whoever cleans up.
+/// Enforces until it is told to stop, or nobody could tell it any more; returns the backend, for whoever cleans up.
 ///
 /// # Errors
 /// It cannot begin.
-pub async fn run<B, T, F>(config: &FirewallConfig, backend: B, mut told: T) -> Result<B, FirewallError>
-where
-    B: Backend + Send,
-    T: FnMut() -> F,
-    F: Future<Output = Stop>,
-{
+pub async fn run<B: Backend + Send>(
+    config: &FirewallConfig,
+    backend: B,
+    mut stops: mpsc::Receiver<Stop>,
+) -> Result<B, FirewallError> {
     let client = Client::new(config.client.clone())?;
     let page = Page::default();
     let served = match &config.metrics {
@@ -119,7 +117,6 @@ where
     for timer in [&mut ticks, &mut audits, &mut keeps] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
-    let mut stop = std::pin::pin!(told());
     loop {
         tokio::select! {
             () = &mut following => {}
@@ -127,12 +124,9 @@ where
             _ = ticks.tick() => block_in_place(|| work.tick()),
             _ = audits.tick() => block_in_place(|| work.audit(config.audit_sample)),
             _ = keeps.tick() => block_in_place(|| work.keep()),
-            stop_now = &mut stop => match stop_now {
-                Stop::Now => break,
-                Stop::AfterAudit => {
-                    block_in_place(|| work.audit(usize::MAX));
-                    stop.set(told());
-                }
+            stop = stops.recv() => match stop {
+                Some(Stop::AfterAudit) => block_in_place(|| work.audit(usize::MAX)),
+                Some(Stop::Now) | None => break,
             },
         }
     }

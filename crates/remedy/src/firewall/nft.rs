@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use testudo_event::Prefix;
 use testudo_kernel::{
-    Action as Fate, Change as KernelChange, Element as KernelElement, Error, Group as KernelGroup, Layout, Log, Nft,
-    Standing,
+    Action as Fate, Change as KernelChange, Element as KernelElement, Error, Group as KernelGroup, Layout,
+    Log, Nft, Standing,
 };
 
 use super::config::{Deny, FirewallConfig};
@@ -70,7 +70,11 @@ fn element(element: Element) -> KernelElement {
 impl Backend for NftFilter {
     type Error = Error;
 
-    fn replace(&mut self, groups: &[Group], elements: &mut dyn Iterator<Item = Element>) -> Result<(), Error> {
+    fn replace(
+        &mut self,
+        groups: &[Group],
+        elements: &mut dyn Iterator<Item = Element>,
+    ) -> Result<(), Error> {
         let groups: Vec<KernelGroup> = groups.iter().map(|group| self.group(group)).collect();
         if self.nft.layout().groups != groups {
             self.nft = Nft::open(Layout { groups, ..self.nft.layout().clone() })?;
@@ -102,7 +106,7 @@ impl Backend for NftFilter {
 
     fn traffic(&mut self) -> Result<Traffic, Error> {
         let counters = self.nft.counters()?;
-        let denied = counters.groups.iter();
+        let denied = counters.blocked.iter();
         Ok(Traffic {
             processed: counters.processed.map(|count| (count.packets, count.bytes)),
             denied: denied

@@ -5,7 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use testudo_config::environment;
 use testudo_node::logs::{self, Format, LogSettings, Media};
 use testudo_remedy::firewall::{self, DEFAULT_PATHS, FirewallConfig, OnExit, Stop};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
 
 use crate::{
     args::FirewallArgs,
@@ -52,8 +55,10 @@ pub(crate) fn run(args: &FirewallArgs) -> Result<ExitCode, Failure> {
         .build()
         .map_err(|error| Failure::new(error.to_string()))?;
     let ended = runtime.block_on(async {
+        let (sender, stops) = mpsc::channel(1);
         let mut signals = Signals::new().map_err(|error| Failure::new(error.to_string()))?;
-        firewall::run(&config, filter, || signals.next()).await.map_err(|error| Failure::new(error.to_string()))
+        tokio::spawn(async move { while sender.send(signals.next().await).await.is_ok() {} });
+        firewall::run(&config, filter, stops).await.map_err(|error| Failure::new(error.to_string()))
     });
     let mut filter = ended?;
     if config.on_exit == OnExit::Flush {
