@@ -10,6 +10,9 @@ pub(crate) const OBJECT_COUNTER: u32 = 1;
 /// The map from the number of a group to its chain.
 pub(crate) const GROUPS: &str = "groups";
 
+/// The chain of packets from listed sources.
+const LISTED: &str = "listed";
+
 /// How often the kernel frees expired addresses. They match nothing from their last moment on; by default it
 /// would walk through all of them every second.
 const HOSTS_GC_MS: u32 = 30_000;
@@ -97,6 +100,7 @@ impl Blueprint {
         for group in &layout.groups {
             print.group(group);
         }
+        print.chains.push(listed());
         for hook in &layout.hooks {
             print.chains.push(base(*hook));
         }
@@ -171,6 +175,13 @@ fn blocking(name: String, group: &Group) -> Chain {
     Chain { name, hook: None, rules }
 }
 
+/// The chain of packets from listed sources, which their marks hand on to their group. What comes back from there
+/// passes, and keeps no mark that others might take for theirs.
+fn listed() -> Chain {
+    let rules = vec![Rule::new("by group").verdict_by_mark(GROUPS), Rule::new("passes").unmark()];
+    Chain { name: LISTED.to_owned(), hook: None, rules }
+}
+
 /// The chain that the kernel hands packets to.
 fn base(hook: Hook) -> Chain {
     let mut rules = vec![Rule::new("the machine itself passes").only_loopback().pass()];
@@ -178,7 +189,7 @@ fn base(hook: Hook) -> Chain {
         rules.push(Rule::new("count").family(family).counter(&processed(family)));
         rules.push(Rule::new("never blocked").source(family).within(&allow(family)).pass());
         for map in [hosts(family), nets(family)] {
-            rules.push(Rule::new("listed").source(family).value_of(&map).verdict_of(GROUPS));
+            rules.push(Rule::new("listed").source(family).mark_by(&map).visit(LISTED));
         }
     }
     Chain { name: hook.at.name().to_owned(), hook: Some(hook), rules }

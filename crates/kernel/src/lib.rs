@@ -4,8 +4,10 @@
 //! addresses. [`UserSets`] only fills sets that belong to rules of the user's own.
 //!
 //! A packet costs two lookups: its source in a hash of single addresses, then in a tree of ranges. Both give the
-//! number of a group, and that the chain which counts, logs and blocks. Elements carry a number and not a verdict,
-//! because the kernel walks through all verdicts of a map each time one is added.
+//! number of a group, with which the packet is marked, and the mark leads to the chain which counts, logs and
+//! blocks. Elements carry a number and not a verdict, because the kernel walks through all verdicts of a map each
+//! time one is added: 0.2 seconds for a million. What is throttled and passes has the mark 0 from then on,
+//! whatever mark it had before; packets from sources that are not listed keep theirs.
 //!
 //! What is changed is changed in transactions: all of it takes effect at one moment, or nothing does. Elements
 //! expire in the kernel by themselves, so that nobody stays blocked when the daemon is gone.

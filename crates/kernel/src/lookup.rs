@@ -61,12 +61,7 @@ fn covering_in(socket: &mut Socket, set: &Set, addr: IpAddr) -> Result<Option<He
         let net = Prefix::single(start.addr);
         return Ok(Some(Held { net, group: start.group, remaining: start.remaining }));
     }
-    // The kernel gives the next end from an address on; one at this address would be that of the range before.
-    let end = match next(addr) {
-        Some(after) => one(socket, set, |item| end_key(item, after))?,
-        None => None,
-    };
-    let last = end.map_or_else(|| highest(addr), |end| before(end.addr));
+    let last = last_of(socket, set, start.addr, addr)?;
     let mut found = None;
     cover(start.addr, last, |net| {
         if net.contains(addr) {
@@ -74,6 +69,24 @@ fn covering_in(socket: &mut Socket, set: &Set, addr: IpAddr) -> Result<Option<He
         }
     });
     Ok(found)
+}
+
+/// The last address of the range that begins at `start` and has `addr` in it.
+///
+/// The kernel finds the next end from an address on only if no other range begins at that address, so it is asked
+/// with one that is in the range, but not at its beginning.
+fn last_of(socket: &mut Socket, set: &Set, start: IpAddr, addr: IpAddr) -> Result<IpAddr, Error> {
+    let mut inner = addr;
+    if inner == start {
+        let Some(second) = next(start) else { return Ok(start) };
+        let found = one(socket, set, |item| start_key(item, second))?;
+        if found.is_none_or(|told| told.addr != start) {
+            return Ok(start);
+        }
+        inner = second;
+    }
+    let end = one(socket, set, |item| end_key(item, inner))?;
+    Ok(end.map_or_else(|| highest(addr), |end| before(end.addr)))
 }
 
 fn highest(addr: IpAddr) -> IpAddr {

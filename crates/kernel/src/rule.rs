@@ -16,6 +16,7 @@ const GOTO: i32 = -4;
 const JUMP: i32 = -3;
 const DROP: i32 = 0;
 
+const META_MARK: u32 = 3;
 const META_IIFTYPE: u32 = 8;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
@@ -140,14 +141,30 @@ impl Rule {
         })
     }
 
-    /// Takes a value from a map, for the next lookup.
-    pub(crate) fn value_of(self, map: &str) -> Rule {
-        self.lookup(map, reg::FIRST)
+    /// Marks the packet with what a map gives for the source; only if it gives something.
+    pub(crate) fn mark_by(self, map: &str) -> Rule {
+        self.lookup(map, reg::FIRST).set_mark()
     }
 
-    /// Goes where a map says.
-    pub(crate) fn verdict_of(self, map: &str) -> Rule {
-        self.lookup(map, reg::VERDICT)
+    /// Goes where a map says for the packet's mark.
+    pub(crate) fn verdict_by_mark(self, map: &str) -> Rule {
+        self.meta(META_MARK).lookup(map, reg::VERDICT)
+    }
+
+    /// Takes the mark away.
+    pub(crate) fn unmark(self) -> Rule {
+        self.expression("immediate", |data| {
+            data.u32(1, reg::FIRST);
+            data.nest(2, |inner| inner.raw(attr::DATA_VALUE, &[0; 4]));
+        })
+        .set_mark()
+    }
+
+    fn set_mark(self) -> Rule {
+        self.expression("meta", |data| {
+            data.u32(2, META_MARK);
+            data.u32(3, reg::FIRST);
+        })
     }
 
     fn lookup(self, map: &str, destination: u32) -> Rule {
@@ -212,6 +229,11 @@ impl Rule {
     /// The packet passes.
     pub(crate) fn pass(self) -> Rule {
         self.verdict(RETURN, None)
+    }
+
+    /// Another chain looks at it, then the next rule.
+    pub(crate) fn visit(self, chain: &str) -> Rule {
+        self.verdict(JUMP, Some(chain))
     }
 
     /// Another chain decides.

@@ -129,7 +129,9 @@ impl Socket {
     ) -> Result<(), Error> {
         let mut question = Bytes::default();
         let seq = self.number();
-        let start = question.begin_message(message, seq);
+        // Some kernels say nothing at all of the end of a range without end, unless they must.
+        let flags = message.flags | flag::ACK;
+        let start = question.begin_message(Message { flags, ..message }, seq);
         attributes(&mut question);
         question.end_message(start);
         self.put(&question, seq, answer).map(|_| ())

@@ -2,7 +2,8 @@
 
 use std::env;
 use std::fs::File;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -110,14 +111,25 @@ impl Peer {
 
     /// A socket over there, with this address.
     pub(crate) fn socket(&self, addr: &str) -> UdpSocket {
-        let space = File::open(format!("/proc/{}/ns/net", self.holder.id())).expect("namespace");
         let addr: IpAddr = addr.parse().expect(addr);
+        self.there(move || UdpSocket::bind((addr, 0)).expect("bound"))
+    }
+
+    /// Whether a connection can be made from the first address over there.
+    pub(crate) fn connects(&self, to: &str) -> Result<(), ErrorKind> {
+        let to: SocketAddr = to.parse().expect(to);
+        let connected = self.there(move || TcpStream::connect_timeout(&to, Duration::from_secs(2)));
+        connected.map(|_| ()).map_err(|error| error.kind())
+    }
+
+    fn there<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> T {
+        let space = File::open(format!("/proc/{}/ns/net", self.holder.id())).expect("namespace");
         thread::spawn(move || {
             move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network)).expect("entered");
-            UdpSocket::bind((addr, 0)).expect("bound")
+            act()
         })
         .join()
-        .expect("a socket")
+        .expect("done over there")
     }
 }
 
@@ -135,7 +147,7 @@ pub(crate) fn listener(addr: &str) -> UdpSocket {
     socket
 }
 
-/// The last byte of the address of each packet that has arrived, as many as there are.
+/// The sender of each packet that has arrived.
 pub(crate) fn arrived(socket: &UdpSocket) -> Vec<SocketAddr> {
     let mut from = Vec::new();
     let mut buffer = [0; 64];

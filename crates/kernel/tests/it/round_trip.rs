@@ -89,8 +89,8 @@ fn nft_reads_all_of_it() {
         let text = nft("list ruleset");
         println!("{text}");
         for line in [
-            "type filter hook prerouting priority -310; policy accept;",
-            "type filter hook forward priority -10; policy accept;",
+            "type filter hook prerouting priority raw - 10; policy accept;",
+            "type filter hook forward priority filter - 10; policy accept;",
             "elements = { 192.0.2.0/24 }",
             "elements = { fe80::/10 }",
             "chain g/lists/firehol {",
