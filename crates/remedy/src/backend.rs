@@ -59,8 +59,8 @@ pub struct Found {
 pub struct Traffic {
     /// What was looked at: of IPv4, of IPv6.
     pub processed: [(u64, u64); 2],
-    /// What was denied, by the numbers of groups; groups without elements may be missing at the end.
-    pub denied: Vec<(u64, u64)>,
+    /// What was denied of IPv4 and of IPv6, by the numbers of groups; some may be missing at the end.
+    pub denied: Vec<[(u64, u64); 2]>,
 }
 
 /// What enforces.

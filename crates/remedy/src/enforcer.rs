@@ -157,6 +157,15 @@ impl<B: Backend> Enforcer<B> {
         &mut self.groups
     }
 
+    /// How many decisions are held of each group, about IPv4 and about IPv6.
+    pub fn held_by_group(&self) -> Vec<[u64; 2]> {
+        let mut counts = vec![[0; 2]; self.groups.all().len()];
+        for decision in self.held.iter() {
+            counts[usize::from(decision.group.0)][usize::from(decision.net.addr().is_ipv6())] += 1;
+        }
+        counts
+    }
+
     /// The backend.
     pub fn backend_mut(&mut self) -> &mut B {
         &mut self.backend

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use testudo_client::{Client, ClientError, SettingsError};
@@ -9,10 +10,11 @@ use testudo_wire::Decision as Told;
 use testudo_wire::stream::StreamBody;
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, interval_at};
 
 use super::config::FirewallConfig;
 use super::page::{self, Page};
+use super::usage::Usage;
 use crate::backend::Backend;
 use crate::enforcer::{Enforcer, Outcome};
 use crate::follow::{News, follow};
@@ -31,6 +33,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// What is held is written to the disk this often, if it changed.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// Between two reports to the API, as the bouncers of the ecosystem do.
+const REPORT_EVERY: Duration = Duration::from_mins(15);
 
 /// Refusals that one answer of the API is worth in the log.
 const REFUSALS_TOLD: usize = 5;
@@ -88,7 +93,7 @@ pub async fn run<B: Backend + Send>(
     backend: B,
     mut stops: mpsc::Receiver<Stop>,
 ) -> Result<B, FirewallError> {
-    let client = Client::new(config.client.clone())?;
+    let client = Arc::new(Client::new(config.client.clone())?);
     let page = Page::default();
     let served = match &config.metrics {
         Some(place) => Some(
@@ -106,6 +111,7 @@ pub async fn run<B: Backend + Send>(
         is_api_lost: false,
         is_backend_lost: false,
         is_kept: true,
+        usage: Usage::new(),
     };
     work.begin()?;
     let (sender, mut news) = mpsc::channel(NEWS_MOST);
@@ -114,7 +120,8 @@ pub async fn run<B: Backend + Send>(
     let mut ticks = interval(TICK);
     let mut audits = interval(config.audit_every);
     let mut keeps = interval(KEEP_EVERY);
-    for timer in [&mut ticks, &mut audits, &mut keeps] {
+    let mut reports = interval_at(tokio::time::Instant::now() + REPORT_EVERY, REPORT_EVERY);
+    for timer in [&mut ticks, &mut audits, &mut keeps, &mut reports] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     loop {
@@ -124,6 +131,7 @@ pub async fn run<B: Backend + Send>(
             _ = ticks.tick() => block_in_place(|| work.tick()),
             _ = audits.tick() => block_in_place(|| work.audit(config.audit_sample)),
             _ = keeps.tick() => block_in_place(|| work.keep()),
+            _ = reports.tick() => block_in_place(|| work.report(&client)),
             stop = stops.recv() => match stop {
                 Some(Stop::AfterAudit) => block_in_place(|| work.audit(usize::MAX)),
                 Some(Stop::Now) | None => break,
@@ -149,6 +157,7 @@ struct Work<'c, B> {
     is_backend_lost: bool,
     /// What is held is on the disk.
     is_kept: bool,
+    usage: Usage,
 }
 
 impl<B: Backend> Work<'_, B> {
@@ -287,6 +296,19 @@ impl<B: Backend> Work<'_, B> {
                 tracing::warn!(%error, path = %path.display(), "what is held cannot be kept for the next start");
             }
         }
+    }
+
+    /// Reports to the API what was done; servers that do not know reports do without.
+    fn report(&mut self, client: &Arc<Client>) {
+        let traffic = self.enforcer.backend_mut().traffic().unwrap_or_default();
+        let report = self.usage.report(&self.enforcer, traffic);
+        let client = Arc::clone(client);
+        // Enforcing does not wait for it.
+        tokio::spawn(async move {
+            if let Err(error) = client.usage_metrics(&report).await {
+                tracing::debug!(%error, "the API takes no report");
+            }
+        });
     }
 
     fn show(&mut self) {

@@ -4,6 +4,7 @@ mod config;
 mod daemon;
 mod nft;
 mod page;
+mod usage;
 
 pub use config::{DEFAULT_PATHS, Deny, FirewallConfig, FirewallConfigError, OnExit};
 pub use daemon::{FirewallError, Stop, run};

@@ -106,15 +106,10 @@ impl Backend for NftFilter {
 
     fn traffic(&mut self) -> Result<Traffic, Error> {
         let counters = self.nft.counters()?;
-        let denied = counters.blocked.iter();
+        let pair = |count: testudo_kernel::Count| (count.packets, count.bytes);
         Ok(Traffic {
-            processed: counters.processed.map(|count| (count.packets, count.bytes)),
-            denied: denied
-                .map(|counts| {
-                    let sum = |pick: fn(&testudo_kernel::Count) -> u64| counts.iter().map(pick).sum();
-                    (sum(|count| count.packets), sum(|count| count.bytes))
-                })
-                .collect(),
+            processed: counters.processed.map(pair),
+            denied: counters.blocked.into_iter().map(|families| families.map(pair)).collect(),
         })
     }
 

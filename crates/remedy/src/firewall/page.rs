@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::usage::FAMILIES;
 use crate::backend::{Backend, Traffic};
 use crate::enforcer::Enforcer;
 
@@ -80,19 +81,14 @@ fn bytes((_, bytes): (u64, u64)) -> u64 {
 /// The page. No label is an address.
 pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api_lost: bool) -> String {
     let mut out = String::new();
-    let mut held = vec![[0_u64; 2]; enforcer.groups().all().len()];
-    for decision in enforcer.held().iter() {
-        held[usize::from(decision.group.0)][usize::from(decision.net.addr().is_ipv6())] += 1;
-    }
-    let families = ["ipv4", "ipv6"];
     family(&mut out, "fw_bouncer_banned_ips", "gauge", "Decisions that are held.");
-    for (group, counts) in enforcer.groups().all().iter().zip(&held) {
-        for (kind, count) in families.iter().zip(counts) {
+    for (group, counts) in enforcer.groups().all().iter().zip(enforcer.held_by_group()) {
+        for (kind, count) in FAMILIES.iter().zip(counts) {
             line(
                 &mut out,
                 "fw_bouncer_banned_ips",
                 &[("origin", &group.to_string()), ("ip_type", kind)],
-                *count,
+                count,
             );
         }
     }
@@ -102,7 +98,9 @@ pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api
     ] {
         family(&mut out, name, "counter", help);
         for (group, count) in enforcer.groups().all().iter().zip(&traffic.denied) {
-            line(&mut out, name, &[("origin", &group.to_string())], pick(*count));
+            for (kind, count) in FAMILIES.iter().zip(count) {
+                line(&mut out, name, &[("origin", &group.to_string()), ("ip_type", kind)], pick(*count));
+            }
         }
     }
     for (name, help, pick) in [
@@ -110,7 +108,7 @@ pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api
         ("fw_bouncer_processed_bytes", "Bytes that were looked at.", bytes),
     ] {
         family(&mut out, name, "counter", help);
-        for (kind, count) in families.iter().zip(&traffic.processed) {
+        for (kind, count) in FAMILIES.iter().zip(&traffic.processed) {
             line(&mut out, name, &[("ip_type", kind)], pick(*count));
         }
     }
