@@ -92,6 +92,15 @@ pub trait Backend {
     /// It cannot be asked.
     fn find(&mut self, net: Prefix) -> Result<Option<Found>, Self::Error>;
 
+    /// These pass from now on, whatever is in force. Not every backend can do that.
+    ///
+    /// # Errors
+    /// Others pass, as before.
+    fn allow(&mut self, nets: &[Prefix]) -> Result<(), Self::Error> {
+        let _ = nets;
+        Ok(())
+    }
+
     /// What was counted since the elements were put into force. Not everything that enforces counts.
     ///
     /// # Errors

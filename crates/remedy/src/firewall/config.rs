@@ -262,6 +262,8 @@ pub struct FirewallConfig {
     pub wanted: Wanted,
     /// What is enforced at all.
     pub rules: Rules,
+    /// Who passes whatever is decided.
+    pub protect: Protect,
     /// How packets are denied.
     pub deny: Deny,
     /// What stands before each line that the kernel logs, if it does.
@@ -282,6 +284,26 @@ pub struct FirewallConfig {
     pub metrics: Option<String>,
     /// `error`, `warning`, `info`, `debug` or `trace`.
     pub log_level: String,
+}
+
+/// Who passes whatever is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protect {
+    /// Those that are named, and why they pass.
+    never_ban: Vec<(Prefix, String)>,
+    /// The machine itself, its surroundings, and those who are logged in.
+    system: bool,
+}
+
+impl Protect {
+    /// Who that is now, and why: sessions begin and end.
+    pub fn now(&self) -> Vec<(Prefix, String)> {
+        let mut protected = self.never_ban.clone();
+        if self.system {
+            protected.extend(protected::collect(&Paths::default()));
+        }
+        protected
+    }
 }
 
 impl FirewallConfig {
@@ -335,13 +357,8 @@ impl FirewallConfig {
                 net.ok_or_else(|| value("never_ban", format!("{text:?} is no address and no network")))?;
             Ok((net, "it is on the list `never_ban`".to_owned()))
         });
-        let mut protected: Vec<(Prefix, String)> = never_ban.collect::<Result<_, FirewallConfigError>>()?;
-        if own.protect {
-            protected.extend(protected::collect(&Paths::default()));
-        }
-        if file.disable_ipv6 {
-            protected.retain(|(net, _)| net.addr().is_ipv4());
-        }
+        let never_ban = never_ban.collect::<Result<Vec<_>, FirewallConfigError>>()?;
+        let protect = Protect { never_ban, system: own.protect };
         Ok(FirewallConfig {
             client,
             wanted: Wanted {
@@ -359,8 +376,9 @@ impl FirewallConfig {
                 ipv6_bits: own.ipv6_prefix.min(128),
                 least_bits_v4: own.least_bits_v4,
                 least_bits_v6: if file.disable_ipv6 { u8::MAX } else { own.least_bits_v6 },
-                protected,
+                protected: protect.now(),
             },
+            protect,
             deny: file.deny_action,
             log_prefix: file.deny_log.then_some(file.deny_log_prefix),
             throttle: own.throttle_packets_per_second.max(1),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use testudo_client::{Client, ClientError, SettingsError};
+use testudo_event::Prefix;
 use testudo_wire::Decision as Told;
 use testudo_wire::stream::StreamBody;
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use super::config::FirewallConfig;
 use super::page::{self, Page};
 use super::usage::Usage;
 use crate::backend::Backend;
-use crate::enforcer::{Enforcer, Outcome};
+use crate::enforcer::{Enforcer, Outcome, Rules};
 use crate::follow::{News, follow};
 use crate::group::Action;
 use crate::held::{Decision, Refusal, Update};
@@ -105,6 +106,7 @@ pub async fn run<B: Backend + Send>(
     };
     let mut work = Work {
         config,
+        rules: config.rules.clone(),
         enforcer: Enforcer::new(backend),
         clock: Clock { begun: Instant::now() },
         page,
@@ -129,7 +131,10 @@ pub async fn run<B: Backend + Send>(
             () = &mut following => {}
             Some(told) = news.recv() => block_in_place(|| work.hear(told)),
             _ = ticks.tick() => block_in_place(|| work.tick()),
-            _ = audits.tick() => block_in_place(|| work.audit(config.audit_sample)),
+            _ = audits.tick() => block_in_place(|| {
+                work.protect();
+                work.audit(config.audit_sample);
+            }),
             _ = keeps.tick() => block_in_place(|| work.keep()),
             _ = reports.tick() => block_in_place(|| work.report(&client)),
             stop = stops.recv() => match stop {
@@ -148,6 +153,8 @@ pub async fn run<B: Backend + Send>(
 
 struct Work<'c, B> {
     config: &'c FirewallConfig,
+    /// Those of the configuration, with whoever is protected now.
+    rules: Rules,
     enforcer: Enforcer<B>,
     clock: Clock,
     page: Page,
@@ -165,12 +172,11 @@ impl<B: Backend> Work<'_, B> {
     fn begin(&mut self) -> Result<(), FirewallError> {
         let now = self.clock.now_ms();
         let path = &self.config.state_file;
-        let rules = &self.config.rules;
         // A group that comes later has everything put into force anew.
         for origin in USUAL_ORIGINS {
             self.enforcer.groups_mut().id(origin, "", Action::Deny);
         }
-        let known = keep::load(path, self.enforcer.groups_mut(), rules, now, wall_ms());
+        let known = keep::load(path, self.enforcer.groups_mut(), &self.rules, now, wall_ms());
         let update = known.unwrap_or_else(|error| {
             tracing::warn!(%error, "what was held before is not known; the API is asked for it");
             None
@@ -227,7 +233,7 @@ impl<B: Backend> Work<'_, B> {
     fn read(&mut self, full: bool, body: &StreamBody, now: u64) -> Update {
         let mut refused = 0;
         let mut read = |told: &Told| {
-            match Decision::read(told, self.enforcer.groups_mut(), &self.config.rules, now) {
+            match Decision::read(told, self.enforcer.groups_mut(), &self.rules, now) {
                 Ok(decision) => return Some(decision),
                 Err(Refusal::Foreign(_)) => {}
                 Err(refusal) => {
@@ -252,6 +258,19 @@ impl<B: Backend> Work<'_, B> {
         let outcome = self.enforcer.tick(now);
         if self.done(outcome).is_some_and(|outcome| outcome.added + outcome.removed > 0) {
             self.show();
+        }
+    }
+
+    /// Lets those pass who have become the machine's own, or have logged in; and no longer those who have not.
+    fn protect(&mut self) {
+        let protected = self.config.protect.now();
+        if protected == self.rules.protected {
+            return;
+        }
+        let nets: Vec<Prefix> = protected.iter().map(|(net, _)| *net).collect();
+        match self.enforcer.backend_mut().allow(&nets) {
+            Ok(()) => self.rules.protected = protected,
+            Err(error) => tracing::warn!(%error, "who must stay reachable cannot be let through yet"),
         }
     }
 

@@ -104,6 +104,10 @@ impl Backend for NftFilter {
         }))
     }
 
+    fn allow(&mut self, nets: &[Prefix]) -> Result<(), Error> {
+        self.nft.allow(nets.to_vec())
+    }
+
     fn traffic(&mut self) -> Result<Traffic, Error> {
         let counters = self.nft.counters()?;
         let pair = |count: testudo_kernel::Count| (count.packets, count.bytes);
