@@ -1,0 +1,82 @@
+//! Configurations of web servers, ready to be put into theirs.
+
+use std::{fmt, path::PathBuf};
+
+/// A web server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebServer {
+    /// nginx from 1.13 on, with `auth_request`.
+    Nginx,
+    /// Caddy from 2.6 on.
+    Caddy,
+    /// Traefik, with `ForwardAuth`.
+    Traefik,
+}
+
+impl WebServer {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Nginx, Self::Caddy, Self::Traefik];
+
+    /// The name by which it is asked for.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Caddy => "caddy",
+            Self::Traefik => "traefik",
+        }
+    }
+
+    /// A web server by its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|server| server.name() == name)
+    }
+}
+
+/// Where the web server finds the gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At an address or name with a port, such as `127.0.0.1:9740`.
+    Tcp(String),
+    /// At a socket in the file system.
+    Unix(PathBuf),
+}
+
+impl Place {
+    /// As the web server writes it.
+    fn written(&self, server: WebServer) -> impl fmt::Display {
+        match (self, server) {
+            (Self::Tcp(place), _) => place.clone(),
+            (Self::Unix(path), WebServer::Nginx) => format!("unix:{}", path.display()),
+            (Self::Unix(path), WebServer::Caddy) => format!("unix/{}", path.display()),
+            // It speaks to addresses only; the comment in its configuration says so.
+            (Self::Unix(_), WebServer::Traefik) => "127.0.0.1:9740".to_owned(),
+        }
+    }
+}
+
+/// The configuration of a web server for a gate at `place`, with comments that say what goes where.
+pub fn snippet(server: WebServer, place: &Place) -> String {
+    let template = match server {
+        WebServer::Nginx => include_str!("snippet/nginx.conf"),
+        WebServer::Caddy => include_str!("snippet/Caddyfile"),
+        WebServer::Traefik => include_str!("snippet/traefik.yaml"),
+    };
+    template.replace("@GATE@", &place.written(server).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_put_in() {
+        for server in WebServer::ALL {
+            assert_eq!(WebServer::from_name(server.name()), Some(server));
+            let text = snippet(server, &Place::Tcp("gate.internal:81".to_owned()));
+            assert!(text.contains("gate.internal:81") && !text.contains("@GATE"), "{text}");
+        }
+        let socket = Place::Unix("/run/testudo/gate.sock".into());
+        assert!(snippet(WebServer::Nginx, &socket).contains("server unix:/run/testudo/gate.sock;"));
+        assert!(snippet(WebServer::Caddy, &socket).contains("unix//run/testudo/gate.sock"));
+    }
+}
