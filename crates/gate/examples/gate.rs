@@ -82,7 +82,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (place, policy, file) = match words.as_slice() {
         ["snippet", server, place] => {
-            let server = WebServer::from_name(server).ok_or("nginx, caddy or traefik")?;
+            let server = WebServer::from_name(server).ok_or("nginx, caddy, traefik or varnish")?;
             let place = match place.strip_prefix('/') {
                 Some(_) => Place::Unix(place.into()),
                 None => Place::Tcp((*place).to_owned()),

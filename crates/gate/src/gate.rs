@@ -193,10 +193,11 @@ impl Gate {
         self.refuse(&rules, visit, body, &verdict, now, random)
     }
 
-    /// Check and answer in one: 200 for who may pass, else the page.
+    /// Check and answer in one: 200 for who may pass, else the page. `body` as for [`Gate::page`].
     pub fn check_and_answer(
         &self,
         visit: &Visit<'_>,
+        body: Option<&[u8]>,
         decisions: &dyn Decisions,
         now: Moment,
         random: Random,
@@ -207,8 +208,6 @@ impl Gate {
         if verdict.passes() {
             return self.brief(&verdict);
         }
-        // What the visitor sent is not here: it is lost, unless there is nothing.
-        let body = matches!(&*visit.method, "GET" | "HEAD").then_some(&[][..]);
         self.refuse(&rules, visit, body, &verdict, now, random)
     }
 

@@ -2,6 +2,9 @@
 
 use std::{fmt, path::PathBuf};
 
+/// The port where a place names none.
+const DEFAULT_PORT: &str = "9740";
+
 /// A web server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebServer {
@@ -11,11 +14,13 @@ pub enum WebServer {
     Caddy,
     /// Traefik, with `ForwardAuth`.
     Traefik,
+    /// Varnish from 6 on.
+    Varnish,
 }
 
 impl WebServer {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Nginx, Self::Caddy, Self::Traefik];
+    pub const ALL: [Self; 4] = [Self::Nginx, Self::Caddy, Self::Traefik, Self::Varnish];
 
     /// The name by which it is asked for.
     pub const fn name(self) -> &'static str {
@@ -23,6 +28,7 @@ impl WebServer {
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
             Self::Traefik => "traefik",
+            Self::Varnish => "varnish",
         }
     }
 
@@ -48,8 +54,8 @@ impl Place {
             (Self::Tcp(place), _) => place.clone(),
             (Self::Unix(path), WebServer::Nginx) => format!("unix:{}", path.display()),
             (Self::Unix(path), WebServer::Caddy) => format!("unix/{}", path.display()),
-            // It speaks to addresses only; the comment in its configuration says so.
-            (Self::Unix(_), WebServer::Traefik) => "127.0.0.1:9740".to_owned(),
+            // They speak to addresses only.
+            (Self::Unix(_), WebServer::Traefik | WebServer::Varnish) => "127.0.0.1:9740".to_owned(),
         }
     }
 }
@@ -60,8 +66,12 @@ pub fn snippet(server: WebServer, place: &Place) -> String {
         WebServer::Nginx => include_str!("snippet/nginx.conf"),
         WebServer::Caddy => include_str!("snippet/Caddyfile"),
         WebServer::Traefik => include_str!("snippet/traefik.yaml"),
+        WebServer::Varnish => include_str!("snippet/varnish.vcl"),
     };
-    template.replace("@GATE@", &place.written(server).to_string())
+    let place = place.written(server).to_string();
+    let (host, port) = place.rsplit_once(':').unwrap_or((&place, DEFAULT_PORT));
+    let host = host.trim_matches(['[', ']']);
+    template.replace("@GATE@", &place).replace("@HOST@", host).replace("@PORT@", port)
 }
 
 #[cfg(test)]
@@ -73,7 +83,8 @@ mod tests {
         for server in WebServer::ALL {
             assert_eq!(WebServer::from_name(server.name()), Some(server));
             let text = snippet(server, &Place::Tcp("gate.internal:81".to_owned()));
-            assert!(text.contains("gate.internal:81") && !text.contains("@GATE"), "{text}");
+            assert!(text.contains("gate.internal") && text.contains("81"), "{text}");
+            assert!(!["@GATE@", "@HOST@", "@PORT@"].iter().any(|part| text.contains(part)), "{text}");
         }
         let socket = Place::Unix("/run/testudo/gate.sock".into());
         assert!(snippet(WebServer::Nginx, &socket).contains("server unix:/run/testudo/gate.sock;"));

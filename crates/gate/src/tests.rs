@@ -176,7 +176,7 @@ fn a_failure_is_open_or_closed() {
     let closed = Visitor::new().with("host", "closed.org");
     assert_eq!(closed.check(&gate(), &unready, 1_000_000), Outcome::Unavailable);
     let response = closed.ask(&gate(), "GET", "/", |visit| {
-        gate().check_and_answer(visit, &unready, Moment::at(1_000_000), random(1))
+        gate().check_and_answer(visit, None, &unready, Moment::at(1_000_000), random(1))
     });
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
@@ -200,6 +200,17 @@ fn a_ban_is_a_page_or_json() {
     let value: serde_json::Value = serde_json::from_slice(json.body()).expect("JSON");
     assert_eq!(value["error"], "banned");
     assert_eq!(value["decision"], 4_711);
+}
+
+#[test]
+fn what_the_web_server_refuses_itself_stays_refused() {
+    let (gate, visitor) = (gate(), Visitor::new().with("x-testudo-outcome", "clean"));
+    let page = visitor.page(&gate, "header", ("GET", ""), 1_000_000);
+    assert_eq!(page.status(), StatusCode::FORBIDDEN);
+    assert!(text(&page).contains("not open to you"));
+    // A check that refused a moment ago: it may be tried again.
+    let page = visitor.with("x-testudo-outcome", "challenged").page(&gate, "header", ("GET", ""), 1_000_000);
+    assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[test]

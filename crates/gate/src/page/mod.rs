@@ -26,7 +26,7 @@ const WORK: &str = include_str!("work.js");
 const SEND_ON: &str = "HTMLFormElement.prototype.submit.call(document.getElementById('form'));";
 
 /// A tortoise's shell: a page without pictures from elsewhere.
-const SHELL: &str = "<svg viewBox=\"0 0 48 48\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"3\" \
+const SHELL: &str = "<svg viewBox=\"3 11 42 30\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"3\" \
 stroke-linejoin=\"round\" stroke-linecap=\"round\" aria-hidden=\"true\"><path d=\"M5 33a19 19 0 0 1 38 0z\"/>\
 <path d=\"M17 24l7-5 7 5-2.5 9h-9zM24 19v-5M17 24l-8-2M31 24l8-2\"/><path d=\"M12 33v5M36 33v5\"/></svg>";
 

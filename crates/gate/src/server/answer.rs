@@ -36,6 +36,7 @@ pub(super) async fn answer(request: Request<Incoming>, peer: Peer, service: &Ser
     match path {
         "/auth" => check(&parts, peer, service),
         "/page" => show(&parts, body, peer, service).await,
+        "/gate" => check_and_show(&parts, body, peer, service).await,
         "/forward" => forward(&parts, peer, service),
         page::ANSWER_PATH if parts.method == Method::POST => take(&parts, body, peer, service).await,
         // Who comes here otherwise has followed a link, or reloads.
@@ -81,14 +82,32 @@ async fn show(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> R
     }
 }
 
-/// Check and page in one.
+/// Check and page in one, for a web server that hands on the request as it came.
+async fn check_and_show(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
+    let body = read(body, service.gate.max_body()).await;
+    let start = Instant::now();
+    let Some(random) = random() else { return no_random() };
+    let answer = match visit(Way::Original, parts, peer, service) {
+        Ok(visit) => {
+            let now = Moment::now(service.start);
+            service.gate.check_and_answer(&visit, body.as_deref(), &*service.decisions, now, random)
+        }
+        Err(untold) => service.gate.untold(untold),
+    };
+    service.gate.metrics().took(start.elapsed());
+    answer
+}
+
+/// Check and page in one, for a web server that sends only the head of a request.
 fn forward(parts: &Parts, peer: Peer, service: &Service) -> Response<Bytes> {
     let start = Instant::now();
     let Some(random) = random() else { return no_random() };
     let answer = match visit(Way::Forwarded, parts, peer, service) {
         Ok(visit) => {
             let now = Moment::now(service.start);
-            service.gate.check_and_answer(&visit, &*service.decisions, now, random)
+            // What the visitor sent is not here: it is lost, unless there is nothing.
+            let body = matches!(&*visit.method, "GET" | "HEAD").then_some(&[][..]);
+            service.gate.check_and_answer(&visit, body, &*service.decisions, now, random)
         }
         Err(untold) => service.gate.untold(untold),
     };

@@ -2,6 +2,8 @@
 
 mod answer;
 mod files;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt, io,
