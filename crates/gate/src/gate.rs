@@ -462,6 +462,9 @@ impl Gate {
 
     /// The answer where the web server does not tell enough.
     pub(crate) fn untold(&self, untold: crate::visit::Untold) -> Response<Bytes> {
+        if self.metrics.outcome(Outcome::Untold) == 0 {
+            tracing::warn!(%untold, "the web server does not tell the gate enough; the counters tell how often");
+        }
         self.metrics.count(Outcome::Untold);
         page::plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{untold}\n"))
     }

@@ -34,7 +34,8 @@ pub(crate) fn judge(host: &Host, visit: &Visit<'_>, matches: Vec<Match>) -> Judg
         sections.iter().filter(|section| strongest(section, &matches).is_some_and(|found| found.0 == action))
     };
     let rate = same().map(|section| section.rate).max_by_key(|rate| rate.interval).unwrap_or(section.rate);
-    let is_harmless = same().all(|section| section.restriction.allows(&visit.method, &readings));
+    let is_harmless = !visit.overrides_method()
+        && same().all(|section| section.restriction.allows(&visit.method, &readings));
     match matches.into_iter().nth(at) {
         Some(decision) => Judgement::Act { action, decision, rate, is_harmless },
         None => Judgement::Clean,

@@ -181,6 +181,12 @@ fn write(path: &Path, keys: &[[u8; KEY_BYTES]], may_replace: bool) -> Result<(),
         writeln!(file, "{}", URL_SAFE_NO_PAD.encode(key)).map_err(failed)?;
     }
     file.as_file().sync_all().map_err(failed)?;
+    #[cfg(unix)]
+    if let Ok(old) = std::fs::metadata(path) {
+        // Whoever rotates the keys may not be whom the gate runs as.
+        use std::os::unix::fs::MetadataExt as _;
+        std::os::unix::fs::fchown(file.as_file(), Some(old.uid()), Some(old.gid())).map_err(failed)?;
+    }
     let placed = if may_replace { file.persist(path) } else { file.persist_noclobber(path) };
     placed.map(drop).map_err(|error| failed(error.error))
 }

@@ -170,6 +170,12 @@ fn outcomes() {
 }
 
 #[test]
+fn a_method_in_a_header_is_not_harmless() {
+    let hidden = Visitor::new().with("x-http-method-override", "DELETE");
+    assert_eq!(hidden.check(&gate(), &known(&["restrict"]), 1_000_000), Outcome::Restricted);
+}
+
+#[test]
 fn a_failure_is_open_or_closed() {
     let unready = Fixed { kinds: vec!["ban"], is_ready: false };
     assert_eq!(Visitor::new().check(&gate(), &unready, 1_000_000), Outcome::Unchecked);

@@ -20,6 +20,9 @@ use crate::{
 /// The longest target that a visitor is sent back to, in bytes.
 const MAX_TARGET: usize = 4_096;
 
+/// Headers that some applications take for the method.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
 /// How the web server tells about a request. Each way has headers of its own that it always sets: one that it does
 /// not set could be the visitor's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +130,11 @@ impl<'r> Visit<'r> {
         let origin = text(self.headers, ORIGIN.as_str());
         let host = origin.as_deref().and_then(|origin| Some(host_name(origin.split_once("://")?.1)));
         from_site && host.is_some_and(|host| host == self.host)
+    }
+
+    /// Whether some applications would take it for a request of another method.
+    pub(crate) fn overrides_method(&self) -> bool {
+        METHOD_OVERRIDES.iter().any(|name| self.headers.contains_key(*name))
     }
 
     /// Whether the web server says that a check refused it.
