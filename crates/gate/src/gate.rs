@@ -42,6 +42,9 @@ const QUESTION_PART: u32 = 4;
 /// What is added to the largest form that is kept: the fields of the challenge, and what encoding adds.
 const FIELDS_BYTES: usize = 32 << 10;
 
+/// What became of a request.
+const OUTCOME: HeaderName = HeaderName::from_static("x-testudo-outcome");
+
 /// Randomness for one answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Random {
@@ -79,14 +82,26 @@ impl Verdict {
         let text = |value: &str| HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static("?"));
         let empty = || HeaderValue::from_static("");
         let parts = [
-            ("x-testudo-outcome", HeaderValue::from_static(self.outcome.name())),
-            ("x-testudo-decision", decision.map_or_else(empty, |decision| HeaderValue::from(decision.id))),
-            ("x-testudo-type", decision.map_or_else(empty, |decision| text(&decision.kind))),
-            ("x-testudo-origin", decision.map_or_else(empty, |decision| text(&decision.origin))),
-            ("x-testudo-scenario", decision.map_or_else(empty, |decision| text(&decision.scenario))),
+            (OUTCOME, HeaderValue::from_static(self.outcome.name())),
+            (
+                HeaderName::from_static("x-testudo-decision"),
+                decision.map_or_else(empty, |decision| HeaderValue::from(decision.id)),
+            ),
+            (
+                HeaderName::from_static("x-testudo-type"),
+                decision.map_or_else(empty, |decision| text(&decision.kind)),
+            ),
+            (
+                HeaderName::from_static("x-testudo-origin"),
+                decision.map_or_else(empty, |decision| text(&decision.origin)),
+            ),
+            (
+                HeaderName::from_static("x-testudo-scenario"),
+                decision.map_or_else(empty, |decision| text(&decision.scenario)),
+            ),
         ];
         for (name, value) in parts {
-            headers.insert(HeaderName::from_static(name), value);
+            headers.insert(name, value);
         }
     }
 }
@@ -373,7 +388,8 @@ impl Gate {
             _ if !visit.was_refused() && verdict.passes() => page::notice(visit, Notice::Forbidden, facts),
             _ => page::notice(visit, Notice::Unavailable, facts),
         };
-        verdict.tell(response.headers_mut());
+        // No more than this: what led to a decision is not for the visitor.
+        response.headers_mut().insert(OUTCOME, HeaderValue::from_static(verdict.outcome.name()));
         response
     }
 

@@ -202,6 +202,7 @@ fn a_ban_is_a_page_or_json() {
     assert!(!text(&page).contains("<script"));
     assert_eq!(header(&page, "cache-control"), "no-store");
     assert_eq!(header(&page, "x-testudo-outcome"), "banned");
+    assert!(!page.headers().contains_key("x-testudo-scenario"), "it is not for the visitor");
     let json = Visitor::new().with("accept", "application/json").page(&gate(), "ban", ("GET", ""), 1_000_000);
     let value: serde_json::Value = serde_json::from_slice(json.body()).expect("JSON");
     assert_eq!(value["error"], "banned");
