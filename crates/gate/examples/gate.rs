@@ -82,7 +82,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (place, policy, file) = match words.as_slice() {
         ["snippet", server, place] => {
-            let server = WebServer::from_name(server).ok_or("nginx, caddy, traefik or varnish")?;
+            let server =
+                WebServer::from_name(server).ok_or("nginx, caddy, traefik, varnish, apache or lighttpd")?;
             let place = match place.strip_prefix('/') {
                 Some(_) => Place::Unix(place.into()),
                 None => Place::Tcp((*place).to_owned()),
@@ -102,9 +103,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(_) => Listen::Unix { path: place.into(), mode: 0o660 },
         _ => Listen::Tcp(place.parse()?),
     };
+    let mut all = vec![listen];
+    // Beside the port for HTTP the next one for FastCGI.
+    if let Listen::Tcp(mut address) = all[0].clone() {
+        address.set_port(address.port().checked_add(1).ok_or("a lower port")?);
+        all.push(Listen::FastCgi(address));
+    }
     let decisions = Arc::new(FromFile(RwLock::new(None)));
     tokio::spawn(follow(file.into(), Arc::clone(&decisions)));
-    let server = Server::bind(ServerConfig::new(vec![listen], policy.into()), decisions)?;
+    let server = Server::bind(ServerConfig::new(all, policy.into()), decisions)?;
     println!("the gate listens on {place}");
     server.run(async { drop(tokio::signal::ctrl_c().await) }).await;
     Ok(())

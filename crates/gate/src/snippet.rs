@@ -16,11 +16,16 @@ pub enum WebServer {
     Traefik,
     /// Varnish from 6 on.
     Varnish,
+    /// Apache from 2.4 on, with `mod_authnz_fcgi`.
+    Apache,
+    /// lighttpd from 1.4.46 on.
+    Lighttpd,
 }
 
 impl WebServer {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Nginx, Self::Caddy, Self::Traefik, Self::Varnish];
+    pub const ALL: [Self; 6] =
+        [Self::Nginx, Self::Caddy, Self::Traefik, Self::Varnish, Self::Apache, Self::Lighttpd];
 
     /// The name by which it is asked for.
     pub const fn name(self) -> &'static str {
@@ -29,6 +34,8 @@ impl WebServer {
             Self::Caddy => "caddy",
             Self::Traefik => "traefik",
             Self::Varnish => "varnish",
+            Self::Apache => "apache",
+            Self::Lighttpd => "lighttpd",
         }
     }
 
@@ -55,22 +62,29 @@ impl Place {
             (Self::Unix(path), WebServer::Nginx) => format!("unix:{}", path.display()),
             (Self::Unix(path), WebServer::Caddy) => format!("unix/{}", path.display()),
             // They speak to addresses only.
-            (Self::Unix(_), WebServer::Traefik | WebServer::Varnish) => "127.0.0.1:9740".to_owned(),
+            (Self::Unix(_), _) => "127.0.0.1:9740".to_owned(),
         }
     }
 }
 
-/// The configuration of a web server for a gate at `place`, with comments that say what goes where.
+/// The configuration of a web server for a gate at `place`, with comments that say what goes where. Apache and lighttpd ask
+/// in FastCGI, at the next higher port.
 pub fn snippet(server: WebServer, place: &Place) -> String {
     let template = match server {
         WebServer::Nginx => include_str!("snippet/nginx.conf"),
         WebServer::Caddy => include_str!("snippet/Caddyfile"),
         WebServer::Traefik => include_str!("snippet/traefik.yaml"),
         WebServer::Varnish => include_str!("snippet/varnish.vcl"),
+        WebServer::Apache => include_str!("snippet/apache.conf"),
+        WebServer::Lighttpd => include_str!("snippet/lighttpd.conf"),
     };
     let place = place.written(server).to_string();
     let (host, port) = place.rsplit_once(':').unwrap_or((&place, DEFAULT_PORT));
     let host = host.trim_matches(['[', ']']);
+    // Beside the port for HTTP there is the next one for FastCGI.
+    let fastcgi =
+        port.parse::<u16>().map_or_else(|_| port.to_owned(), |port| port.saturating_add(1).to_string());
+    let template = template.replace("@FASTCGI@", &fastcgi);
     template.replace("@GATE@", &place).replace("@HOST@", host).replace("@PORT@", port)
 }
 
@@ -84,7 +98,10 @@ mod tests {
             assert_eq!(WebServer::from_name(server.name()), Some(server));
             let text = snippet(server, &Place::Tcp("gate.internal:81".to_owned()));
             assert!(text.contains("gate.internal") && text.contains("81"), "{text}");
-            assert!(!["@GATE@", "@HOST@", "@PORT@"].iter().any(|part| text.contains(part)), "{text}");
+            assert!(
+                !["@GATE@", "@HOST@", "@PORT@", "@FASTCGI@"].iter().any(|part| text.contains(part)),
+                "{text}"
+            );
         }
         let socket = Place::Unix("/run/testudo/gate.sock".into());
         assert!(snippet(WebServer::Nginx, &socket).contains("server unix:/run/testudo/gate.sock;"));

@@ -181,13 +181,13 @@ async fn read(mut body: Incoming, most: usize) -> Option<Vec<u8>> {
     bytes.filter(|_| is_whole)
 }
 
-fn random() -> Option<Random> {
+pub(super) fn random() -> Option<Random> {
     let mut random = Random { challenge: [0; 16], nonce: [0; 16] };
     getrandom::fill(&mut random.challenge).ok()?;
     getrandom::fill(&mut random.nonce).ok()?;
     Some(random)
 }
 
-fn no_random() -> Response<Bytes> {
+pub(super) fn no_random() -> Response<Bytes> {
     page::plain(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random numbers\n")
 }

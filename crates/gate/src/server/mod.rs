@@ -1,6 +1,7 @@
 //! The gate on its sockets.
 
 mod answer;
+mod fastcgi;
 mod files;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub enum Listen {
     /// On an address and port.
     Tcp(SocketAddr),
+    /// On an address and port, for FastCGI. Only peers in `trusted_proxies` are answered.
+    FastCgi(SocketAddr),
     /// On a socket in the file system. Whoever may open it is trusted.
     #[cfg(unix)]
     Unix {
@@ -61,7 +64,7 @@ pub enum Listen {
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => address.fmt(f),
+            Self::Tcp(address) | Self::FastCgi(address) => address.fmt(f),
             #[cfg(unix)]
             Self::Unix { path, .. } => path.display().fmt(f),
         }
@@ -112,6 +115,7 @@ pub enum ServeError {
 
 enum Socket {
     Tcp(TcpListener),
+    FastCgi(TcpListener),
     #[cfg(unix)]
     Unix(tokio::net::UnixListener, PathBuf),
 }
@@ -168,7 +172,7 @@ impl Server {
     /// The addresses and ports that it listens on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let address = |socket: &Socket| match socket {
-            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Tcp(listener) | Socket::FastCgi(listener) => listener.local_addr().ok(),
             #[cfg(unix)]
             Socket::Unix(..) => None,
         };
@@ -195,11 +199,8 @@ impl Server {
 
 fn open(place: &Listen) -> io::Result<Socket> {
     match place {
-        Listen::Tcp(address) => {
-            let listener = std::net::TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            TcpListener::from_std(listener).map(Socket::Tcp)
-        }
+        Listen::Tcp(address) => bind_tcp(address).map(Socket::Tcp),
+        Listen::FastCgi(address) => bind_tcp(address).map(Socket::FastCgi),
         #[cfg(unix)]
         Listen::Unix { path, mode } => {
             use std::os::unix::fs::PermissionsExt as _;
@@ -209,6 +210,12 @@ fn open(place: &Listen) -> io::Result<Socket> {
             Ok(Socket::Unix(listener, path.clone()))
         }
     }
+}
+
+fn bind_tcp(address: &SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// Removes a socket that nobody listens on any more.
@@ -243,6 +250,10 @@ async fn accept(socket: Socket, service: Arc<Service>, most: usize, mut stopped:
                 let _ = stream.set_nodelay(true);
                 connections.spawn(talk(stream, Peer::Address(peer.ip()), service, stopped));
             }
+            Ok(Stream::FastCgi(stream, peer)) => {
+                let _ = stream.set_nodelay(true);
+                connections.spawn(talk_fastcgi(stream, Peer::Address(peer.ip()), service, stopped));
+            }
             #[cfg(unix)]
             Ok(Stream::Unix(stream)) => {
                 connections.spawn(talk(stream, Peer::Local, service, stopped));
@@ -274,6 +285,7 @@ async fn stop(stopped: &mut watch::Receiver<bool>) {
 
 enum Stream {
     Tcp(tokio::net::TcpStream, SocketAddr),
+    FastCgi(tokio::net::TcpStream, SocketAddr),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
@@ -281,8 +293,32 @@ enum Stream {
 async fn accept_one(socket: &Socket) -> io::Result<Stream> {
     match socket {
         Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Stream::Tcp(stream, peer)),
+        Socket::FastCgi(listener) => {
+            listener.accept().await.map(|(stream, peer)| Stream::FastCgi(stream, peer))
+        }
         #[cfg(unix)]
         Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+    }
+}
+
+/// Answers the requests of one connection in FastCGI. A check takes no time, so that none is waited for at the end.
+async fn talk_fastcgi(
+    stream: tokio::net::TcpStream,
+    peer: Peer,
+    service: Arc<Service>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    if !service.gate.with_policy(|policy| peer.is_trusted(&policy.proxies)) {
+        tracing::warn!(?peer, "a peer that is not in `trusted_proxies` asks the gate in FastCGI");
+        return;
+    }
+    let result = tokio::select! {
+        result = fastcgi::talk(stream, Arc::clone(&service)) => result,
+        () = stop(&mut stopped) => Ok(()),
+    };
+    if let Err(error) = result {
+        service.gate.metrics().count_refused_connection();
+        tracing::debug!(%error, "a connection to the gate broke off");
     }
 }
 
