@@ -1,0 +1,48 @@
+//! The gate: enforces decisions on HTTP beside any web server.
+//!
+//! A web server asks the gate about each request before it answers it ([`Server`]), and shows what the gate says to visitors
+//! who may not pass: a page, a challenge that a browser answers by itself, or a wait. What is done with whom says a
+//! [`Policy`]; who is known for what, [`Decisions`]. [`Gate`] is the whole of it without sockets and clocks.
+//!
+//! *Invariants:* a client's address comes from nobody but trusted proxies. A ban holds whatever pass a visitor shows. Every
+//! table, body and header is bounded. Secrets are compared in constant time.
+
+mod action;
+mod address;
+mod challenge;
+mod cookie;
+mod decisions;
+mod form;
+mod gate;
+mod judge;
+mod keys;
+mod metrics;
+mod moment;
+mod page;
+mod pass;
+mod path;
+mod policy;
+mod replay;
+mod server;
+mod snippet;
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod visit;
+
+pub use self::{
+    action::Action,
+    address::{AddressSource, Peer},
+    challenge::Refusal,
+    decisions::{Decisions, Match},
+    gate::{Gate, Random, Verdict},
+    keys::{KeyError, Keys},
+    metrics::{Metrics, Outcome},
+    moment::Moment,
+    page::OWN_PATH,
+    policy::{ChallengePolicy, Failure, Host, Policy, Restriction, Section},
+    server::{Listen, ServeError, Server, ServerConfig, serve},
+    snippet::{Place, WebServer, snippet},
+    throttle::Rate,
+    visit::{Untold, Visit, Way},
+};
