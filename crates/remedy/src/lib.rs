@@ -5,17 +5,20 @@
 //! there, repairs what is not, and counts. All of that is synchronous, and the time is an argument: milliseconds of a
 //! clock that only goes forward. [`follow`] asks an API, and waits.
 
+mod access;
 mod backend;
 mod cover;
 mod enforcer;
 pub mod firewall;
 mod follow;
+pub mod gate;
 mod group;
 mod held;
 mod keep;
 #[cfg(test)]
 mod tests;
 
+pub use access::AccessError;
 pub use backend::{Backend, Change, Element, Failed, Found, Traffic};
 pub use enforcer::{Counts, Enforcer, Outcome, Rules};
 pub use follow::{News, Wanted, follow};

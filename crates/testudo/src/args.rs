@@ -19,6 +19,9 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Enforce the decisions of an API in the packet filter of this machine
     Firewall(FirewallArgs),
+    /// Answer web servers who may pass: bans, challenges, throttling, restrictions
+    #[command(subcommand)]
+    Gate(GateCommand),
     /// Let the running daemon take its configuration anew; one that is wrong changes nothing
     Reload(ReloadArgs),
     /// Read log files of the past and tell who attacked, how, and what would have been banned
@@ -70,6 +73,34 @@ pub(crate) struct FirewallArgs {
     /// Take the rules away that an earlier run left in force, and end
     #[arg(long, conflicts_with = "test")]
     pub(crate) remove: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GateCommand {
+    /// Answer the questions of web servers
+    Run(GateArgs),
+    /// Print the configuration of a web server, ready for use
+    Snippet(SnippetArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GateArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/testudo/gate.yaml")]
+    pub(crate) config: PathBuf,
+    /// Only say whether configuration and policy can be used
+    #[arg(short = 't', long)]
+    pub(crate) test: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SnippetArgs {
+    /// nginx, apache, lighttpd, caddy, traefik or varnish
+    #[arg(value_name = "SERVER")]
+    pub(crate) server: String,
+    /// Where the gate listens: an address with a port, or the path of a socket; for Apache and lighttpd, that of FastCGI
+    #[arg(value_name = "PLACE", default_value = "127.0.0.1:9740")]
+    pub(crate) place: String,
 }
 
 /// Where the daemon keeps what it knows when there is no configuration file.

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     let outcome = match &args.command {
         args::Command::Run(args) => commands::run::run(args),
         args::Command::Firewall(args) => commands::firewall::run(args),
+        args::Command::Gate(command) => commands::gate::run(command),
         args::Command::Reload(args) => commands::reload::run(args),
         args::Command::Replay(args) => commands::replay::run(args),
         args::Command::Hub(args::HubCommand::Test(args)) => commands::hub_test::run(args),

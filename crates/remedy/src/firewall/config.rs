@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use testudo_client::{Login, Retries, Settings, TlsFiles};
-use testudo_config::{ConfigError, Document, Secret, Variable};
-use testudo_event::{Prefix, duration};
+use testudo_client::Settings;
+use testudo_config::{Document, Secret, Variable};
+use testudo_event::Prefix;
 use testudo_guard::{Paths, protected};
 
+use crate::access::{Access, AccessError, period};
 use crate::enforcer::Rules;
 use crate::follow::Wanted;
 
@@ -60,22 +61,6 @@ impl TryFrom<String> for OnExit {
             _ => Err(format!("{text:?} is neither `keep` nor `flush`")),
         }
     }
-}
-
-/// A configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum FirewallConfigError {
-    /// It cannot be read, or has mistakes.
-    #[error(transparent)]
-    File(#[from] ConfigError),
-    /// A value is none that is known.
-    #[error("{key}: {problem}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong, and what to do.
-        problem: String,
-    },
 }
 
 /// The file. Keys that say how other packet filters are driven, or how others log, are read and mean nothing here.
@@ -311,41 +296,25 @@ impl FirewallConfig {
     ///
     /// # Errors
     /// It cannot be read, has mistakes, or asks for what is not offered.
-    pub fn load(path: &Path, variable: Variable<'_>) -> Result<FirewallConfig, FirewallConfigError> {
+    pub fn load(path: &Path, variable: Variable<'_>) -> Result<FirewallConfig, AccessError> {
         FirewallConfig::of(Document::with_local(path, variable)?.decode()?)
     }
 
-    fn of(file: File) -> Result<FirewallConfig, FirewallConfigError> {
-        let value = |key, problem: String| FirewallConfigError::Value { key, problem };
+    fn of(file: File) -> Result<FirewallConfig, AccessError> {
+        let value = |key, problem: String| AccessError::Value { key, problem };
         if file.mode != "nftables" {
             let problem = format!("`{}` is not offered; use `mode: nftables`", file.mode);
             return Err(value("mode", problem));
         }
-        if file.api_url.is_empty() {
-            return Err(value(
-                "api_url",
-                "it is missing: the address of the API, as http://127.0.0.1:8080/".to_owned(),
-            ));
-        }
-        let tls = TlsFiles {
-            ca: file.ca_cert_path,
+        let access = Access {
+            url: file.api_url,
+            key: file.api_key,
             certificate: file.cert_path,
-            key: file.key_path,
-            insecure_skip_verify: file.insecure_skip_verify,
+            certificate_key: file.key_path,
+            authority: file.ca_cert_path,
+            insecure: file.insecure_skip_verify,
         };
-        let login = match (file.api_key.is_empty(), &tls.certificate) {
-            (false, _) => Login::Key(file.api_key.expose().to_owned()),
-            (true, Some(_)) => Login::Certificate,
-            (true, None) => {
-                let problem =
-                    "it is missing: make one with `testudo bouncers add firewall`, where the API is";
-                return Err(value("api_key", problem.to_owned()));
-            }
-        };
-        let mut client = Settings::new(file.api_url, login);
-        client.tls = tls;
-        client.retries = Retries::none();
-        client.user_agent = format!("testudo-firewall/v{}", env!("CARGO_PKG_VERSION"));
+        let client = access.settings("firewall")?;
         let own = file.testudo;
         let list = |name: &str, values: &[String]| (name.to_owned(), values.join(","));
         let scopes =
@@ -357,7 +326,7 @@ impl FirewallConfig {
                 net.ok_or_else(|| value("never_ban", format!("{text:?} is no address and no network")))?;
             Ok((net, "it is on the list `never_ban`".to_owned()))
         });
-        let never_ban = never_ban.collect::<Result<Vec<_>, FirewallConfigError>>()?;
+        let never_ban = never_ban.collect::<Result<Vec<_>, AccessError>>()?;
         let protect = Protect { never_ban, system: own.protect };
         Ok(FirewallConfig {
             client,
@@ -396,23 +365,11 @@ impl FirewallConfig {
     }
 }
 
-/// A duration of at least a second.
-fn period(key: &'static str, text: &str) -> Result<Duration, FirewallConfigError> {
-    let nanos = duration::parse(text).ok().and_then(|nanos| u64::try_from(nanos).ok());
-    match nanos.map(Duration::from_nanos) {
-        Some(period) if period >= Duration::from_secs(1) => Ok(period),
-        _ => {
-            let problem = format!("{text:?} is no duration of a second or more, such as 10s");
-            Err(FirewallConfigError::Value { key, problem })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<FirewallConfig, FirewallConfigError> {
+    fn read(text: &str) -> Result<FirewallConfig, AccessError> {
         FirewallConfig::of(Document::from_text("firewall.yaml", text)?.decode()?)
     }
 

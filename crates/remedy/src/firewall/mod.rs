@@ -6,6 +6,6 @@ mod nft;
 mod page;
 mod usage;
 
-pub use config::{DEFAULT_PATHS, Deny, FirewallConfig, FirewallConfigError, OnExit, Protect};
+pub use config::{DEFAULT_PATHS, Deny, FirewallConfig, OnExit, Protect};
 pub use daemon::{FirewallError, Stop, run};
 pub use nft::{NftFilter, nft};

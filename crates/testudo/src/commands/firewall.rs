@@ -40,15 +40,7 @@ pub(crate) fn run(args: &FirewallArgs) -> Result<ExitCode, Failure> {
         eprintln!("the table {} is removed", config.table);
         return Ok(ExitCode::SUCCESS);
     }
-    let level = match config.log_level.as_str() {
-        "error" | "fatal" | "panic" => tracing::Level::ERROR,
-        "warning" | "warn" => tracing::Level::WARN,
-        "debug" => tracing::Level::DEBUG,
-        "trace" => tracing::Level::TRACE,
-        _ => tracing::Level::INFO,
-    };
-    logs::begin(&LogSettings { media: Media::Stdout, format: Format::Text, level })
-        .map_err(|error| Failure::new(error.to_string()))?;
+    begin_logs(&config.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -67,15 +59,28 @@ pub(crate) fn run(args: &FirewallArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Logs to the standard output, from a level on that is named as the ecosystem does.
+pub(super) fn begin_logs(level: &str) -> Result<(), Failure> {
+    let level = match level {
+        "error" | "fatal" | "panic" => tracing::Level::ERROR,
+        "warning" | "warn" => tracing::Level::WARN,
+        "debug" => tracing::Level::DEBUG,
+        "trace" => tracing::Level::TRACE,
+        _ => tracing::Level::INFO,
+    };
+    logs::begin(&LogSettings { media: Media::Stdout, format: Format::Text, level })
+        .map_err(|error| Failure::new(error.to_string()))
+}
+
 /// What the process is told.
-struct Signals {
+pub(super) struct Signals {
     end: Signal,
     interrupt: Signal,
     audit: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Signals {
             end: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -83,7 +88,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Stop {
+    pub(super) async fn next(&mut self) -> Stop {
         tokio::select! {
             _ = self.end.recv() => Stop::Now,
             _ = self.interrupt.recv() => Stop::Now,

@@ -3,6 +3,7 @@
 pub(crate) mod administer;
 pub(crate) mod explain;
 pub(crate) mod firewall;
+pub(crate) mod gate;
 pub(crate) mod hub_test;
 pub(crate) mod reload;
 pub(crate) mod replay;

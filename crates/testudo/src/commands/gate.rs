@@ -1,0 +1,66 @@
+//! `testudo gate`: decisions in front of web servers.
+
+use std::process::ExitCode;
+
+use testudo_config::environment;
+use testudo_gate::{Place, Policy, WebServer, snippet};
+use testudo_remedy::{
+    firewall::Stop,
+    gate::{self, GateConfig},
+};
+
+use crate::{
+    args::{GateArgs, GateCommand, SnippetArgs},
+    commands::firewall::{Signals, begin_logs},
+    failure::{self, Failure},
+};
+
+pub(crate) fn run(command: &GateCommand) -> Result<ExitCode, Failure> {
+    match command {
+        GateCommand::Run(args) => serve(args),
+        GateCommand::Snippet(args) => print(args),
+    }
+}
+
+fn serve(args: &GateArgs) -> Result<ExitCode, Failure> {
+    let config = match GateConfig::load(&args.config, &environment) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{}", Failure::new(format!("{}: {error}", args.config.display())));
+            return Ok(ExitCode::from(failure::FINDINGS));
+        }
+    };
+    if args.test {
+        if let Err(error) = Policy::load(&config.policy) {
+            eprintln!("{}", Failure::new(error.to_string()));
+            return Ok(ExitCode::from(failure::FINDINGS));
+        }
+        eprintln!("Configuration test done");
+        return Ok(ExitCode::SUCCESS);
+    }
+    begin_logs(&config.log_level)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let mut signals = {
+        let _guard = runtime.enter();
+        Signals::new().map_err(|error| Failure::new(error.to_string()))?
+    };
+    let shutdown = async move { while signals.next().await != Stop::Now {} };
+    runtime.block_on(gate::run(&config, shutdown)).map_err(|error| Failure::new(error.to_string()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(args: &SnippetArgs) -> Result<ExitCode, Failure> {
+    let server = WebServer::from_name(&args.server).ok_or_else(|| {
+        Failure::new(format!("'{}' is no web server that is known", args.server))
+            .hint("nginx, apache, lighttpd, caddy, traefik, varnish")
+    })?;
+    let place = match args.place.strip_prefix('/') {
+        Some(_) => Place::Unix((&args.place).into()),
+        None => Place::Tcp(args.place.clone()),
+    };
+    print!("{}", snippet(server, &place));
+    Ok(ExitCode::SUCCESS)
+}
