@@ -3,7 +3,11 @@
 //! The web server sends what a CGI program would find in its environment, and no body. Its word about the client's address
 //! is `REMOTE_ADDR`; where that is a trusted proxy, its headers count as everywhere.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use hyper::{
@@ -38,6 +42,10 @@ const OTHER_ROLE: u8 = 3;
 
 /// The largest content of a record that is sent, in bytes.
 const MAX_CONTENT: usize = 32 << 10;
+
+/// What a web server may still send after an answer, in bytes, and how long it may take.
+const MAX_REST: u64 = 64 << 10;
+const REST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A record, without its padding.
 struct Record {
@@ -82,7 +90,11 @@ pub(super) async fn talk(
                     let response = answer_params(&exchange.params, &service)?;
                     send(&mut stream, exchange.id, &response).await?;
                     if !exchange.keeps {
-                        return stream.shutdown().await;
+                        stream.shutdown().await?;
+                        // To close with something unread is to reset, and the answer could be lost.
+                        let (mut rest, mut nowhere) = (stream.take(MAX_REST), tokio::io::sink());
+                        let reading = tokio::io::copy(&mut rest, &mut nowhere);
+                        return tokio::time::timeout(REST_TIMEOUT, reading).await.unwrap_or(Ok(0)).map(drop);
                     }
                 } else {
                     exchange.params.extend(record.content);

@@ -29,6 +29,7 @@ impl Decisions for One {
 
 struct Running {
     address: SocketAddr,
+    fastcgi: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
     folder: tempfile::TempDir,
@@ -41,6 +42,7 @@ impl Running {
         let folder = tempfile::tempdir().expect("a folder");
         write(&folder, POLICY);
         let mut listen = vec![Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))];
+        listen.push(Listen::FastCgi(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
         #[cfg(unix)]
         listen.push(Listen::Unix { path: folder.path().join("gate.sock"), mode: 0o600 });
         let config = ServerConfig {
@@ -49,10 +51,10 @@ impl Running {
         };
         let decisions = Arc::new(One(IpAddr::from([198, 51, 100, 1])));
         let server = Server::bind(config, decisions).expect("it listens");
-        let address = server.addresses()[0];
+        let (address, fastcgi) = (server.addresses()[0], server.addresses()[1]);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async { drop(stopped.await) }));
-        Self { address, stop, task, folder }
+        Self { address, fastcgi, stop, task, folder }
     }
 
     async fn ask(&self, request: &str) -> String {
@@ -123,6 +125,73 @@ async fn a_socket_in_the_file_system_is_trusted_and_goes() {
     assert!(talk(stream, untold.as_bytes()).await.starts_with("HTTP/1.1 500 "));
     server.stop().await;
     assert!(!path.exists());
+}
+
+/// A record of FastCGI for request 1.
+fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = (content.len() as u16).to_be_bytes();
+    let mut bytes = vec![1, kind, 0, 1, high, low, 0, 0];
+    bytes.extend(content);
+    bytes
+}
+
+fn params(client: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in [
+        ("REMOTE_ADDR", client),
+        ("REQUEST_METHOD", "GET"),
+        ("REQUEST_URI", "/"),
+        ("HTTP_HOST", "example.org"),
+        ("HTTP_X_FORWARDED_FOR", "198.51.100.9"),
+    ] {
+        bytes.extend([name.len() as u8, value.len() as u8]);
+        bytes.extend(name.bytes().chain(value.bytes()));
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn fastcgi() {
+    let server = Running::start();
+    let ask = async |parts: &[Vec<u8>]| {
+        talk(TcpStream::connect(server.fastcgi).await.expect("it connects"), &parts.concat()).await
+    };
+    let begin = record(1, &[0, 2, 0, 0, 0, 0, 0, 0]);
+    for (client, status, outcome) in [
+        ("198.51.100.1", "Status: 403 Forbidden\r\n", "x-testudo-outcome: banned\r\n"),
+        ("198.51.100.2", "Status: 200 OK\r\n", "Variable-X_TESTUDO_OUTCOME: clean\r\n"),
+    ] {
+        // In two parts, as a web server may send them.
+        let params = params(client);
+        let (first, second) = params.split_at(20);
+        let answer =
+            ask(&[begin.clone(), record(4, first), record(4, second), record(4, b""), record(5, b"")]).await;
+        assert!(answer.contains(status) && answer.contains(outcome), "{answer}");
+    }
+    // A responder is told that it is the wrong role, and the connection goes on.
+    let responder = record(1, &[0, 1, 0, 0, 0, 0, 0, 0]);
+    let whole = [responder, begin.clone(), record(4, &params("198.51.100.1")), record(4, b"")];
+    let answer = ask(&whole).await;
+    assert!(answer.as_bytes().starts_with(&[1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 3]), "{answer}");
+    assert!(answer.contains("Status: 403"), "{answer}");
+    // What is no request is broken off, with or without an error of the connection.
+    let endless = (0..8).flat_map(|_| record(4, &vec![1; 20_000])).collect();
+    for bad in [
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        record(1, b"x"),
+        [begin.clone(), record(4, b"x"), record(4, b"")].concat(),
+        [begin, endless].concat(),
+    ] {
+        let (mut read, mut write) =
+            TcpStream::connect(server.fastcgi).await.expect("it connects").into_split();
+        let sending = tokio::spawn(async move { drop(write.write_all(&bad).await) });
+        let mut answer = Vec::new();
+        let reading = tokio::time::timeout(Duration::from_secs(20), read.read_to_end(&mut answer));
+        drop(reading.await.expect("in time"));
+        assert!(answer.is_empty());
+        sending.await.expect("it ends");
+    }
+    server.stop().await;
 }
 
 #[tokio::test]
