@@ -178,7 +178,11 @@ fn blocking(name: String, group: &Group) -> Chain {
 /// The chain of packets from listed sources, which their marks hand on to their group. What comes back from there
 /// passes, and keeps no mark that others might take for theirs.
 fn listed() -> Chain {
-    let rules = vec![Rule::new("by group").verdict_by_mark(GROUPS), Rule::new("passes").unmark()];
+    let rules = vec![
+        Rule::new("neighbours find each other").neighbour_discovery().unmark().pass(),
+        Rule::new("by group").verdict_by_mark(GROUPS),
+        Rule::new("passes").unmark(),
+    ];
     Chain { name: LISTED.to_owned(), hook: None, rules }
 }
 

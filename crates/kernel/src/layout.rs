@@ -17,7 +17,8 @@ const LOG_PREFIX_MAX: usize = 120;
 /// The table: where it sees packets, and what happens to those from listed addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The name of the table, which belongs to us alone: whatever has that name is replaced.
+    /// The name of the table. It and the same with `-b` after it belong to us alone: whatever has one of them is
+    /// replaced.
     pub table: String,
     /// Where packets are looked at.
     pub hooks: Vec<Hook>,
@@ -122,6 +123,11 @@ pub struct Log {
 }
 
 impl Layout {
+    /// The names that the table has by turns.
+    pub(crate) fn tables(&self) -> [String; 2] {
+        [self.table.clone(), format!("{}-b", self.table)]
+    }
+
     /// Whether it can be laid out.
     pub fn check(&self) -> Result<(), LayoutError> {
         if self.table.len() > NAME_MAX || !plain(&self.table) {

@@ -133,6 +133,15 @@ fn throttled_sources_have_each_their_share() {
     });
 }
 
+/// Ends the floods, also when the test fails.
+struct End<'s>(&'s AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_replacement_leaves_no_gap() {
     within("filter::a_replacement_leaves_no_gap", || {
@@ -160,15 +169,17 @@ fn a_replacement_leaves_no_gap() {
                     sent
                 })
             });
+            let end = End(&stop);
             for _ in 0..40 {
-                opened(layout()).replace(elements()).expect("replaced");
+                nft = opened(layout());
+                nft.replace(elements()).expect("replaced");
                 nft.apply(&[
                     Change::Refresh(element("10.9.0.2", 1)),
                     Change::Refresh(element("10.9.0.4/31", 0)),
                 ])
                 .expect("refreshed");
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(end);
             floods.map(|flood| flood.join().expect("a flood")).iter().sum()
         });
         assert!(sent > 1_000, "{sent} packets were sent");

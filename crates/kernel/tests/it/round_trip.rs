@@ -95,7 +95,7 @@ fn nft_reads_all_of_it() {
             "elements = { fe80::/10 }",
             "chain g/lists/firehol {",
             "chain g/slow.20ones {",
-            "ip saddr limit rate over 10/second burst 5 packets",
+            "ip saddr timeout 1m limit rate over 10/second",
             "log prefix \"testudo crowdsec \"",
             "reject with tcp reset",
             "goto g/slow.20ones.over",
