@@ -90,6 +90,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// No set of the user is named.
+    #[error("no set is named: there is nothing to fill")]
+    NoSets,
     /// The kernel did not answer.
     #[error("the kernel did not answer {0}")]
     Unanswered(&'static str),
@@ -103,7 +106,7 @@ pub enum Error {
     #[error("{doing} failed: {source}")]
     Io {
         /// What was done.
-        doing: String,
+        doing: &'static str,
         /// What the kernel said.
         source: io::Error,
     },
@@ -111,13 +114,20 @@ pub enum Error {
 
 impl Error {
     /// The kind of error that the kernel's number means.
-    pub(crate) fn io(doing: impl Into<String>, errno: Errno) -> Error {
+    pub(crate) fn io(doing: &'static str, errno: Errno) -> Error {
         match errno {
             Errno::PERM | Errno::ACCESS => Error::Permission,
             Errno::NOMEM => Error::NoMemory,
+            _ => Error::Io { doing, source: errno.into() },
+        }
+    }
+
+    /// The kind of error that the kernel's number means for an element.
+    pub(crate) fn element(doing: &'static str, errno: Errno) -> Error {
+        match errno {
             Errno::NFILE | Errno::NOSPC => Error::Full,
             Errno::EXIST | Errno::NOTEMPTY | Errno::BUSY => Error::Overlap,
-            _ => Error::Io { doing: doing.into(), source: errno.into() },
+            _ => Error::io(doing, errno),
         }
     }
 

@@ -350,9 +350,12 @@ pub(crate) fn user_data(comment: &str) -> Vec<u8> {
 
 /// What the first failure of a new table means.
 fn refused(refusal: Refusal, made: &[(u32, String)]) -> Error {
-    match (Error::io("adding elements", refusal.errno), made.iter().find(|(seq, _)| *seq == refusal.seq)) {
-        (Error::Io { source, .. }, Some((_, what))) => Error::Unsupported { what: what.clone(), source },
-        (error, _) => error,
+    let Some((_, what)) = made.iter().find(|(seq, _)| *seq == refusal.seq) else {
+        return Error::element("adding elements", refusal.errno);
+    };
+    match Error::io("making the table", refusal.errno) {
+        Error::Io { source, .. } => Error::Unsupported { what: what.clone(), source },
+        error => error,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Changes of what stands.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
@@ -66,6 +67,52 @@ fn time_begins_anew() {
         assert_eq!(nft.apply(&[Change::Refresh(lasting("192.0.2.77", 60))]).expect("applied").done, 1);
         assert!(remaining(&mut nft, net("192.0.2.77")) > 50);
         assert_eq!(nft.list().expect("listed").len(), 5);
+    });
+}
+
+/// Changes by chance, of hosts and of ranges that share no address; what the kernel holds is what was asked for.
+#[test]
+fn the_kernel_follows_a_model() {
+    within("changes::the_kernel_follows_a_model", || {
+        let mut nft = opened(layout());
+        let mut model: BTreeMap<Prefix, u32> = BTreeMap::new();
+        let nets: Vec<_> = (0..24)
+            .flat_map(|n| [format!("10.0.{n}.0/24"), format!("192.0.2.{n}"), format!("2001:db8:{n:x}::/48")])
+            .map(|text| net(&text))
+            .collect();
+        nft.replace([]).expect("replaced");
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = |below: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed >> 33) as usize % below
+        };
+        for round in 0..200 {
+            let mut changes = Vec::new();
+            for _ in 0..random(12) {
+                let net = nets[random(nets.len())];
+                let element = Element { net, group: random(2) as u32, timeout: Duration::from_mins(15) };
+                // Right and wrong beliefs of what is there.
+                changes.push(match random(3) {
+                    0 => Change::Add(element),
+                    1 => Change::Refresh(element),
+                    _ => Change::Remove(net),
+                });
+                match changes.last() {
+                    Some(Change::Add(element) | Change::Refresh(element)) => model.insert(net, element.group),
+                    _ => model.remove(&net),
+                };
+            }
+            let applied = nft.apply(&changes).expect("applied");
+            assert!(applied.failed.is_empty(), "{round}: {changes:?}: {:?}", applied.failed);
+            assert_eq!(applied.done + applied.gone.len(), changes.len(), "{round}: {changes:?}");
+            let mut found: Vec<_> =
+                nft.list().expect("listed").iter().map(|held| (held.net, held.group)).collect();
+            found.sort_unstable();
+            let expected: Vec<_> = model.iter().map(|(net, group)| (*net, *group)).collect();
+            assert_eq!(found, expected, "{round}: {changes:?}");
+        }
     });
 }
 

@@ -20,7 +20,7 @@ fn elements() -> impl Iterator<Item = Element> {
     let nets =
         (0..OTHERS).filter_map(|n| Prefix::new(IpAddr::V4(Ipv4Addr::from_bits(0x6400_0000 + n * 512)), 24));
     let nets = v4.chain(v6).chain(nets);
-    nets.zip(0..).map(|(net, n)| Element { net, group: n % 2, timeout: Duration::from_secs(3_600) })
+    nets.zip(0..).map(|(net, n)| Element { net, group: n % 2, timeout: Duration::from_hours(1) })
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn net(text: &str) -> Prefix {
 }
 
 fn element(text: &str, group: u32) -> Element {
-    Element { net: net(text), group, timeout: Duration::from_secs(3_600) }
+    Element { net: net(text), group, timeout: Duration::from_hours(1) }
 }
 
 fn group(name: &str, action: Action) -> Group {

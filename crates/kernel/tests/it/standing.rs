@@ -40,7 +40,7 @@ fn changes_by_others_are_noticed() {
                     drop(nft(&format!(
                         "delete rule inet testudo prerouting handle {}",
                         rule("prerouting", 3)
-                    )))
+                    )));
                 },
                 changed("the rules of chain prerouting are others"),
             ),
