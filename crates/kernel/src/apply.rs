@@ -80,7 +80,7 @@ pub(crate) fn apply(socket: &mut Socket, places: &Places, changes: &[Change]) ->
         let (part, after) = rest.split_at(size.min(rest.len()));
         match transaction(socket, places, part, &mut applied) {
             Ok(()) => rest = after,
-            Err(error) if error.is_size() && part.len() > 1 => size = part.len() / 2,
+            Err(error) if error.is_amount() && part.len() > 1 => size = part.len() / 2,
             Err(error) => return Err(error),
         }
     }

@@ -99,8 +99,8 @@ pub enum Error {
     /// There was no room for the kernel's answers.
     #[error("answers of the kernel were lost for want of room")]
     AnswersLost,
-    /// What was read kept changing.
-    #[error("the rules changed each time they were read: something else changes them all the time")]
+    /// What was read or changed kept changing.
+    #[error("the table changed each time it was looked at: something else changes it all the time")]
     Restless,
     /// Anything else.
     #[error("{doing} failed: {source}")]
@@ -140,7 +140,7 @@ impl Error {
     }
 
     /// Whether a smaller amount at once may succeed.
-    pub(crate) fn is_size(&self) -> bool {
-        matches!(self, Error::TooLarge { .. } | Error::AnswersLost)
+    pub(crate) fn is_amount(&self) -> bool {
+        matches!(self, Error::TooLarge { .. } | Error::AnswersLost | Error::Restless)
     }
 }

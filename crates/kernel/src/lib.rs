@@ -11,6 +11,10 @@
 //!
 //! What is changed is changed in transactions: all of it takes effect at one moment, or nothing does. Elements
 //! expire in the kernel by themselves, so that nobody stays blocked when the daemon is gone.
+//!
+//! Only Linux has this packet filter; elsewhere the crate is empty.
+
+#![cfg(target_os = "linux")]
 
 mod apply;
 mod blueprint;

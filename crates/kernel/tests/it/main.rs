@@ -1,5 +1,7 @@
 //! Our table in real kernels: each test runs in a network namespace of its own, which vanishes with it.
 
+#![cfg(target_os = "linux")]
+
 mod changes;
 mod filter;
 mod large;

@@ -1,6 +1,4 @@
-//! Loads elements into a network namespace of its own, and tells what it cost.
-//!
-//! `cargo run --release -p testudo-kernel --example load -- 1000000 [percent that are ranges]`
+//! The measurement.
 
 use std::env;
 use std::error::Error;
@@ -14,7 +12,7 @@ use testudo_kernel::{Action, Change, Element, Group, Layout, Nft};
 
 const INSIDE: &str = "TESTUDO_LOAD_INSIDE";
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let count = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
     let ranges: u32 = arguments.next().map_or(Ok(0), |text| text.parse())?;
