@@ -11,7 +11,7 @@ use crate::netlink::{Batch, Message, Socket, attr, op};
 use crate::place::{Places, no_set, normal, single};
 
 /// How many changes are one transaction. The kernel answers each that fails, and the answers of all must find room.
-const CHANGES_MAX: usize = 4_096;
+pub(crate) const CHANGES_MAX: usize = 4_096;
 
 /// How often a transaction is tried again without what failed. Each round, only what expired since the last one
 /// can fail anew.
@@ -41,7 +41,7 @@ pub struct Applied {
 }
 
 impl Applied {
-    fn extend(&mut self, mut more: Applied) {
+    pub(crate) fn extend(&mut self, mut more: Applied) {
         self.done += more.done;
         self.gone.append(&mut more.gone);
         self.failed.append(&mut more.failed);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use rustix::io::Errno;
 use testudo_event::Prefix;
 
-use crate::apply::{Applied, Change, apply};
+use crate::apply::{Applied, CHANGES_MAX, Change, apply};
 use crate::blueprint::{Blueprint, Chain, GROUPS, OBJECT_COUNTER, Set, allow, blocked, processed};
 use crate::element::{self, Element, Held};
 use crate::error::Error;
@@ -95,10 +95,16 @@ impl Nft {
         }
     }
 
-    /// Makes the table with these elements, which share no address, in the place of one that stands. There is no
-    /// moment without: the new table is at work, whole, before the old one is deleted, and when it cannot be made
-    /// the old one stays. The counters begin anew.
-    pub fn replace(&mut self, elements: impl IntoIterator<Item = Element>) -> Result<(), Error> {
+    /// Makes the table with these elements in the place of one that stands. There is no moment without: the new
+    /// table is at work, whole, before the old one is deleted, and when it cannot be made the old one stays. The
+    /// counters begin anew.
+    ///
+    /// The new table is one transaction. Only when the kernel does not take so much at once, or when elements share
+    /// an address, they are added in smaller ones, which tell what fails by itself.
+    pub fn replace<I>(&mut self, elements: I) -> Result<Applied, Error>
+    where
+        I: IntoIterator<Item = Element> + Clone,
+    {
         let [first, second] = self.layout.tables();
         let (new, old) = if self.table == second { (first, second) } else { (second, first) };
         let old_stands = self.stands(&old)?;
@@ -113,20 +119,53 @@ impl Nft {
             (false, true) => (old, Some(new)),
             (false, false) => (self.layout.table.clone(), None),
         };
-        self.make(&new, elements)?;
+        let applied = match self.make(&new, elements.clone()) {
+            Ok(done) => Applied { done, ..Applied::default() },
+            Err(Error::Overlap | Error::TooLarge { .. }) => self.make_in_parts(&new, elements)?,
+            Err(error) => return Err(error),
+        };
         self.turn_to(new);
-        old.map_or(Ok(()), |old| self.delete(&old))
+        if let Some(old) = old {
+            self.delete(&old)?;
+        }
+        Ok(applied)
     }
 
-    fn make(&mut self, table: &str, elements: impl IntoIterator<Item = Element>) -> Result<(), Error> {
+    /// Fills the new table while the old one goes on.
+    fn make_in_parts(
+        &mut self,
+        table: &str,
+        elements: impl IntoIterator<Item = Element>,
+    ) -> Result<Applied, Error> {
+        self.make(table, [])?;
+        let places = Places::own(table, self.layout.groups.len());
+        let mut additions = elements.into_iter().map(Change::Add);
+        let mut applied = Applied::default();
+        loop {
+            let part: Vec<_> = additions.by_ref().take(CHANGES_MAX).collect();
+            if part.is_empty() {
+                return Ok(applied);
+            }
+            match apply(&mut self.socket, &places, &part) {
+                Ok(more) => applied.extend(more),
+                Err(error) => {
+                    self.delete(table)?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Makes a table; how many elements it has.
+    fn make(&mut self, table: &str, elements: impl IntoIterator<Item = Element>) -> Result<usize, Error> {
         let mut batch = self.socket.batch();
         let mut made = Vec::new();
         let name = |message: &mut Bytes| message.text(attr::TABLE_NAME, table);
         made.push((batch.message(Message::create(op::NEW_TABLE, INET), name), "the table".to_owned()));
         self.write(&mut batch, table, &mut made);
-        Places::own(table, self.layout.groups.len()).fill(&mut batch, elements)?;
+        let count = Places::own(table, self.layout.groups.len()).fill(&mut batch, elements)?;
         let refusals = self.socket.commit(batch)?;
-        refusals.first().map_or(Ok(()), |first| Err(refused(*first, &made)))
+        refusals.first().map_or(Ok(count), |first| Err(refused(*first, &made)))
     }
 
     fn delete(&mut self, table: &str) -> Result<(), Error> {

@@ -184,9 +184,12 @@ fn what_overlaps_is_told_and_the_rest_is_done() {
             "{failed:?}"
         );
         assert_eq!(held(&mut nft), expected([("10.0.0.0/16", 0), ("192.0.2.1/32", 0)]));
-        let overlapping = nft.replace([element("10.0.0.0/16", 0), element("10.0.1.0/24", 0)]);
-        assert!(matches!(overlapping, Err(Error::Overlap)), "{overlapping:?}");
-        assert_eq!(held(&mut nft).len(), 2, "the old table stands");
+        let elements = [element("10.0.0.0/16", 0), element("10.0.1.0/24", 0), element("192.0.2.2", 0)];
+        // The same host twice is no overlap: the later one counts.
+        let applied = nft.replace(elements.into_iter().chain([element("192.0.2.2", 1)])).expect("replaced");
+        assert_eq!((applied.done, applied.gone.len()), (3, 0));
+        assert!(matches!(&applied.failed[..], [(found, Error::Overlap)] if *found == net("10.0.1.0/24")));
+        assert_eq!(held(&mut nft), expected([("10.0.0.0/16", 0), ("192.0.2.2/32", 1)]));
     });
 }
 

@@ -13,7 +13,7 @@ const HOSTS: u32 = 80_000;
 const OTHERS: u32 = 10_000;
 
 /// Hosts of IPv4, hosts of IPv6 and ranges, all apart.
-fn elements() -> impl Iterator<Item = Element> {
+fn elements() -> impl Iterator<Item = Element> + Clone {
     let v4 = (0..HOSTS).map(|n| Prefix::single(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + n * 257))));
     let v6 =
         (0..OTHERS).map(|n| Prefix::single(IpAddr::V6(Ipv6Addr::from_bits((0x2001 << 112) + u128::from(n)))));
