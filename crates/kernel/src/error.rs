@@ -17,6 +17,14 @@ pub enum LayoutError {
     /// The same hook twice.
     #[error("the hook {0} is named twice")]
     HookTwice(&'static str),
+    /// More groups than can be told apart.
+    #[error("there are {groups} groups, {most} are the most")]
+    TooManyGroups {
+        /// How many there are.
+        groups: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The same group twice.
     #[error("the group '{0}' is named twice")]
     GroupTwice(String),

@@ -11,6 +11,9 @@ pub(crate) use name::{legal, plain};
 /// The most bytes that a name may have that somebody gives.
 const NAME_MAX: usize = 64;
 
+/// The map of groups is one message, and their numbers have eight bits.
+const GROUPS_MAX: usize = 200;
+
 /// The kernel takes 127 bytes; the name of the group and a space come after what is given.
 const LOG_PREFIX_MAX: usize = 120;
 
@@ -141,6 +144,9 @@ impl Layout {
                 return Err(LayoutError::HookTwice(hook.at.name()));
             }
         }
+        if self.groups.len() > GROUPS_MAX {
+            return Err(LayoutError::TooManyGroups { groups: self.groups.len(), most: GROUPS_MAX });
+        }
         for (index, group) in self.groups.iter().enumerate() {
             if self.groups[..index].iter().any(|before| before.name == group.name) {
                 return Err(LayoutError::GroupTwice(group.name.clone()));
@@ -193,6 +199,9 @@ mod tests {
         check(&|l| l.hooks.push(Hook::default()), Err(LayoutError::HookTwice("prerouting")));
         check(&|l| l.groups.push(group("a", Action::Reject)), Err(LayoutError::GroupTwice("a".to_owned())));
         check(&|l| l.groups.push(group("", Action::Drop)), Err(LayoutError::Group(String::new())));
+        let many = |count: usize| (0..count).map(|n| group(&n.to_string(), Action::Drop)).collect();
+        check(&|l| l.groups = many(200), Ok(()));
+        check(&|l| l.groups = many(201), Err(LayoutError::TooManyGroups { groups: 201, most: 200 }));
         let throttle = Action::Throttle { packets_per_second: 0, burst: 1 };
         check(&|l| l.groups.push(group("b", throttle)), Err(LayoutError::Rate("b".to_owned())));
         let log = |prefix: String, per_second| Some(Log { prefix, per_second });

@@ -7,7 +7,7 @@ use testudo_event::Prefix;
 
 use crate::apply::{Applied, CHANGES_MAX, Change, apply};
 use crate::blueprint::{Blueprint, Chain, GROUPS, OBJECT_COUNTER, Set, allow, blocked, processed};
-use crate::element::{self, Element, Held};
+use crate::element::{self, Element, Held, mark};
 use crate::error::Error;
 use crate::layout::{Layout, legal};
 use crate::lookup;
@@ -218,7 +218,7 @@ impl Nft {
             message.nest(attr::ELEMENTS_LIST, |list| {
                 for (group, number) in self.layout.groups.iter().zip(0_u32..) {
                     list.nest(attr::LIST_ITEM, |item| {
-                        item.nest(attr::ELEMENT_KEY, |key| key.raw(attr::DATA_VALUE, &number.to_ne_bytes()));
+                        item.nest(attr::ELEMENT_KEY, |key| key.raw(attr::DATA_VALUE, &mark(number)));
                         item.nest(attr::ELEMENT_DATA, |data| jump(data, &legal(&group.name)));
                     });
                 }
@@ -345,9 +345,6 @@ fn write_set(batch: &mut Batch, table: &str, set: &Set, id: u32) -> u32 {
         message.u32(attr::SET_ID, id);
         if let Some(timeout) = set.timeout_ms {
             message.u64(attr::SET_TIMEOUT, timeout);
-        }
-        if let Some(interval) = set.gc_ms {
-            message.u32(attr::SET_GC_INTERVAL, interval);
         }
     })
 }
