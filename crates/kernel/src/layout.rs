@@ -20,8 +20,8 @@ const LOG_PREFIX_MAX: usize = 120;
 /// The table: where it sees packets, and what happens to those from listed addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The name of the table. It and the same with `-b` after it belong to us alone: whatever has one of them is
-    /// replaced.
+    /// The name of the table. It and the same with `-b` or `-c` after it belong to us alone: whatever has one of
+    /// these names is replaced.
     pub table: String,
     /// Where packets are looked at.
     pub hooks: Vec<Hook>,
@@ -127,8 +127,8 @@ pub struct Log {
 
 impl Layout {
     /// The names that the table has by turns.
-    pub(crate) fn tables(&self) -> [String; 2] {
-        [self.table.clone(), format!("{}-b", self.table)]
+    pub(crate) fn tables(&self) -> [String; 3] {
+        [self.table.clone(), format!("{}-b", self.table), format!("{}-c", self.table)]
     }
 
     /// Whether it can be laid out.

@@ -43,7 +43,7 @@ pub struct Counters {
 
 /// Our table in the kernel.
 ///
-/// It has the name that the layout gives, or that and `-b`: a new table is made beside the old one, and the old one
+/// It has the name that the layout gives, or that and `-b` or `-c`: a new table is made beside the old one, and the old one
 /// is deleted when the new one is at work. One transaction would not do, although it is atomic for the rules: a
 /// packet on its way then may meet the new table's hook when that has no rules yet, and the old one's when that has
 /// none any more.
@@ -61,9 +61,8 @@ impl Nft {
         layout.check()?;
         let mut nft =
             Nft { socket: Socket::open()?, table: String::new(), places: Places::default(), layout };
-        let [first, second] = nft.layout.tables();
-        let table = if !nft.stands(&first)? && nft.stands(&second)? { second } else { first };
-        nft.turn_to(table);
+        let found = nft.standing_tables()?;
+        nft.turn_to(found.into_iter().next().unwrap_or_else(|| nft.layout.table.clone()));
         Ok(nft)
     }
 
@@ -95,6 +94,17 @@ impl Nft {
         }
     }
 
+    /// The tables of ours that are there: one, or more when a replacement was interrupted.
+    fn standing_tables(&mut self) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
+        for name in self.layout.tables() {
+            if self.stands(&name)? {
+                found.push(name);
+            }
+        }
+        Ok(found)
+    }
+
     /// Makes the table with these elements in the place of one that stands. There is no moment without: the new
     /// table is at work, whole, before the old one is deleted, and when it cannot be made the old one stays. The
     /// counters begin anew.
@@ -105,19 +115,17 @@ impl Nft {
     where
         I: IntoIterator<Item = Element> + Clone,
     {
-        let [first, second] = self.layout.tables();
-        let (new, old) = if self.table == second { (first, second) } else { (second, first) };
-        let old_stands = self.stands(&old)?;
-        // Left from a replacement that was interrupted, when both are at work; or all there is.
-        let new_stands = self.stands(&new)?;
-        let (new, old) = match (old_stands, new_stands) {
-            (true, true) => {
-                self.delete(&new)?;
-                (new, Some(old))
+        let mut old = self.standing_tables()?;
+        let names = self.layout.tables();
+        let new = match names.iter().find(|name| !old.contains(name)) {
+            Some(free) => free.clone(),
+            // Two replacements in a row were interrupted: the other tables do the work.
+            None => {
+                let [.., last] = names;
+                self.delete(&last)?;
+                old.retain(|name| *name != last);
+                last
             }
-            (true, false) => (new, Some(old)),
-            (false, true) => (old, Some(new)),
-            (false, false) => (self.layout.table.clone(), None),
         };
         let applied = match self.make(&new, elements.clone()) {
             Ok(done) => Applied { done, ..Applied::default() },
@@ -125,9 +133,7 @@ impl Nft {
             Err(error) => return Err(error),
         };
         self.turn_to(new);
-        if let Some(old) = old {
-            self.delete(&old)?;
-        }
+        old.iter().try_for_each(|old| self.delete(old))?;
         Ok(applied)
     }
 
@@ -300,9 +306,10 @@ impl Nft {
 
     /// Whether the table stands as it was laid out. Elements are not looked at, but for those who pass.
     pub fn standing(&mut self) -> Result<Standing, Error> {
-        let [first, second] = self.layout.tables();
-        if self.stands(&first)? && self.stands(&second)? {
-            return Ok(Standing::Changed("a replacement was interrupted: two tables are at work".to_owned()));
+        if self.standing_tables()?.len() > 1 {
+            return Ok(Standing::Changed(
+                "a replacement was interrupted: its tables are still there".to_owned(),
+            ));
         }
         let allowed = disjoint(&self.layout.allow);
         let sets = Family::BOTH.map(|family| (family, allowed_set(&self.table, family))).to_vec();

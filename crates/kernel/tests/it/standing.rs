@@ -112,7 +112,13 @@ fn a_replacement_that_was_interrupted_is_noticed_and_ended() {
         table.replace([element("203.0.113.7", 0)]).expect("replaced");
         assert_eq!(table.standing().expect("asked"), Standing::AsLaidOut);
         assert_eq!(held(&mut table), expected([("203.0.113.7/32", 0)]));
-        assert_eq!(nft("list tables").lines().count(), 1);
+        assert_eq!(nft("list tables"), "table inet testudo-c\n");
+        // All names are taken: two interruptions in a row.
+        nft("add table inet testudo; add table inet testudo-b");
+        let mut table = opened(layout());
+        table.replace([element("203.0.113.8", 0)]).expect("replaced");
+        assert_eq!(held(&mut table), expected([("203.0.113.8/32", 0)]));
+        assert_eq!(nft("list tables"), "table inet testudo-c\n");
         table.remove_table().expect("removed");
         assert_eq!(nft("list tables"), "");
     });
