@@ -1,5 +1,7 @@
 //! Changes of the elements while the table stands.
 
+use std::collections::HashMap;
+
 use rustix::io::Errno;
 use testudo_event::Prefix;
 
@@ -9,7 +11,7 @@ use crate::netlink::{Batch, Message, Socket, attr, op};
 use crate::place::{Places, no_set, normal, single};
 
 /// How many changes are one transaction. The kernel answers each that fails, and the answers of all must find room.
-const CHANGES_MAX: usize = 4_096;
+pub(crate) const CHANGES_MAX: usize = 4_096;
 
 /// How often a transaction is tried again without what failed. Each round, only what expired since the last one
 /// can fail anew.
@@ -30,12 +32,20 @@ pub enum Change {
 /// What became of changes.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// How many are in effect.
+    /// How many are in effect, or were overtaken by a later change of the same element.
     pub done: usize,
     /// What was to be removed and was not there: it had expired.
     pub gone: Vec<Prefix>,
     /// What failed, each by itself; the others are in effect.
     pub failed: Vec<(Prefix, Error)>,
+}
+
+impl Applied {
+    pub(crate) fn extend(&mut self, mut more: Applied) {
+        self.done += more.done;
+        self.gone.append(&mut more.gone);
+        self.failed.append(&mut more.failed);
+    }
 }
 
 /// What is still to be done for a change.
@@ -70,7 +80,7 @@ pub(crate) fn apply(socket: &mut Socket, places: &Places, changes: &[Change]) ->
         let (part, after) = rest.split_at(size.min(rest.len()));
         match transaction(socket, places, part, &mut applied) {
             Ok(()) => rest = after,
-            Err(error) if error.is_size() && part.len() > 1 => size = part.len() / 2,
+            Err(error) if error.is_amount() && part.len() > 1 => size = part.len() / 2,
             Err(error) => return Err(error),
         }
     }
@@ -84,12 +94,26 @@ fn transaction(
     applied: &mut Applied,
 ) -> Result<(), Error> {
     let mut outcome = Applied::default();
-    let mut items = Vec::with_capacity(changes.len());
+    let mut items: Vec<Item> = Vec::with_capacity(changes.len());
+    let mut known: HashMap<Prefix, usize> = HashMap::with_capacity(changes.len());
     for change in changes {
-        match item(places, change)? {
-            Ok(item) => items.push(item),
-            Err(failed) => outcome.failed.push(failed),
+        let mut item = match item(places, change)? {
+            Ok(item) => item,
+            Err(failed) => {
+                outcome.failed.push(failed);
+                continue;
+            }
+        };
+        // Only the last change of an element counts: the kernel's trees do not find one that was deleted and added
+        // in the same transaction.
+        if let Some(before) = known.insert(item.element.net, items.len()) {
+            items[before].step = Step::Nothing;
+            outcome.done += 1;
+            if item.step == Step::Add {
+                (item.step, item.renewed) = (Step::Renew, true);
+            }
         }
+        items.push(item);
     }
     for _ in 0..ROUNDS_MAX {
         let mut batch = socket.batch();
@@ -100,9 +124,8 @@ fn transaction(
         let first = batch.answered();
         let refusals = socket.commit(batch)?;
         if refusals.is_empty() {
-            applied.done += items.iter().filter(|item| item.step != Step::Nothing).count();
-            applied.gone.append(&mut outcome.gone);
-            applied.failed.append(&mut outcome.failed);
+            outcome.done += items.iter().filter(|item| item.step != Step::Nothing).count();
+            applied.extend(outcome);
             return Ok(());
         }
         let refused = refusals.iter().filter_map(|refusal| {
@@ -115,8 +138,7 @@ fn transaction(
     if items.iter().any(|item| item.step != Step::Nothing) {
         return Err(Error::Restless);
     }
-    applied.gone.append(&mut outcome.gone);
-    applied.failed.append(&mut outcome.failed);
+    applied.extend(outcome);
     Ok(())
 }
 
@@ -188,7 +210,7 @@ fn learn<'s>(
 fn fail(item: &mut Item, errno: Errno, outcome: &mut Applied) {
     if item.step != Step::Nothing {
         item.step = Step::Nothing;
-        outcome.failed.push((item.element.net, Error::io("changing an element", errno)));
+        outcome.failed.push((item.element.net, Error::element("changing an element", errno)));
     }
 }
 

@@ -13,10 +13,6 @@ pub(crate) const GROUPS: &str = "groups";
 /// The chain of packets from listed sources.
 const LISTED: &str = "listed";
 
-/// How often the kernel frees expired addresses. They match nothing from their last moment on; by default it
-/// would walk through all of them every second.
-const HOSTS_GC_MS: u32 = 30_000;
-
 /// The most sources that are remembered of a throttled group, so that a flood with forged sources does not fill
 /// the memory.
 const THROTTLED_MAX: u32 = 65_536;
@@ -46,7 +42,6 @@ pub(crate) struct Set {
     pub(crate) data: Option<(u32, u32)>,
     pub(crate) elements_max: Option<u32>,
     pub(crate) timeout_ms: Option<u64>,
-    pub(crate) gc_ms: Option<u32>,
 }
 
 /// A chain; the kernel hands packets to those with a hook.
@@ -91,7 +86,7 @@ impl Blueprint {
             let timed_map = flag::SET_MAP | flag::SET_TIMEOUT;
             let data = Some((TYPE_MARK, 4));
             let hosts = Set::of_addresses(hosts(family), family, timed_map);
-            print.sets.push(Set { data, gc_ms: Some(HOSTS_GC_MS), ..hosts });
+            print.sets.push(Set { data, ..hosts });
             let nets = Set::of_addresses(nets(family), family, timed_map | flag::SET_INTERVAL);
             print.sets.push(Set { data, ..nets });
         }
@@ -137,16 +132,7 @@ impl Blueprint {
 
 impl Set {
     fn new(name: String, key_type: u32, key_bytes: u32, flags: u32) -> Set {
-        Set {
-            name,
-            flags,
-            key_type,
-            key_bytes,
-            data: None,
-            elements_max: None,
-            timeout_ms: None,
-            gc_ms: None,
-        }
+        Set { name, flags, key_type, key_bytes, data: None, elements_max: None, timeout_ms: None }
     }
 
     fn of_addresses(name: String, family: Family, flags: u32) -> Set {
@@ -178,7 +164,11 @@ fn blocking(name: String, group: &Group) -> Chain {
 /// The chain of packets from listed sources, which their marks hand on to their group. What comes back from there
 /// passes, and keeps no mark that others might take for theirs.
 fn listed() -> Chain {
-    let rules = vec![Rule::new("by group").verdict_by_mark(GROUPS), Rule::new("passes").unmark()];
+    let rules = vec![
+        Rule::new("neighbours find each other").neighbour_discovery().unmark().pass(),
+        Rule::new("by group").verdict_by_mark(GROUPS),
+        Rule::new("passes").unmark(),
+    ];
     Chain { name: LISTED.to_owned(), hook: None, rules }
 }
 

@@ -62,7 +62,7 @@ impl Set {
         let item = list.begin_nest(attr::LIST_ITEM);
         key(list, element.net.first());
         if self.map {
-            list.nest(attr::ELEMENT_DATA, |data| data.raw(attr::DATA_VALUE, &element.group.to_ne_bytes()));
+            list.nest(attr::ELEMENT_DATA, |data| data.raw(attr::DATA_VALUE, &mark(element.group)));
         }
         if self.timed {
             // Zero would be for ever.
@@ -85,6 +85,13 @@ impl Set {
             list.nest(attr::LIST_ITEM, |item| end_key(item, end));
         }
     }
+}
+
+/// The number of a group as a value of 32 bits. It reads the same from both ends: versions of nft do not agree on the
+/// order of bytes when they read back what they wrote. There are fewer than 256 groups.
+pub(crate) fn mark(group: u32) -> [u8; 4] {
+    let group = group as u8;
+    [group, 0, 0, group]
 }
 
 fn key(item: &mut Bytes, addr: IpAddr) {
@@ -179,7 +186,7 @@ pub(crate) fn told(answer: &[u8]) -> impl Iterator<Item = Told> {
             end: number(attr::ELEMENT_FLAGS) & flag::ELEMENT_INTERVAL_END != 0,
             group: value(attr::ELEMENT_DATA)
                 .and_then(|data| data.try_into().ok())
-                .map_or(0, u32::from_ne_bytes),
+                .map_or(0, |[group, ..]: [u8; 4]| u32::from(group)),
             // Told for sets with a default time only when it differs from that.
             remaining: expiration.filter(|left| timed.is_some() || !left.is_zero()),
         })

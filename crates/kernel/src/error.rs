@@ -17,6 +17,14 @@ pub enum LayoutError {
     /// The same hook twice.
     #[error("the hook {0} is named twice")]
     HookTwice(&'static str),
+    /// More groups than can be told apart.
+    #[error("there are {groups} groups, {most} are the most")]
+    TooManyGroups {
+        /// How many there are.
+        groups: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The same group twice.
     #[error("the group '{0}' is named twice")]
     GroupTwice(String),
@@ -90,20 +98,23 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// No set of the user is named.
+    #[error("no set is named: there is nothing to fill")]
+    NoSets,
     /// The kernel did not answer.
     #[error("the kernel did not answer {0}")]
     Unanswered(&'static str),
     /// There was no room for the kernel's answers.
     #[error("answers of the kernel were lost for want of room")]
     AnswersLost,
-    /// What was read kept changing.
-    #[error("the rules changed each time they were read: something else changes them all the time")]
+    /// What was read or changed kept changing.
+    #[error("the table changed each time it was looked at: something else changes it all the time")]
     Restless,
     /// Anything else.
     #[error("{doing} failed: {source}")]
     Io {
         /// What was done.
-        doing: String,
+        doing: &'static str,
         /// What the kernel said.
         source: io::Error,
     },
@@ -111,13 +122,20 @@ pub enum Error {
 
 impl Error {
     /// The kind of error that the kernel's number means.
-    pub(crate) fn io(doing: impl Into<String>, errno: Errno) -> Error {
+    pub(crate) fn io(doing: &'static str, errno: Errno) -> Error {
         match errno {
             Errno::PERM | Errno::ACCESS => Error::Permission,
             Errno::NOMEM => Error::NoMemory,
+            _ => Error::Io { doing, source: errno.into() },
+        }
+    }
+
+    /// The kind of error that the kernel's number means for an element.
+    pub(crate) fn element(doing: &'static str, errno: Errno) -> Error {
+        match errno {
             Errno::NFILE | Errno::NOSPC => Error::Full,
             Errno::EXIST | Errno::NOTEMPTY | Errno::BUSY => Error::Overlap,
-            _ => Error::Io { doing: doing.into(), source: errno.into() },
+            _ => Error::io(doing, errno),
         }
     }
 
@@ -130,7 +148,7 @@ impl Error {
     }
 
     /// Whether a smaller amount at once may succeed.
-    pub(crate) fn is_size(&self) -> bool {
-        matches!(self, Error::TooLarge { .. } | Error::AnswersLost)
+    pub(crate) fn is_amount(&self) -> bool {
+        matches!(self, Error::TooLarge { .. } | Error::AnswersLost | Error::Restless)
     }
 }

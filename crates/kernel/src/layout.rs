@@ -11,13 +11,17 @@ pub(crate) use name::{legal, plain};
 /// The most bytes that a name may have that somebody gives.
 const NAME_MAX: usize = 64;
 
+/// The map of groups is one message, and their numbers have eight bits.
+const GROUPS_MAX: usize = 200;
+
 /// The kernel takes 127 bytes; the name of the group and a space come after what is given.
 const LOG_PREFIX_MAX: usize = 120;
 
 /// The table: where it sees packets, and what happens to those from listed addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The name of the table, which belongs to us alone: whatever has that name is replaced.
+    /// The name of the table. It and the same with `-b` or `-c` after it belong to us alone: whatever has one of
+    /// these names is replaced.
     pub table: String,
     /// Where packets are looked at.
     pub hooks: Vec<Hook>,
@@ -122,6 +126,11 @@ pub struct Log {
 }
 
 impl Layout {
+    /// The names that the table has by turns.
+    pub(crate) fn tables(&self) -> [String; 3] {
+        [self.table.clone(), format!("{}-b", self.table), format!("{}-c", self.table)]
+    }
+
     /// Whether it can be laid out.
     pub fn check(&self) -> Result<(), LayoutError> {
         if self.table.len() > NAME_MAX || !plain(&self.table) {
@@ -134,6 +143,9 @@ impl Layout {
             if self.hooks[..index].iter().any(|before| before.at == hook.at) {
                 return Err(LayoutError::HookTwice(hook.at.name()));
             }
+        }
+        if self.groups.len() > GROUPS_MAX {
+            return Err(LayoutError::TooManyGroups { groups: self.groups.len(), most: GROUPS_MAX });
         }
         for (index, group) in self.groups.iter().enumerate() {
             if self.groups[..index].iter().any(|before| before.name == group.name) {
@@ -187,6 +199,9 @@ mod tests {
         check(&|l| l.hooks.push(Hook::default()), Err(LayoutError::HookTwice("prerouting")));
         check(&|l| l.groups.push(group("a", Action::Reject)), Err(LayoutError::GroupTwice("a".to_owned())));
         check(&|l| l.groups.push(group("", Action::Drop)), Err(LayoutError::Group(String::new())));
+        let many = |count: usize| (0..count).map(|n| group(&n.to_string(), Action::Drop)).collect();
+        check(&|l| l.groups = many(200), Ok(()));
+        check(&|l| l.groups = many(201), Err(LayoutError::TooManyGroups { groups: 201, most: 200 }));
         let throttle = Action::Throttle { packets_per_second: 0, burst: 1 };
         check(&|l| l.groups.push(group("b", throttle)), Err(LayoutError::Rate("b".to_owned())));
         let log = |prefix: String, per_second| Some(Log { prefix, per_second });

@@ -9,8 +9,15 @@
 //! time one is added: 0.2 seconds for a million. What is throttled and passes has the mark 0 from then on,
 //! whatever mark it had before; packets from sources that are not listed keep theirs.
 //!
+//! The table is made only of what nft can write and read back: a ruleset that is saved with our table in it loads
+//! again.
+//!
 //! What is changed is changed in transactions: all of it takes effect at one moment, or nothing does. Elements
 //! expire in the kernel by themselves, so that nobody stays blocked when the daemon is gone.
+//!
+//! Only Linux has this packet filter; elsewhere the crate is empty.
+
+#![cfg(target_os = "linux")]
 
 mod apply;
 mod blueprint;

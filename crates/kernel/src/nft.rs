@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use rustix::io::Errno;
 use testudo_event::Prefix;
 
-use crate::apply::{Applied, Change, apply};
+use crate::apply::{Applied, CHANGES_MAX, Change, apply};
 use crate::blueprint::{Blueprint, Chain, GROUPS, OBJECT_COUNTER, Set, allow, blocked, processed};
-use crate::element::{self, Element, Held};
+use crate::element::{self, Element, Held, mark};
 use crate::error::Error;
 use crate::layout::{Layout, legal};
 use crate::lookup;
 use crate::netlink::{
-    Attributes, Batch, INET, Message, Refusal, Socket, attr, be_u32, be_u64, flag, op, text,
+    Attributes, Batch, Bytes, INET, Message, Refusal, Socket, attr, be_u32, be_u64, flag, op, text,
 };
 use crate::place::{Places, flush, normal};
 use crate::rule::{Family, jump};
@@ -42,10 +42,16 @@ pub struct Counters {
 }
 
 /// Our table in the kernel.
+///
+/// It has the name that the layout gives, or that and `-b` or `-c`: a new table is made beside the old one, and the old one
+/// is deleted when the new one is at work. One transaction would not do, although it is atomic for the rules: a
+/// packet on its way then may meet the new table's hook when that has no rules yet, and the old one's when that has
+/// none any more.
 #[derive(Debug)]
 pub struct Nft {
     socket: Socket,
     layout: Layout,
+    table: String,
     places: Places,
 }
 
@@ -53,8 +59,11 @@ impl Nft {
     /// Connects with the kernel. Nothing there is changed yet: a table that stands goes on.
     pub fn open(layout: Layout) -> Result<Nft, Error> {
         layout.check()?;
-        let places = Places::own(&layout.table, layout.groups.len());
-        Ok(Nft { socket: Socket::open()?, layout, places })
+        let mut nft =
+            Nft { socket: Socket::open()?, table: String::new(), places: Places::default(), layout };
+        let found = nft.standing_tables()?;
+        nft.turn_to(found.into_iter().next().unwrap_or_else(|| nft.layout.table.clone()));
+        Ok(nft)
     }
 
     /// The layout.
@@ -62,25 +71,122 @@ impl Nft {
         &self.layout
     }
 
-    /// Makes the table with these elements, which share no address, in the place of one of that name if there is
-    /// one. All of it is one transaction: each packet meets the old table or the new one, and when it fails the
-    /// old one stays. The counters begin anew.
-    pub fn replace(&mut self, elements: impl IntoIterator<Item = Element>) -> Result<(), Error> {
-        let mut batch = self.socket.batch();
-        let mut made = Vec::new();
-        let table = |message: &mut crate::netlink::Bytes| message.text(attr::TABLE_NAME, &self.layout.table);
-        // Only what is there can be deleted.
-        made.push((batch.message(Message::create(op::NEW_TABLE, INET), table), "the table".to_owned()));
-        batch.message(Message::plain(op::DEL_TABLE, INET), table);
-        made.push((batch.message(Message::create(op::NEW_TABLE, INET), table), "the table".to_owned()));
-        self.write(&mut batch, &Blueprint::new(&self.layout), &mut made);
-        self.places.fill(&mut batch, elements)?;
-        let refusals = self.socket.commit(batch)?;
-        refusals.first().map_or(Ok(()), |first| Err(refused(*first, &made)))
+    /// The name of the table that is at work.
+    pub fn table(&self) -> &str {
+        &self.table
     }
 
-    fn write(&self, batch: &mut Batch, print: &Blueprint, made: &mut Vec<(u32, String)>) {
-        let table = self.layout.table.as_str();
+    fn turn_to(&mut self, table: String) {
+        self.places = Places::own(&table, self.layout.groups.len());
+        self.table = table;
+    }
+
+    fn stands(&mut self, table: &str) -> Result<bool, Error> {
+        let asked = self.socket.ask(
+            Message::plain(op::GET_TABLE, INET),
+            |message| message.text(attr::TABLE_NAME, table),
+            |_| (),
+        );
+        match asked {
+            Ok(()) => Ok(true),
+            Err(error) if error.errno() == Some(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The tables of ours that are there: one, or more when a replacement was interrupted.
+    fn standing_tables(&mut self) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
+        for name in self.layout.tables() {
+            if self.stands(&name)? {
+                found.push(name);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes the table with these elements in the place of one that stands. There is no moment without: the new
+    /// table is at work, whole, before the old one is deleted, and when it cannot be made the old one stays. The
+    /// counters begin anew.
+    ///
+    /// The new table is one transaction. Only when the kernel does not take so much at once, or when elements share
+    /// an address, they are added in smaller ones, which tell what fails by itself.
+    pub fn replace<I>(&mut self, elements: I) -> Result<Applied, Error>
+    where
+        I: IntoIterator<Item = Element> + Clone,
+    {
+        let mut old = self.standing_tables()?;
+        let names = self.layout.tables();
+        let new = match names.iter().find(|name| !old.contains(name)) {
+            Some(free) => free.clone(),
+            // Two replacements in a row were interrupted: the other tables do the work.
+            None => {
+                let [.., last] = names;
+                self.delete(&last)?;
+                old.retain(|name| *name != last);
+                last
+            }
+        };
+        let applied = match self.make(&new, elements.clone()) {
+            Ok(done) => Applied { done, ..Applied::default() },
+            Err(Error::Overlap | Error::TooLarge { .. }) => self.make_in_parts(&new, elements)?,
+            Err(error) => return Err(error),
+        };
+        self.turn_to(new);
+        old.iter().try_for_each(|old| self.delete(old))?;
+        Ok(applied)
+    }
+
+    /// Fills the new table while the old one goes on.
+    fn make_in_parts(
+        &mut self,
+        table: &str,
+        elements: impl IntoIterator<Item = Element>,
+    ) -> Result<Applied, Error> {
+        self.make(table, [])?;
+        let places = Places::own(table, self.layout.groups.len());
+        let mut additions = elements.into_iter().map(Change::Add);
+        let mut applied = Applied::default();
+        loop {
+            let part: Vec<_> = additions.by_ref().take(CHANGES_MAX).collect();
+            if part.is_empty() {
+                return Ok(applied);
+            }
+            match apply(&mut self.socket, &places, &part) {
+                Ok(more) => applied.extend(more),
+                Err(error) => {
+                    self.delete(table)?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Makes a table; how many elements it has.
+    fn make(&mut self, table: &str, elements: impl IntoIterator<Item = Element>) -> Result<usize, Error> {
+        let mut batch = self.socket.batch();
+        let mut made = Vec::new();
+        let name = |message: &mut Bytes| message.text(attr::TABLE_NAME, table);
+        made.push((batch.message(Message::create(op::NEW_TABLE, INET), name), "the table".to_owned()));
+        self.write(&mut batch, table, &mut made);
+        let count = Places::own(table, self.layout.groups.len()).fill(&mut batch, elements)?;
+        let refusals = self.socket.commit(batch)?;
+        refusals.first().map_or(Ok(count), |first| Err(refused(*first, &made)))
+    }
+
+    fn delete(&mut self, table: &str) -> Result<(), Error> {
+        let mut batch = self.socket.batch();
+        batch.message(Message::plain(op::DEL_TABLE, INET), |message| message.text(attr::TABLE_NAME, table));
+        match self.socket.commit(batch)?.first() {
+            Some(refusal) if refusal.errno != Errno::NOENT => {
+                Err(Error::io("deleting a table", refusal.errno))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, batch: &mut Batch, table: &str, made: &mut Vec<(u32, String)>) {
+        let print = Blueprint::new(&self.layout);
         for name in &print.counters {
             let seq = batch.message(Message::create(op::NEW_OBJECT, INET), |message| {
                 message.text(attr::OBJECT_TABLE, table);
@@ -97,28 +203,28 @@ impl Nft {
             made.push((write_set(batch, table, set, id), format!("the set {}", set.name)));
         }
         for family in Family::BOTH {
-            self.write_allowed(batch, family);
+            self.write_allowed(batch, table, family);
         }
         let (bases, groups): (Vec<_>, Vec<_>) = print.chains.iter().partition(|chain| chain.hook.is_some());
         for chain in groups {
             write_chain(batch, table, chain, made);
         }
         if !self.layout.groups.is_empty() {
-            made.push((self.write_groups(batch), "the map of groups".to_owned()));
+            made.push((self.write_groups(batch, table), "the map of groups".to_owned()));
         }
         for chain in bases {
             write_chain(batch, table, chain, made);
         }
     }
 
-    fn write_groups(&self, batch: &mut Batch) -> u32 {
+    fn write_groups(&self, batch: &mut Batch, table: &str) -> u32 {
         batch.message(Message::create(op::NEW_ELEMENT, INET), |message| {
-            message.text(attr::ELEMENTS_TABLE, &self.layout.table);
+            message.text(attr::ELEMENTS_TABLE, table);
             message.text(attr::ELEMENTS_SET, GROUPS);
             message.nest(attr::ELEMENTS_LIST, |list| {
                 for (group, number) in self.layout.groups.iter().zip(0_u32..) {
                     list.nest(attr::LIST_ITEM, |item| {
-                        item.nest(attr::ELEMENT_KEY, |key| key.raw(attr::DATA_VALUE, &number.to_ne_bytes()));
+                        item.nest(attr::ELEMENT_KEY, |key| key.raw(attr::DATA_VALUE, &mark(number)));
                         item.nest(attr::ELEMENT_DATA, |data| jump(data, &legal(&group.name)));
                     });
                 }
@@ -126,13 +232,8 @@ impl Nft {
         })
     }
 
-    fn allowed_set(&self, family: Family) -> element::Set {
-        let table = self.layout.table.clone();
-        element::Set { family: INET, table, name: allow(family), interval: true, map: false, timed: false }
-    }
-
-    fn write_allowed(&self, batch: &mut Batch, family: Family) {
-        let set = self.allowed_set(family);
+    fn write_allowed(&self, batch: &mut Batch, table: &str, family: Family) {
+        let set = allowed_set(table, family);
         for net in disjoint(&self.layout.allow).into_iter().filter(|net| Family::of(*net) == family) {
             let element = Element { net, group: 0, timeout: std::time::Duration::ZERO };
             crate::place::single(batch, Message::create(op::NEW_ELEMENT, INET), &set, |list| {
@@ -146,8 +247,8 @@ impl Nft {
         self.layout.allow = allow;
         let mut batch = self.socket.batch();
         for family in Family::BOTH {
-            flush(&mut batch, &self.allowed_set(family));
-            self.write_allowed(&mut batch, family);
+            flush(&mut batch, &allowed_set(&self.table, family));
+            self.write_allowed(&mut batch, &self.table, family);
         }
         let refusals = self.socket.commit(batch)?;
         refusals.first().map_or(Ok(()), |first| Err(self.not_there(Error::io("allowing", first.errno))))
@@ -176,7 +277,7 @@ impl Nft {
 
     /// What was counted.
     pub fn counters(&mut self) -> Result<Counters, Error> {
-        let table = self.layout.table.as_str();
+        let table = self.table.as_str();
         let found = self.socket.dump(
             Message::plain(op::GET_OBJECT, INET),
             |message| {
@@ -205,32 +306,33 @@ impl Nft {
 
     /// Whether the table stands as it was laid out. Elements are not looked at, but for those who pass.
     pub fn standing(&mut self) -> Result<Standing, Error> {
+        if self.standing_tables()?.len() > 1 {
+            return Ok(Standing::Changed(
+                "a replacement was interrupted: its tables are still there".to_owned(),
+            ));
+        }
         let allowed = disjoint(&self.layout.allow);
-        let sets = Family::BOTH.map(|family| (family, self.allowed_set(family))).to_vec();
-        standing::of(&mut self.socket, &self.layout, &Places::of_user(sets), allowed)
+        let sets = Family::BOTH.map(|family| (family, allowed_set(&self.table, family))).to_vec();
+        standing::of(&mut self.socket, &self.table, &self.layout, &Places::of_user(sets), allowed)
     }
 
     /// Removes the table with all that is in it; nothing is blocked any more. No error when there is none.
     pub fn remove_table(&mut self) -> Result<(), Error> {
-        let mut batch = self.socket.batch();
-        batch.message(Message::plain(op::DEL_TABLE, INET), |message| {
-            message.text(attr::TABLE_NAME, &self.layout.table);
-        });
-        let refusals = self.socket.commit(batch)?;
-        match refusals.first() {
-            Some(refusal) if refusal.errno != Errno::NOENT => {
-                Err(Error::io("removing the table", refusal.errno))
-            }
-            _ => Ok(()),
-        }
+        let tables = self.layout.tables();
+        tables.iter().try_for_each(|table| self.delete(table))
     }
 
     fn not_there(&self, error: Error) -> Error {
         match error.errno() {
-            Some(Errno::NOENT) => Error::NotThere(format!("the table '{}'", self.layout.table)),
+            Some(Errno::NOENT) => Error::NotThere(format!("the table '{}'", self.table)),
             _ => error,
         }
     }
+}
+
+fn allowed_set(table: &str, family: Family) -> element::Set {
+    let (table, name) = (table.to_owned(), allow(family));
+    element::Set { family: INET, table, name, interval: true, map: false, timed: false }
 }
 
 fn write_set(batch: &mut Batch, table: &str, set: &Set, id: u32) -> u32 {
@@ -250,9 +352,6 @@ fn write_set(batch: &mut Batch, table: &str, set: &Set, id: u32) -> u32 {
         message.u32(attr::SET_ID, id);
         if let Some(timeout) = set.timeout_ms {
             message.u64(attr::SET_TIMEOUT, timeout);
-        }
-        if let Some(interval) = set.gc_ms {
-            message.u32(attr::SET_GC_INTERVAL, interval);
         }
     })
 }
@@ -294,9 +393,12 @@ pub(crate) fn user_data(comment: &str) -> Vec<u8> {
 
 /// What the first failure of a new table means.
 fn refused(refusal: Refusal, made: &[(u32, String)]) -> Error {
-    match (Error::io("adding elements", refusal.errno), made.iter().find(|(seq, _)| *seq == refusal.seq)) {
-        (Error::Io { source, .. }, Some((_, what))) => Error::Unsupported { what: what.clone(), source },
-        (error, _) => error,
+    let Some((_, what)) = made.iter().find(|(seq, _)| *seq == refusal.seq) else {
+        return Error::element("adding elements", refusal.errno);
+    };
+    match Error::io("making the table", refusal.errno) {
+        Error::Io { source, .. } => Error::Unsupported { what: what.clone(), source },
+        error => error,
     }
 }
 

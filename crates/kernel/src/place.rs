@@ -74,14 +74,16 @@ impl Places {
         }
     }
 
-    /// Adds elements to a batch.
+    /// Adds elements to a batch; how many.
     pub(crate) fn fill(
         &self,
         batch: &mut Batch,
         elements: impl IntoIterator<Item = Element>,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let mut streams: Vec<_> = self.sets().map(Stream::new).collect();
+        let mut count = 0;
         for element in elements {
+            count += 1;
             let element = self.checked(element)?;
             let index = self.index(element.net).ok_or_else(|| no_set(element.net))?;
             streams[index].push(batch, &element);
@@ -89,7 +91,7 @@ impl Places {
         for stream in streams {
             batch.append(stream.finish());
         }
-        Ok(())
+        Ok(count)
     }
 }
 

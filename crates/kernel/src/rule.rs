@@ -11,6 +11,10 @@ pub(crate) const THROTTLE_MEMORY_MS: u64 = 60_000;
 
 const LOOPBACK_DEVICE: u16 = 772;
 const TCP: u8 = 6;
+const ICMPV6: u8 = 58;
+const CMP_EQ: u32 = 0;
+const CMP_LTE: u32 = 3;
+const CMP_GTE: u32 = 5;
 const RETURN: i32 = -5;
 const GOTO: i32 = -4;
 const JUMP: i32 = -3;
@@ -100,9 +104,13 @@ impl Rule {
     }
 
     fn equals(self, value: &[u8]) -> Rule {
+        self.compare(CMP_EQ, value)
+    }
+
+    fn compare(self, op: u32, value: &[u8]) -> Rule {
         self.expression("cmp", |data| {
             data.u32(1, reg::FIRST);
-            data.u32(2, 0);
+            data.u32(2, op);
             data.nest(3, |inner| inner.raw(attr::DATA_VALUE, value));
         })
     }
@@ -131,6 +139,19 @@ impl Rule {
             data.u32(3, offset);
             data.u32(4, length);
         })
+    }
+
+    /// Only packets by which neighbours find each other, as they do by ARP for IPv4, which is never filtered here.
+    pub(crate) fn neighbour_discovery(self) -> Rule {
+        let kind =
+            self.family(Family::V6).meta(META_L4PROTO).equals(&[ICMPV6]).expression("payload", |data| {
+                data.u32(1, reg::FIRST);
+                data.u32(2, 2);
+                data.u32(3, 0);
+                data.u32(4, 1);
+            });
+        // From "router solicitation" to "redirect". Whoever is no neighbour is told apart by the hop limit later.
+        kind.compare(CMP_GTE, &[133]).compare(CMP_LTE, &[137])
     }
 
     /// Only if the source is in a set.

@@ -25,6 +25,7 @@ pub enum Standing {
 /// Compares the table with its layout.
 pub(crate) fn of(
     socket: &mut Socket,
+    table: &str,
     layout: &Layout,
     allow_sets: &Places,
     allowed: Vec<Prefix>,
@@ -32,7 +33,7 @@ pub(crate) fn of(
     let mut flags = 0;
     let found = socket.ask(
         Message::plain(op::GET_TABLE, INET),
-        |message| message.text(attr::TABLE_NAME, &layout.table),
+        |message| message.text(attr::TABLE_NAME, table),
         |answer| flags = Attributes::new(answer).get(attr::TABLE_FLAGS).and_then(be_u32).unwrap_or(0),
     );
     match found {
@@ -44,12 +45,12 @@ pub(crate) fn of(
         Err(error) => return Err(error),
     }
     let print = Blueprint::new(layout);
-    let mut changed = sets(socket, layout, &print)?;
+    let mut changed = sets(socket, table, &print)?;
     if changed.is_none() {
-        changed = counters(socket, layout, &print)?;
+        changed = counters(socket, table, &print)?;
     }
     if changed.is_none() {
-        changed = chains(socket, layout, &print)?;
+        changed = chains(socket, table, &print)?;
     }
     if changed.is_none() {
         changed = passing(socket, allow_sets, allowed)?;
@@ -57,13 +58,13 @@ pub(crate) fn of(
     Ok(changed.map_or(Standing::AsLaidOut, Standing::Changed))
 }
 
-fn sets(socket: &mut Socket, layout: &Layout, print: &Blueprint) -> Result<Option<String>, Error> {
+fn sets(socket: &mut Socket, table: &str, print: &Blueprint) -> Result<Option<String>, Error> {
     let found = socket.dump(
         Message::plain(op::GET_SET, INET),
-        |message| message.text(attr::SET_TABLE, &layout.table),
+        |message| message.text(attr::SET_TABLE, table),
         |answer, list| {
             let set = Attributes::new(answer);
-            list.extend(named(answer, attr::SET_TABLE, attr::SET_NAME, &layout.table).map(|name| {
+            list.extend(named(answer, attr::SET_TABLE, attr::SET_NAME, table).map(|name| {
                 let number = |kind| set.get(kind).and_then(be_u32);
                 (name, number(attr::SET_FLAGS), number(attr::SET_KEY_TYPE), number(attr::SET_DATA_TYPE))
             }));
@@ -80,14 +81,14 @@ fn sets(socket: &mut Socket, layout: &Layout, print: &Blueprint) -> Result<Optio
     }))
 }
 
-fn counters(socket: &mut Socket, layout: &Layout, print: &Blueprint) -> Result<Option<String>, Error> {
+fn counters(socket: &mut Socket, table: &str, print: &Blueprint) -> Result<Option<String>, Error> {
     let found: Vec<String> = socket.dump(
         Message::plain(op::GET_OBJECT, INET),
         |message| {
-            message.text(attr::OBJECT_TABLE, &layout.table);
+            message.text(attr::OBJECT_TABLE, table);
             message.u32(attr::OBJECT_TYPE, OBJECT_COUNTER);
         },
-        |answer, list| list.extend(named(answer, attr::OBJECT_TABLE, attr::OBJECT_NAME, &layout.table)),
+        |answer, list| list.extend(named(answer, attr::OBJECT_TABLE, attr::OBJECT_NAME, table)),
     )?;
     let missing = print.counters.iter().find(|name| !found.contains(name));
     Ok(missing.map(|name| format!("the counter {name} is missing")))
@@ -96,8 +97,7 @@ fn counters(socket: &mut Socket, layout: &Layout, print: &Blueprint) -> Result<O
 /// The hook of a chain that the kernel holds: its number and its priority.
 type HookNumbers = Option<(u32, i32)>;
 
-fn chains(socket: &mut Socket, layout: &Layout, print: &Blueprint) -> Result<Option<String>, Error> {
-    let table = layout.table.as_str();
+fn chains(socket: &mut Socket, table: &str, print: &Blueprint) -> Result<Option<String>, Error> {
     let found = socket.dump(
         Message::plain(op::GET_CHAIN, INET),
         |message| message.text(attr::CHAIN_TABLE, table),

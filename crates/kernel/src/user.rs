@@ -65,6 +65,9 @@ impl UserSets {
     /// Connects with the kernel and looks at the sets. There may be two of a family: one that holds ranges, and
     /// one for single addresses.
     pub fn open(names: &[SetName]) -> Result<UserSets, Error> {
+        if names.is_empty() {
+            return Err(Error::NoSets);
+        }
         let mut socket = Socket::open()?;
         let sets = names.iter().map(|name| look(&mut socket, name)).collect::<Result<_, _>>()?;
         Ok(UserSets { socket, places: Places::of_user(sets) })
@@ -79,7 +82,7 @@ impl UserSets {
         self.places.fill(&mut batch, elements)?;
         let refusals = self.socket.commit(batch)?;
         refusals.first().map_or(Ok(()), |first| {
-            Err(match Error::io("filling the sets", first.errno) {
+            Err(match Error::element("filling the sets", first.errno) {
                 Error::Io { .. } if first.errno == Errno::NOENT => {
                     Error::NotThere("one of the sets".to_owned())
                 }

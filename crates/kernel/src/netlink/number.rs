@@ -72,7 +72,6 @@ pub(crate) mod attr {
     pub(crate) const SET_DESC: u16 = 9;
     pub(crate) const SET_ID: u16 = 10;
     pub(crate) const SET_TIMEOUT: u16 = 11;
-    pub(crate) const SET_GC_INTERVAL: u16 = 12;
     pub(crate) const DESC_SIZE: u16 = 1;
 
     pub(crate) const ELEMENTS_TABLE: u16 = 1;

@@ -1,5 +1,6 @@
 //! Changes of what stands.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
@@ -66,6 +67,52 @@ fn time_begins_anew() {
         assert_eq!(nft.apply(&[Change::Refresh(lasting("192.0.2.77", 60))]).expect("applied").done, 1);
         assert!(remaining(&mut nft, net("192.0.2.77")) > 50);
         assert_eq!(nft.list().expect("listed").len(), 5);
+    });
+}
+
+/// Changes by chance, of hosts and of ranges that share no address; what the kernel holds is what was asked for.
+#[test]
+fn the_kernel_follows_a_model() {
+    within("changes::the_kernel_follows_a_model", || {
+        let mut nft = opened(layout());
+        let mut model: BTreeMap<Prefix, u32> = BTreeMap::new();
+        let nets: Vec<_> = (0..24)
+            .flat_map(|n| [format!("10.0.{n}.0/24"), format!("192.0.2.{n}"), format!("2001:db8:{n:x}::/48")])
+            .map(|text| net(&text))
+            .collect();
+        nft.replace([]).expect("replaced");
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = |below: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed >> 33) as usize % below
+        };
+        for round in 0..200 {
+            let mut changes = Vec::new();
+            for _ in 0..random(12) {
+                let net = nets[random(nets.len())];
+                let element = Element { net, group: random(2) as u32, timeout: Duration::from_mins(15) };
+                // Right and wrong beliefs of what is there.
+                changes.push(match random(3) {
+                    0 => Change::Add(element),
+                    1 => Change::Refresh(element),
+                    _ => Change::Remove(net),
+                });
+                match changes.last() {
+                    Some(Change::Add(element) | Change::Refresh(element)) => model.insert(net, element.group),
+                    _ => model.remove(&net),
+                };
+            }
+            let applied = nft.apply(&changes).expect("applied");
+            assert!(applied.failed.is_empty(), "{round}: {changes:?}: {:?}", applied.failed);
+            assert_eq!(applied.done + applied.gone.len(), changes.len(), "{round}: {changes:?}");
+            let mut found: Vec<_> =
+                nft.list().expect("listed").iter().map(|held| (held.net, held.group)).collect();
+            found.sort_unstable();
+            let expected: Vec<_> = model.iter().map(|(net, group)| (*net, *group)).collect();
+            assert_eq!(found, expected, "{round}: {changes:?}");
+        }
     });
 }
 
@@ -137,9 +184,12 @@ fn what_overlaps_is_told_and_the_rest_is_done() {
             "{failed:?}"
         );
         assert_eq!(held(&mut nft), expected([("10.0.0.0/16", 0), ("192.0.2.1/32", 0)]));
-        let overlapping = nft.replace([element("10.0.0.0/16", 0), element("10.0.1.0/24", 0)]);
-        assert!(matches!(overlapping, Err(Error::Overlap)), "{overlapping:?}");
-        assert_eq!(held(&mut nft).len(), 2, "the old table stands");
+        let elements = [element("10.0.0.0/16", 0), element("10.0.1.0/24", 0), element("192.0.2.2", 0)];
+        // The same host twice is no overlap: the later one counts.
+        let applied = nft.replace(elements.into_iter().chain([element("192.0.2.2", 1)])).expect("replaced");
+        assert_eq!((applied.done, applied.gone.len()), (3, 0));
+        assert!(matches!(&applied.failed[..], [(found, Error::Overlap)] if *found == net("10.0.1.0/24")));
+        assert_eq!(held(&mut nft), expected([("10.0.0.0/16", 0), ("192.0.2.2/32", 1)]));
     });
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use testudo_kernel::{Action, Change, Element, Layout, Nft};
+use testudo_kernel::{Action, Change, Element, Hook, HookPoint, Layout, Nft};
 
 use crate::namespace::{Peer, arrived, has, listener, nft, within};
 use crate::{element, group, layout, net, opened};
@@ -63,6 +63,21 @@ fn listed_sources_are_dropped_and_no_others() {
         assert_eq!(nft.apply(&[Change::Add(short)]).expect("applied").done, 1);
         assert_eq!(passing(&peer, "10.9.0.3", &v4), 0, "for a moment");
         assert_eq!(passing(&peer, "10.9.0.3", &v4), 10, "expired");
+    });
+}
+
+#[test]
+fn at_another_hook() {
+    within("filter::at_another_hook", || {
+        let peer = Peer::new();
+        let v4 = listener("10.9.0.1:5000");
+        for (at, expected) in [(HookPoint::Input, 0), (HookPoint::Forward, 10)] {
+            let hooks = vec![Hook { at, priority: -10 }];
+            let mut nft = opened(Layout { hooks, ..layout() });
+            nft.replace([element("10.9.0.2", 0)]).expect("replaced");
+            assert_eq!(passing(&peer, "10.9.0.2", &v4), expected, "{at:?}");
+            assert_eq!(passing(&peer, "10.9.0.3", &v4), 10, "{at:?}");
+        }
     });
 }
 
@@ -133,6 +148,15 @@ fn throttled_sources_have_each_their_share() {
     });
 }
 
+/// Ends the floods, also when the test fails.
+struct End<'s>(&'s AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_replacement_leaves_no_gap() {
     within("filter::a_replacement_leaves_no_gap", || {
@@ -160,15 +184,17 @@ fn a_replacement_leaves_no_gap() {
                     sent
                 })
             });
+            let end = End(&stop);
             for _ in 0..40 {
-                opened(layout()).replace(elements()).expect("replaced");
+                nft = opened(layout());
+                nft.replace(elements()).expect("replaced");
                 nft.apply(&[
                     Change::Refresh(element("10.9.0.2", 1)),
                     Change::Refresh(element("10.9.0.4/31", 0)),
                 ])
                 .expect("refreshed");
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(end);
             floods.map(|flood| flood.join().expect("a flood")).iter().sum()
         });
         assert!(sent > 1_000, "{sent} packets were sent");

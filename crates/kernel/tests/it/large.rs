@@ -13,14 +13,14 @@ const HOSTS: u32 = 80_000;
 const OTHERS: u32 = 10_000;
 
 /// Hosts of IPv4, hosts of IPv6 and ranges, all apart.
-fn elements() -> impl Iterator<Item = Element> {
+fn elements() -> impl Iterator<Item = Element> + Clone {
     let v4 = (0..HOSTS).map(|n| Prefix::single(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + n * 257))));
     let v6 =
         (0..OTHERS).map(|n| Prefix::single(IpAddr::V6(Ipv6Addr::from_bits((0x2001 << 112) + u128::from(n)))));
     let nets =
         (0..OTHERS).filter_map(|n| Prefix::new(IpAddr::V4(Ipv4Addr::from_bits(0x6400_0000 + n * 512)), 24));
     let nets = v4.chain(v6).chain(nets);
-    nets.zip(0..).map(|(net, n)| Element { net, group: n % 2, timeout: Duration::from_secs(3_600) })
+    nets.zip(0..).map(|(net, n)| Element { net, group: n % 2, timeout: Duration::from_hours(1) })
 }
 
 #[test]

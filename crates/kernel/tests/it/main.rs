@@ -1,5 +1,7 @@
 //! Our table in real kernels: each test runs in a network namespace of its own, which vanishes with it.
 
+#![cfg(target_os = "linux")]
+
 mod changes;
 mod filter;
 mod large;
@@ -19,7 +21,7 @@ fn net(text: &str) -> Prefix {
 }
 
 fn element(text: &str, group: u32) -> Element {
-    Element { net: net(text), group, timeout: Duration::from_secs(3_600) }
+    Element { net: net(text), group, timeout: Duration::from_hours(1) }
 }
 
 fn group(name: &str, action: Action) -> Group {

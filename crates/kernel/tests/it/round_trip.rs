@@ -95,7 +95,7 @@ fn nft_reads_all_of_it() {
             "elements = { fe80::/10 }",
             "chain g/lists/firehol {",
             "chain g/slow.20ones {",
-            "ip saddr limit rate over 10/second burst 5 packets",
+            "ip saddr timeout 1m limit rate over 10/second",
             "log prefix \"testudo crowdsec \"",
             "reject with tcp reset",
             "goto g/slow.20ones.over",
@@ -113,5 +113,27 @@ fn nft_reads_all_of_it() {
         assert!(elements("hosts4").contains("203.0.113.5"), "{}", elements("hosts4"));
         assert!(elements("nets4").contains(r#"{"addr":"203.0.112.0","len":24}"#), "{}", elements("nets4"));
         assert!(elements("groups").contains("g/crowdsec"), "{}", elements("groups"));
+        // What nft writes it can read back.
+        let file = std::env::temp_dir().join(format!("testudo-kernel-{}.nft", std::process::id()));
+        std::fs::write(&file, &text).expect("written");
+        nft("flush ruleset");
+        let read = std::process::Command::new("nft").arg("-f").arg(&file).status().expect("nft");
+        std::fs::remove_file(&file).expect("removed");
+        assert!(read.success());
+        assert_eq!(table.standing().expect("asked"), Standing::AsLaidOut);
+        assert_eq!(held(&mut table), expected([("203.0.113.5/32", 0), ("203.0.112.0/24", 2)]));
+    });
+}
+
+#[test]
+fn as_many_groups_as_there_may_be() {
+    within("round_trip::as_many_groups_as_there_may_be", || {
+        // Names that take the most room in the kernel.
+        let groups = (0..200).map(|n| group(&format!("{n:03}{}", ".".repeat(61)), Action::Drop)).collect();
+        let mut nft = opened(Layout { groups, ..Layout::default() });
+        nft.replace([element("192.0.2.1", 199), element("10.0.0.0/24", 130)]).expect("replaced");
+        assert_eq!(nft.standing().expect("asked"), Standing::AsLaidOut);
+        assert_eq!(held(&mut nft), expected([("192.0.2.1/32", 199), ("10.0.0.0/24", 130)]));
+        assert_eq!(nft.counters().expect("counted").blocked.len(), 200);
     });
 }

@@ -2,8 +2,8 @@
 
 use testudo_kernel::{Action, HookPoint, Layout, Standing};
 
-use crate::namespace::{has, nft, within};
-use crate::{element, group, net, opened};
+use crate::namespace::{has, nft, run, within};
+use crate::{element, expected, group, held, layout, net, opened};
 
 #[test]
 fn changes_by_others_are_noticed() {
@@ -18,7 +18,7 @@ fn changes_by_others_are_noticed() {
         let mut table = opened(layout.clone());
         assert_eq!(table.standing().expect("asked"), Standing::Gone);
         let rule = |chain: &str, nth: usize| {
-            let listed = nft(&format!("-a list chain inet testudo {chain}"));
+            let listed = run(&format!("nft -a list chain inet testudo {chain}"));
             let handles: Vec<_> = listed.lines().filter_map(|line| line.split_once("# handle ")).collect();
             handles[nth + 1].1.to_owned()
         };
@@ -40,7 +40,7 @@ fn changes_by_others_are_noticed() {
                     drop(nft(&format!(
                         "delete rule inet testudo prerouting handle {}",
                         rule("prerouting", 3)
-                    )))
+                    )));
                 },
                 changed("the rules of chain prerouting are others"),
             ),
@@ -63,11 +63,14 @@ fn changes_by_others_are_noticed() {
             (&|| drop(nft("add table inet testudo { flags dormant; }")), changed("the table is dormant")),
         ];
         for (harm, expected) in harms {
+            table.remove_table().expect("removed");
             table.replace([element("203.0.113.5", 0)]).expect("replaced");
+            assert_eq!(table.table(), "testudo");
             assert_eq!(table.standing().expect("asked"), Standing::AsLaidOut);
             harm();
             assert_eq!(table.standing().expect("asked"), expected);
         }
+        table.remove_table().expect("removed");
         table.replace([]).expect("replaced");
         nft("add element inet testudo hosts4 { 203.0.113.9 timeout 1h : 0x0 }");
         assert_eq!(table.standing().expect("asked"), Standing::AsLaidOut, "elements come and go");
@@ -85,5 +88,38 @@ fn changes_by_others_are_noticed() {
             change(&mut other);
             assert!(matches!(opened(other).standing().expect("asked"), Standing::Changed(_)));
         }
+    });
+}
+
+#[test]
+fn a_replacement_that_was_interrupted_is_noticed_and_ended() {
+    within("standing::a_replacement_that_was_interrupted_is_noticed_and_ended", || {
+        if !has("nft") {
+            return;
+        }
+        let mut table = opened(layout());
+        table.replace([element("203.0.113.5", 0)]).expect("made");
+        assert_eq!(table.table(), "testudo");
+        table.replace([element("203.0.113.6", 0)]).expect("replaced");
+        assert_eq!(table.table(), "testudo-b");
+        // Whoever comes later finds the one that stands.
+        let mut table = opened(layout());
+        assert_eq!(table.table(), "testudo-b");
+        assert_eq!(held(&mut table), expected([("203.0.113.6/32", 0)]));
+        nft("add table inet testudo");
+        assert!(matches!(table.standing().expect("asked"), Standing::Changed(_)));
+        let mut table = opened(layout());
+        table.replace([element("203.0.113.7", 0)]).expect("replaced");
+        assert_eq!(table.standing().expect("asked"), Standing::AsLaidOut);
+        assert_eq!(held(&mut table), expected([("203.0.113.7/32", 0)]));
+        assert_eq!(nft("list tables"), "table inet testudo-c\n");
+        // All names are taken: two interruptions in a row.
+        nft("add table inet testudo; add table inet testudo-b");
+        let mut table = opened(layout());
+        table.replace([element("203.0.113.8", 0)]).expect("replaced");
+        assert_eq!(held(&mut table), expected([("203.0.113.8/32", 0)]));
+        assert_eq!(nft("list tables"), "table inet testudo-c\n");
+        table.remove_table().expect("removed");
+        assert_eq!(nft("list tables"), "");
     });
 }

@@ -18,7 +18,7 @@ fn only_their_elements_change() {
         nft("add table ip mine; add set ip mine hosts { type ipv4_addr; flags timeout; size 4; }; \
              add table inet both; add set inet both nets6 { type ipv6_addr; flags interval,timeout; }; \
              add set inet both plain { type ipv4_addr; }; add set inet both ports { type inet_service; }; \
-             add map inet both map { type ipv4_addr : mark; flags timeout; }");
+             add map inet both values { type ipv4_addr : mark; flags timeout; }");
         let names = [name(SetFamily::Ip, "mine", "hosts"), name(SetFamily::Inet, "both", "nets6")];
         let mut sets = UserSets::open(&names).expect("opened");
         sets.replace(
@@ -55,7 +55,7 @@ fn only_their_elements_change() {
         for (set, problem) in [
             ("plain", "the set 'plain' lets nothing expire; declare it with 'flags timeout'"),
             ("ports", "the set 'ports' is not of type ipv4_addr or ipv6_addr"),
-            ("map", "the set 'map' is a map; a plain set is needed"),
+            ("values", "the set 'values' is a map; a plain set is needed"),
             ("none", "the set 'none' of table 'both' is not in the kernel: it was removed, or never made"),
         ] {
             let error = UserSets::open(&[name(SetFamily::Inet, "both", set)]).expect_err(set);
