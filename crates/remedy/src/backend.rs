@@ -68,16 +68,12 @@ pub trait Backend {
     /// Why nothing of a call was done.
     type Error: std::error::Error;
 
-    /// Puts exactly these elements into force, in place of whatever was. There is no moment in between in which what
-    /// was there before and still is to be there is not.
+    /// Puts exactly these elements into force, in place of whatever was, and tells those that could not be. There is no
+    /// moment in between in which what was there before and still is to be there is not.
     ///
     /// # Errors
     /// What was in force before stays so, as far as it was.
-    fn replace(
-        &mut self,
-        groups: &[Group],
-        elements: &mut dyn Iterator<Item = Element>,
-    ) -> Result<(), Self::Error>;
+    fn replace(&mut self, groups: &[Group], elements: &[Element]) -> Result<Vec<Failed>, Self::Error>;
 
     /// Makes changes, and tells those that could not be made. The groups are those of the last call of
     /// [`Backend::replace`].

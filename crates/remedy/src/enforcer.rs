@@ -374,8 +374,8 @@ impl<B: Backend> Enforcer<B> {
                 wanted.insert(decision.net, installed);
             }
         }
-        let mut elements = wanted.iter().map(|(&net, at)| element(net, *at, now_ms));
-        self.backend.replace(self.groups.all(), &mut elements)?;
+        let elements: Vec<Element> = wanted.iter().map(|(&net, at)| element(net, *at, now_ms)).collect();
+        let failed = self.backend.replace(self.groups.all(), &elements)?;
         self.installed = wanted;
         self.is_lost = false;
         self.known_groups = self.groups.all().len();
@@ -383,7 +383,10 @@ impl<B: Backend> Enforcer<B> {
         self.ranges_touched = false;
         self.audit_at = None;
         self.counts.replaced += 1;
-        Ok(Outcome { added: self.installed.len(), replaced: true, ..Outcome::default() })
+        let mut outcome = Outcome { added: self.installed.len(), replaced: true, ..Outcome::default() };
+        self.forget(&failed, &mut outcome);
+        shorten(&mut outcome.problems);
+        Ok(outcome)
     }
 
     /// The networks that are held, as networks that do not overlap.

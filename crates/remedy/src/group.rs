@@ -51,7 +51,7 @@ pub struct Groups {
 }
 
 /// Lists are named by whoever publishes them; more groups than this share the last one.
-const MOST: usize = 1_000;
+const MOST: usize = 150;
 
 /// The origin whose decisions are kept apart by the list that they come from.
 const ORIGIN_LISTS: &str = "lists";

@@ -72,16 +72,11 @@ fn is_range(net: Prefix) -> bool {
 impl Backend for Kernel {
     type Error = OutOfOrder;
 
-    fn replace(
-        &mut self,
-        groups: &[Group],
-        elements: &mut dyn Iterator<Item = Element>,
-    ) -> Result<(), OutOfOrder> {
+    fn replace(&mut self, groups: &[Group], elements: &[Element]) -> Result<Vec<Failed>, OutOfOrder> {
         self.call()?;
         self.elements.clear();
         self.is_there = true;
-        elements.for_each(|element| drop(self.put(groups, element)));
-        Ok(())
+        Ok(elements.iter().filter_map(|element| self.put(groups, *element).err()).collect())
     }
 
     fn apply(&mut self, groups: &[Group], changes: &[Change]) -> Result<Vec<Failed>, OutOfOrder> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use testudo_event::Prefix;
 use testudo_kernel::{
-    Action as Fate, Change as KernelChange, Element as KernelElement, Error, Group as KernelGroup, Layout,
-    Log, Nft, Standing,
+    Action as Fate, Applied, Change as KernelChange, Element as KernelElement, Error, Group as KernelGroup,
+    Layout, Log, Nft, Standing,
 };
 
 use super::config::{Deny, FirewallConfig};
@@ -67,19 +67,20 @@ fn element(element: Element) -> KernelElement {
     }
 }
 
+fn failed(applied: Applied) -> Vec<Failed> {
+    let failed = applied.failed.into_iter();
+    failed.map(|(net, error)| Failed { net, problem: error.to_string() }).collect()
+}
+
 impl Backend for NftFilter {
     type Error = Error;
 
-    fn replace(
-        &mut self,
-        groups: &[Group],
-        elements: &mut dyn Iterator<Item = Element>,
-    ) -> Result<(), Error> {
+    fn replace(&mut self, groups: &[Group], elements: &[Element]) -> Result<Vec<Failed>, Error> {
         let groups: Vec<KernelGroup> = groups.iter().map(|group| self.group(group)).collect();
         if self.nft.layout().groups != groups {
             self.nft = Nft::open(Layout { groups, ..self.nft.layout().clone() })?;
         }
-        self.nft.replace(elements.map(element))
+        self.nft.replace(elements.iter().copied().map(element)).map(failed)
     }
 
     fn apply(&mut self, _: &[Group], changes: &[Change]) -> Result<Vec<Failed>, Error> {
@@ -91,9 +92,7 @@ impl Backend for NftFilter {
                 Change::Remove(net) => KernelChange::Remove(net),
             })
             .collect();
-        let applied = self.nft.apply(&changes)?;
-        let failed = applied.failed.into_iter();
-        Ok(failed.map(|(net, error)| Failed { net, problem: error.to_string() }).collect())
+        self.nft.apply(&changes).map(failed)
     }
 
     fn find(&mut self, net: Prefix) -> Result<Option<Found>, Error> {
