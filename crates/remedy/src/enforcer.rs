@@ -157,15 +157,6 @@ impl<B: Backend> Enforcer<B> {
         &mut self.groups
     }
 
-    /// How many decisions are held of each group, about IPv4 and about IPv6.
-    pub fn held_by_group(&self) -> Vec<[u64; 2]> {
-        let mut counts = vec![[0; 2]; self.groups.all().len()];
-        for decision in self.held.iter() {
-            counts[usize::from(decision.group.0)][usize::from(decision.net.addr().is_ipv6())] += 1;
-        }
-        counts
-    }
-
     /// The backend.
     pub fn backend_mut(&mut self) -> &mut B {
         &mut self.backend
@@ -271,6 +262,8 @@ impl<B: Backend> Enforcer<B> {
 
     fn hold(&mut self, update: Update, now_ms: u64) {
         if update.full {
+            // Nothing is there yet: all at once is quicker than one after the other.
+            self.is_lost |= self.installed.is_empty();
             let before = std::mem::take(&mut self.held);
             before.iter().for_each(|decision| self.touch(decision.net));
         }
@@ -287,6 +280,9 @@ impl<B: Backend> Enforcer<B> {
     }
 
     fn touch(&mut self, net: Prefix) {
+        if self.is_lost {
+            return;
+        }
         if is_host(net) {
             self.touched.insert(net);
         } else {

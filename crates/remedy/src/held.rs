@@ -124,6 +124,8 @@ struct Rest {
 #[derive(Clone, Debug, Default)]
 pub struct Held {
     decisions: BTreeMap<(Prefix, i64), Rest>,
+    /// How many there are of each group, about IPv4 and about IPv6.
+    counts: Vec<[u64; 2]>,
 }
 
 impl Held {
@@ -157,22 +159,34 @@ impl Held {
         })
     }
 
+    /// How many decisions there are of each group, about IPv4 and about IPv6; groups without any may be missing.
+    pub fn counts(&self) -> &[[u64; 2]] {
+        &self.counts
+    }
+
     /// Takes a decision, in place of one with the same network and number.
     pub(crate) fn insert(&mut self, decision: Decision) {
         let rest = Rest { until_ms: decision.until_ms, group: decision.group };
-        self.decisions.insert((decision.net, decision.id), rest);
+        if let Some(before) = self.decisions.insert((decision.net, decision.id), rest) {
+            *count(&mut self.counts, decision.net, before.group) -= 1;
+        }
+        *count(&mut self.counts, decision.net, decision.group) += 1;
     }
 
     /// Gives a decision up.
     pub(crate) fn remove(&mut self, net: Prefix, id: i64) -> bool {
-        self.decisions.remove(&(net, id)).is_some()
+        let Some(rest) = self.decisions.remove(&(net, id)) else { return false };
+        *count(&mut self.counts, net, rest.group) -= 1;
+        true
     }
 
     /// Gives up what is over; tells the networks.
     pub(crate) fn expire(&mut self, now_ms: u64, mut tell: impl FnMut(Prefix)) {
+        let counts = &mut self.counts;
         self.decisions.retain(|&(net, _), rest| {
             let is_over = rest.until_ms <= now_ms;
             if is_over {
+                *count(counts, net, rest.group) -= 1;
                 tell(net);
             }
             !is_over
@@ -183,6 +197,15 @@ impl Held {
     pub(crate) fn next_end(&self) -> Option<u64> {
         self.decisions.values().map(|rest| rest.until_ms).min()
     }
+}
+
+/// The count of a group about the family of a network.
+fn count(counts: &mut Vec<[u64; 2]>, net: Prefix, group: GroupId) -> &mut u64 {
+    let at = usize::from(group.0);
+    if counts.len() <= at {
+        counts.resize(at + 1, [0; 2]);
+    }
+    &mut counts[at][usize::from(net.addr().is_ipv6())]
 }
 
 #[cfg(test)]

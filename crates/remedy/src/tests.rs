@@ -398,6 +398,11 @@ proptest! {
         for _ in 0..2 {
             enforcer.audit(usize::MAX, now).expect("it works");
         }
+        let mut counts = vec![[0; 2]; enforcer.held().counts().len()];
+        for decision in enforcer.held().iter() {
+            counts[usize::from(decision.group.0)][usize::from(decision.net.addr().is_ipv6())] += 1;
+        }
+        prop_assert_eq!(enforcer.held().counts(), counts);
         let kernel = enforcer.backend_mut().clone();
         for addr in PROBES {
             let about = || rows.iter().filter(|row| row.is_held && row.net.contains(addr));

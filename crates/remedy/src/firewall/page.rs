@@ -82,13 +82,13 @@ fn bytes((_, bytes): (u64, u64)) -> u64 {
 pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api_lost: bool) -> String {
     let mut out = String::new();
     family(&mut out, "fw_bouncer_banned_ips", "gauge", "Decisions that are held.");
-    for (group, counts) in enforcer.groups().all().iter().zip(enforcer.held_by_group()) {
+    for (group, counts) in enforcer.groups().all().iter().zip(enforcer.held().counts()) {
         for (kind, count) in FAMILIES.iter().zip(counts) {
             line(
                 &mut out,
                 "fw_bouncer_banned_ips",
                 &[("origin", &group.to_string()), ("ip_type", kind)],
-                count,
+                *count,
             );
         }
     }

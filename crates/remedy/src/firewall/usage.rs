@@ -60,11 +60,11 @@ impl Usage {
 
 fn items<B: Backend>(enforcer: &Enforcer<B>, now: &Traffic, before: &Traffic) -> Vec<Counter> {
     let mut items = Vec::new();
-    let held = enforcer.held_by_group();
+    let held = enforcer.held().counts();
     for (at, group) in enforcer.groups().all().iter().enumerate() {
         for (family, kind) in FAMILIES.iter().enumerate() {
             let labels = [("origin", group.origin.as_str()), ("ip_type", *kind)];
-            let active = held[at][family];
+            let active = held.get(at).map_or(0, |counts| counts[family]);
             if active > 0 {
                 items.push(item("active_decisions", "ip", &labels, active));
             }
