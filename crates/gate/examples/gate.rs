@@ -82,8 +82,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (place, policy, file) = match words.as_slice() {
         ["snippet", server, place] => {
-            let server =
-                WebServer::from_name(server).ok_or("nginx, caddy, traefik, varnish, apache or lighttpd")?;
+            let server = WebServer::from_name(server)
+                .ok_or("nginx, caddy, traefik, varnish, apache, lighttpd or haproxy")?;
             let place = match place.strip_prefix('/') {
                 Some(_) => Place::Unix(place.into()),
                 None => Place::Tcp((*place).to_owned()),
@@ -104,10 +104,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => Listen::Tcp(place.parse()?),
     };
     let mut all = vec![listen];
-    // Beside the port for HTTP the next one for FastCGI.
-    if let Listen::Tcp(mut address) = all[0].clone() {
-        address.set_port(address.port().checked_add(1).ok_or("a lower port")?);
-        all.push(Listen::FastCgi(address));
+    // Beside the port for HTTP the next one for FastCGI, and the one after that for HAProxy.
+    if let Listen::Tcp(address) = all[0].clone() {
+        let port = |count| address.port().checked_add(count).ok_or("a lower port");
+        all.push(Listen::FastCgi((address.ip(), port(1)?).into()));
+        all.push(Listen::Spoe((address.ip(), port(2)?).into()));
     }
     let decisions = Arc::new(FromFile(RwLock::new(None)));
     tokio::spawn(follow(file.into(), Arc::clone(&decisions)));

@@ -20,12 +20,14 @@ pub enum WebServer {
     Apache,
     /// lighttpd from 1.4.46 on.
     Lighttpd,
+    /// HAProxy from 2.2 to 3.0, with its stream processing.
+    Haproxy,
 }
 
 impl WebServer {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Nginx, Self::Caddy, Self::Traefik, Self::Varnish, Self::Apache, Self::Lighttpd];
+    pub const ALL: [Self; 7] =
+        [Self::Nginx, Self::Caddy, Self::Traefik, Self::Varnish, Self::Apache, Self::Lighttpd, Self::Haproxy];
 
     /// The name by which it is asked for.
     pub const fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl WebServer {
             Self::Varnish => "varnish",
             Self::Apache => "apache",
             Self::Lighttpd => "lighttpd",
+            Self::Haproxy => "haproxy",
         }
     }
 
@@ -68,7 +71,7 @@ impl Place {
 }
 
 /// The configuration of a web server for a gate at `place`, with comments that say what goes where. Apache and lighttpd ask
-/// in FastCGI, at the next higher port.
+/// in FastCGI at the next higher port, HAProxy at the one after that.
 pub fn snippet(server: WebServer, place: &Place) -> String {
     let template = match server {
         WebServer::Nginx => include_str!("snippet/nginx.conf"),
@@ -77,14 +80,16 @@ pub fn snippet(server: WebServer, place: &Place) -> String {
         WebServer::Varnish => include_str!("snippet/varnish.vcl"),
         WebServer::Apache => include_str!("snippet/apache.conf"),
         WebServer::Lighttpd => include_str!("snippet/lighttpd.conf"),
+        WebServer::Haproxy => include_str!("snippet/haproxy.cfg"),
     };
     let place = place.written(server).to_string();
     let (host, port) = place.rsplit_once(':').unwrap_or((&place, DEFAULT_PORT));
     let host = host.trim_matches(['[', ']']);
-    // Beside the port for HTTP there is the next one for FastCGI.
-    let fastcgi =
-        port.parse::<u16>().map_or_else(|_| port.to_owned(), |port| port.saturating_add(1).to_string());
-    let template = template.replace("@FASTCGI@", &fastcgi);
+    // Beside the port for HTTP there is the next one for FastCGI, and the one after that for HAProxy.
+    let after = |count| {
+        port.parse::<u16>().map_or_else(|_| port.to_owned(), |port| port.saturating_add(count).to_string())
+    };
+    let template = template.replace("@FASTCGI@", &after(1)).replace("@SPOE@", &after(2));
     template.replace("@GATE@", &place).replace("@HOST@", host).replace("@PORT@", port)
 }
 
@@ -99,7 +104,7 @@ mod tests {
             let text = snippet(server, &Place::Tcp("gate.internal:81".to_owned()));
             assert!(text.contains("gate.internal") && text.contains("81"), "{text}");
             assert!(
-                !["@GATE@", "@HOST@", "@PORT@", "@FASTCGI@"].iter().any(|part| text.contains(part)),
+                !["@GATE@", "@HOST@", "@PORT@", "@FASTCGI@", "@SPOE@"].iter().any(|part| text.contains(part)),
                 "{text}"
             );
         }

@@ -111,7 +111,7 @@ pub struct Restriction {
 }
 
 impl Policy {
-    /// The host of a name, in any case, with or without a port.
+    /// What holds for a host, by its name in lower case and without a port.
     pub fn host(&self, name: &str) -> &Host {
         let at = self.exact.get(name).copied();
         let by_ending = || {

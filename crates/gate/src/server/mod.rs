@@ -3,6 +3,7 @@
 mod answer;
 mod fastcgi;
 mod files;
+mod spoe;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +52,8 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// On an address and port, for FastCGI. Only peers in `trusted_proxies` are answered.
     FastCgi(SocketAddr),
+    /// On an address and port, for HAProxy's stream processing. Only peers in `trusted_proxies` are answered.
+    Spoe(SocketAddr),
     /// On a socket in the file system. Whoever may open it is trusted.
     #[cfg(unix)]
     Unix {
@@ -64,7 +67,7 @@ pub enum Listen {
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) | Self::FastCgi(address) => address.fmt(f),
+            Self::Tcp(address) | Self::FastCgi(address) | Self::Spoe(address) => address.fmt(f),
             #[cfg(unix)]
             Self::Unix { path, .. } => path.display().fmt(f),
         }
@@ -116,6 +119,7 @@ pub enum ServeError {
 enum Socket {
     Tcp(TcpListener),
     FastCgi(TcpListener),
+    Spoe(TcpListener),
     #[cfg(unix)]
     Unix(tokio::net::UnixListener, PathBuf),
 }
@@ -172,7 +176,9 @@ impl Server {
     /// The addresses and ports that it listens on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let address = |socket: &Socket| match socket {
-            Socket::Tcp(listener) | Socket::FastCgi(listener) => listener.local_addr().ok(),
+            Socket::Tcp(listener) | Socket::FastCgi(listener) | Socket::Spoe(listener) => {
+                listener.local_addr().ok()
+            }
             #[cfg(unix)]
             Socket::Unix(..) => None,
         };
@@ -201,6 +207,7 @@ fn open(place: &Listen) -> io::Result<Socket> {
     match place {
         Listen::Tcp(address) => bind_tcp(address).map(Socket::Tcp),
         Listen::FastCgi(address) => bind_tcp(address).map(Socket::FastCgi),
+        Listen::Spoe(address) => bind_tcp(address).map(Socket::Spoe),
         #[cfg(unix)]
         Listen::Unix { path, mode } => {
             use std::os::unix::fs::PermissionsExt as _;
@@ -252,7 +259,11 @@ async fn accept(socket: Socket, service: Arc<Service>, most: usize, mut stopped:
             }
             Ok(Stream::FastCgi(stream, peer)) => {
                 let _ = stream.set_nodelay(true);
-                connections.spawn(talk_fastcgi(stream, Peer::Address(peer.ip()), service, stopped));
+                connections.spawn(ask(Protocol::FastCgi, stream, Peer::Address(peer.ip()), service, stopped));
+            }
+            Ok(Stream::Spoe(stream, peer)) => {
+                let _ = stream.set_nodelay(true);
+                connections.spawn(ask(Protocol::Spoe, stream, Peer::Address(peer.ip()), service, stopped));
             }
             #[cfg(unix)]
             Ok(Stream::Unix(stream)) => {
@@ -286,6 +297,7 @@ async fn stop(stopped: &mut watch::Receiver<bool>) {
 enum Stream {
     Tcp(tokio::net::TcpStream, SocketAddr),
     FastCgi(tokio::net::TcpStream, SocketAddr),
+    Spoe(tokio::net::TcpStream, SocketAddr),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
@@ -293,6 +305,7 @@ enum Stream {
 async fn accept_one(socket: &Socket) -> io::Result<Stream> {
     match socket {
         Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Stream::Tcp(stream, peer)),
+        Socket::Spoe(listener) => listener.accept().await.map(|(stream, peer)| Stream::Spoe(stream, peer)),
         Socket::FastCgi(listener) => {
             listener.accept().await.map(|(stream, peer)| Stream::FastCgi(stream, peer))
         }
@@ -301,19 +314,33 @@ async fn accept_one(socket: &Socket) -> io::Result<Stream> {
     }
 }
 
-/// Answers the requests of one connection in FastCGI. A check takes no time, so that none is waited for at the end.
-async fn talk_fastcgi(
+/// A protocol in which only questions are asked.
+#[derive(Clone, Copy, Debug)]
+enum Protocol {
+    FastCgi,
+    Spoe,
+}
+
+/// Answers the questions of one connection. A check takes no time, so that none is waited for at the end.
+async fn ask(
+    protocol: Protocol,
     stream: tokio::net::TcpStream,
     peer: Peer,
     service: Arc<Service>,
     mut stopped: watch::Receiver<bool>,
 ) {
     if !service.gate.with_policy(|policy| peer.is_trusted(&policy.proxies)) {
-        tracing::warn!(?peer, "a peer that is not in `trusted_proxies` asks the gate in FastCGI");
+        tracing::warn!(?peer, ?protocol, "a peer that is not in `trusted_proxies` asks the gate");
         return;
     }
+    let questions = async {
+        match protocol {
+            Protocol::FastCgi => fastcgi::talk(stream, Arc::clone(&service)).await,
+            Protocol::Spoe => spoe::talk(stream, Arc::clone(&service)).await,
+        }
+    };
     let result = tokio::select! {
-        result = fastcgi::talk(stream, Arc::clone(&service)) => result,
+        result = questions => result,
         () = stop(&mut stopped) => Ok(()),
     };
     if let Err(error) = result {
