@@ -95,10 +95,11 @@ pub(crate) struct GateArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SnippetArgs {
-    /// nginx, apache, lighttpd, caddy, traefik or varnish
+    /// nginx, apache, lighttpd, caddy, haproxy, traefik or varnish
     #[arg(value_name = "SERVER")]
     pub(crate) server: String,
-    /// Where the gate listens: an address with a port, or the path of a socket; for Apache and lighttpd, that of FastCGI
+    /// Where the gate listens: an address with a port, or the path of a socket. FastCGI is expected at the next port, the
+    /// protocol of HAProxy at the one after it
     #[arg(value_name = "PLACE", default_value = "127.0.0.1:9740")]
     pub(crate) place: String,
 }

@@ -18,7 +18,8 @@ const EDGES: &[&str] =
     &["tokio", "async-std", "smol", "futures", "hyper", "reqwest", "axum", "ureq", "rustls"];
 
 /// Crates that may use [`EDGES`].
-const AT_THE_EDGE: &[&str] = &["api", "cli", "client", "gate", "intake", "node", "remedy", "store", "testudo"];
+const AT_THE_EDGE: &[&str] =
+    &["api", "cli", "client", "gate", "intake", "node", "remedy", "store", "testudo"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

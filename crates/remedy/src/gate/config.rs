@@ -34,6 +34,7 @@ struct File {
     scenarios_not_containing: Vec<String>,
     listen: Vec<String>,
     listen_fastcgi: Vec<String>,
+    listen_spoe: Vec<String>,
     policy: PathBuf,
     log_level: String,
 }
@@ -53,6 +54,7 @@ impl Default for File {
             scenarios_not_containing: Vec::new(),
             listen: vec!["127.0.0.1:9740".to_owned()],
             listen_fastcgi: Vec::new(),
+            listen_spoe: Vec::new(),
             policy: PathBuf::from(POLICY),
             log_level: "info".to_owned(),
         }
@@ -97,6 +99,9 @@ impl GateConfig {
         }
         for text in &file.listen_fastcgi {
             listen.push(Listen::FastCgi(place(text)?));
+        }
+        for text in &file.listen_spoe {
+            listen.push(Listen::Spoe(place(text)?));
         }
         let access = Access {
             url: file.api_url,
