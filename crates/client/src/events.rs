@@ -140,6 +140,8 @@ impl Message {
 struct Parser {
     /// What has come of the next line, and all after it.
     rest: Vec<u8>,
+    /// As much of it has no end of a line.
+    searched: usize,
     message: Message,
     is_begun: bool,
 }
@@ -155,10 +157,13 @@ impl Parser {
     fn next(&mut self) -> Option<Message> {
         let mut from = 0;
         let mut found = None;
-        while let Some(length) = self.rest[from..].iter().position(|&byte| byte == b'\n') {
+        let mut searched = std::mem::take(&mut self.searched);
+        while let Some(length) = self.rest[searched..].iter().position(|&byte| byte == b'\n') {
+            let length = searched + length - from;
             let line = &self.rest[from..from + length];
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             from += length + 1;
+            searched = from;
             if line.is_empty() {
                 let message = std::mem::take(&mut self.message);
                 if std::mem::take(&mut self.is_begun) {
@@ -184,6 +189,9 @@ impl Parser {
             }
         }
         self.rest.drain(..from);
+        if found.is_none() {
+            self.searched = self.rest.len();
+        }
         found
     }
 }

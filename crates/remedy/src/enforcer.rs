@@ -1,6 +1,6 @@
 //! Brings a backend to what is held, and audits it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Bound;
 
 use testudo_event::Prefix;
@@ -18,6 +18,12 @@ const TOLERANCE_MS: u64 = 2_000;
 /// ends its elements by itself.
 const EXPIRE_EVERY_MS: u64 = 1_000;
 
+/// Ends that differ by no more are the same end.
+const ROUNDED_MS: u64 = 1_500;
+
+/// After so long, what could not be done is tried again.
+const RETRY_AFTER_MS: u64 = 10_000;
+
 /// Problems that are told at once; of more, the number is.
 const PROBLEMS_MOST: usize = 5;
 
@@ -32,8 +38,9 @@ pub struct Rules {
     pub least_bits_v4: u8,
     /// The same for IPv6.
     pub least_bits_v6: u8,
-    /// Networks that must stay reachable, and why. Decisions within them are refused; of wider ones, the backend
-    /// leaves them out.
+    /// Whether anything is done about IPv6.
+    pub ipv6: bool,
+    /// Networks about which nothing is ever done, and why: decisions within them are refused.
     pub protected: Vec<(Prefix, String)>,
 }
 
@@ -44,6 +51,7 @@ impl Default for Rules {
             ipv6_bits: 128,
             least_bits_v4: 8,
             least_bits_v6: 16,
+            ipv6: true,
             protected: Vec::new(),
         }
     }
@@ -82,6 +90,8 @@ pub struct Outcome {
     pub problems: Vec<String>,
     /// Everything was put into force anew.
     pub replaced: bool,
+    /// An audit has come to the last element.
+    pub round_ended: bool,
 }
 
 /// An element that is in force.
@@ -106,6 +116,11 @@ pub struct Enforcer<B> {
     is_lost: bool,
     /// Groups that the backend knows.
     known_groups: usize,
+    /// Something is held, or it is known that nothing is: until then, what stands is left alone.
+    is_begun: bool,
+    /// What could not be done, to be tried again at some time.
+    failed: Vec<Prefix>,
+    retry_at: u64,
     /// Addresses about which something changed that the backend was not told yet.
     touched: BTreeSet<Prefix>,
     /// Networks did.
@@ -131,6 +146,9 @@ impl<B: Backend> Enforcer<B> {
             installed: BTreeMap::new(),
             is_lost: true,
             known_groups: 0,
+            is_begun: false,
+            failed: Vec::new(),
+            retry_at: 0,
             touched: BTreeSet::new(),
             ranges_touched: false,
             audit_at: None,
@@ -188,6 +206,7 @@ impl<B: Backend> Enforcer<B> {
     /// # Errors
     /// The backend did not do it. It is held all the same, and tried again with the next step.
     pub fn update(&mut self, update: Update, now_ms: u64) -> Result<Outcome, B::Error> {
+        self.is_begun = true;
         self.hold(update, now_ms);
         self.reconcile(now_ms)
     }
@@ -210,6 +229,9 @@ impl<B: Backend> Enforcer<B> {
     /// # Errors
     /// The backend cannot be asked, or did not repair it.
     pub fn audit(&mut self, most: usize, now_ms: u64) -> Result<Outcome, B::Error> {
+        if !self.is_begun {
+            return Ok(Outcome::default());
+        }
         if !self.is_lost && !self.backend.is_whole()? {
             self.is_lost = true;
             let mut outcome = self.tick(now_ms)?;
@@ -219,7 +241,7 @@ impl<B: Backend> Enforcer<B> {
             return Ok(outcome);
         }
         let mut outcome = self.tick(now_ms)?;
-        let mut repairs = Vec::new();
+        let mut repairs: Vec<Change> = Vec::new();
         let mut asked = Vec::new();
         let from = self.audit_at.map_or(Bound::Unbounded, Bound::Excluded);
         asked.extend(self.installed.range((from, Bound::Unbounded)).map(|(&net, &at)| (net, at)).take(most));
@@ -245,14 +267,21 @@ impl<B: Backend> Enforcer<B> {
         if !repairs.is_empty() {
             let failed = self.backend.apply(self.groups.all(), &repairs)?;
             self.counts.repaired += (repairs.len() - failed.len()) as u64;
-            self.forget(&failed, &mut outcome);
+            self.put_back(&failed, now_ms, &mut outcome);
         }
         self.audit_at = asked.last().map(|&(net, _)| net).filter(|_| !is_end);
         if is_end {
             self.last_round = Some(std::mem::take(&mut self.round));
+            outcome.round_ended = true;
         }
         shorten(&mut outcome.problems);
         Ok(outcome)
+    }
+
+    /// The next audit begins a new round.
+    pub fn begin_round(&mut self) {
+        self.audit_at = None;
+        self.round = (0, 0);
     }
 
     /// What the backend holds is no longer known: it is put into force anew with the next step.
@@ -267,9 +296,9 @@ impl<B: Backend> Enforcer<B> {
             let before = std::mem::take(&mut self.held);
             before.iter().for_each(|decision| self.touch(decision.net));
         }
-        for decision in update.deleted {
-            if self.held.remove(decision.net, decision.id) {
-                self.touch(decision.net);
+        for (net, id) in update.deleted {
+            if self.held.remove(net, id) {
+                self.touch(net);
             }
         }
         for decision in update.new.into_iter().filter(|decision| decision.until_ms > now_ms) {
@@ -299,8 +328,14 @@ impl<B: Backend> Enforcer<B> {
     }
 
     fn reconcile(&mut self, now_ms: u64) -> Result<Outcome, B::Error> {
+        if !self.is_begun {
+            return Ok(Outcome::default());
+        }
         if self.is_lost || self.known_groups != self.groups.all().len() {
             return self.replace(now_ms);
+        }
+        if now_ms >= self.retry_at {
+            std::mem::take(&mut self.failed).into_iter().for_each(|net| self.touch(net));
         }
         let mut changes = Vec::new();
         for &net in &self.touched {
@@ -327,18 +362,27 @@ impl<B: Backend> Enforcer<B> {
             } else {
                 self.backend.apply(self.groups.all(), &real).inspect_err(|_| self.is_lost = true)?
             };
+            let failing: HashSet<Prefix> = failed.iter().map(|failed| failed.net).collect();
             for Step { net, now, change } in changes {
-                match now {
-                    Some(installed) => self.installed.insert(net, installed),
-                    None => self.installed.remove(&net),
-                };
+                let is_failed = failing.contains(&net);
+                match (change, now) {
+                    // What could not be removed is still there; what could not come is not.
+                    (Some(Change::Remove(_)), _) if is_failed => continue,
+                    (_, Some(installed)) if !is_failed => {
+                        self.installed.insert(net, installed);
+                    }
+                    _ => {
+                        self.installed.remove(&net);
+                    }
+                }
                 match change {
+                    Some(_) if is_failed => {}
                     Some(Change::Remove(_)) => outcome.removed += 1,
                     Some(_) => outcome.added += 1,
                     None => {}
                 }
             }
-            self.forget(&failed, &mut outcome);
+            self.put_back(&failed, now_ms, &mut outcome);
         }
         self.touched.clear();
         self.ranges_touched = false;
@@ -346,18 +390,16 @@ impl<B: Backend> Enforcer<B> {
         Ok(outcome)
     }
 
-    /// What could not be done is not in force: the next audit tries it again.
-    fn forget(&mut self, failed: &[Failed], outcome: &mut Outcome) {
+    /// What could not be done is told, and tried again after a while.
+    fn put_back(&mut self, failed: &[Failed], now_ms: u64, outcome: &mut Outcome) {
         self.counts.failed += failed.len() as u64;
-        let told = failed.iter().map(|failed| {
-            format!(
-                "{}/{} could not be put into force: {}",
-                failed.net.addr(),
-                failed.net.bits(),
-                failed.problem
-            )
-        });
-        outcome.problems.extend(told);
+        for Failed { net, problem } in failed {
+            outcome.problems.push(format!("{}/{} could not be changed: {problem}", net.addr(), net.bits()));
+            self.failed.push(*net);
+        }
+        if !failed.is_empty() {
+            self.retry_at = now_ms.saturating_add(RETRY_AFTER_MS);
+        }
     }
 
     fn replace(&mut self, now_ms: u64) -> Result<Outcome, B::Error> {
@@ -380,7 +422,10 @@ impl<B: Backend> Enforcer<B> {
         self.audit_at = None;
         self.counts.replaced += 1;
         let mut outcome = Outcome { added: self.installed.len(), replaced: true, ..Outcome::default() };
-        self.forget(&failed, &mut outcome);
+        for failed in &failed {
+            self.installed.remove(&failed.net);
+        }
+        self.put_back(&failed, now_ms, &mut outcome);
         shorten(&mut outcome.problems);
         Ok(outcome)
     }
@@ -415,7 +460,7 @@ fn step(
     now_ms: u64,
     out: &mut Vec<Step>,
 ) {
-    if wanted == installed {
+    if is_same(wanted, installed) {
         return;
     }
     let change = match (wanted, installed) {
@@ -425,6 +470,17 @@ fn step(
         (None, _) => None,
     };
     out.push(Step { net, now: wanted, change });
+}
+
+/// Whether what is wanted is what is there. An API tells whole seconds, and each time others.
+fn is_same(wanted: Option<Installed>, installed: Option<Installed>) -> bool {
+    match (wanted, installed) {
+        (Some(wanted), Some(installed)) => {
+            wanted.group == installed.group && wanted.until_ms.abs_diff(installed.until_ms) <= ROUNDED_MS
+        }
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 fn element(net: Prefix, at: Installed, now_ms: u64) -> Element {

@@ -21,6 +21,10 @@ const LISTEN_AGAIN: Duration = Duration::from_mins(10);
 /// Before a listener that was let go comes back.
 const RELISTEN: Duration = Duration::from_millis(100);
 
+/// Listeners that are let go sooner, and so often in a row, are not worth it.
+const SHORT: Duration = Duration::from_secs(10);
+const SHORT_MOST: u32 = 3;
+
 /// Of an API that tells less than half of what it told before, of more than this, it is asked again first: it may
 /// have been cut off in the middle.
 const DOUBT_LEAST: usize = 1_000;
@@ -46,12 +50,14 @@ pub enum News {
 }
 
 /// Follows an API until nobody takes the news any more.
-pub async fn follow(client: &Client, wanted: &Wanted, news: &mpsc::Sender<News>) {
+///
+/// `held` is how many decisions are held already: an API that suddenly tells far fewer is asked once more.
+pub async fn follow(client: &Client, wanted: &Wanted, held: usize, news: &mpsc::Sender<News>) {
     let pairs = wanted.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     // Each decision is told, not only the longest of each address: so that none is forgotten when another one goes.
     let asked = query(pairs.chain([("dedup", "false")]));
     let mut pauses = Pauses::default();
-    let mut follower = Follower { client, asked, every: wanted.every, news, told: 0 };
+    let mut follower = Follower { client, asked, every: wanted.every, news, told: held };
     while !news.is_closed() {
         let ended = follower.run(&mut pauses).await;
         match ended {
@@ -130,30 +136,48 @@ impl Follower<'_> {
         let begun = Instant::now();
         let until = varied(FULL_EVERY);
         let mut has_all = false;
+        // Connections, one after the other, that ended soon.
+        let (mut connected, mut short) = (Instant::now(), 0);
         while begun.elapsed() < until {
             let event = tokio::select! {
                 () = self.news.closed() => return Err(Ended::Gone),
                 event = listener.next() => event,
             };
-            match event {
-                Ok(Some(Event::Position)) if has_all => {}
+            let ended = match event {
+                Ok(Some(Event::Position)) if has_all => continue,
                 Ok(Some(Event::Position | Event::Reset)) => {
                     self.all(pauses).await?;
                     has_all = true;
+                    continue;
                 }
-                Ok(Some(Event::Changed(body))) => self.tell(News::Changed(body)).await?,
-                Ok(Some(Event::Alive)) => {}
-                // From time to time, servers let listeners go; who knows where it was goes on from there.
-                ended => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "the connection to the API broke");
-                    }
-                    tokio::time::sleep(varied(RELISTEN)).await;
-                    let cursor = listener.cursor().map(str::to_owned);
-                    has_all &= cursor.is_some();
-                    listener = self.client.listen(&self.asked, cursor.as_deref()).await?;
+                Ok(Some(Event::Changed(body))) => {
+                    self.tell(News::Changed(body)).await?;
+                    continue;
                 }
+                Ok(Some(Event::Alive)) => continue,
+                // What cannot be read now can never be: everything is asked for anew.
+                Err(error @ (ClientError::Unreadable { .. } | ClientError::TooLarge { .. })) => {
+                    return Err(error.into());
+                }
+                // Something on the way keeps events back.
+                Err(ClientError::Timeout { .. }) if !has_all => return self.ask(pauses).await,
+                Ok(None) => None,
+                Err(error) => Some(error),
+            };
+            // From time to time, servers let listeners go; who knows where it was goes on from there.
+            short = if connected.elapsed() < SHORT { short + 1 } else { 0 };
+            if short >= SHORT_MOST {
+                return match ended {
+                    Some(error) => Err(error.into()),
+                    None => self.ask(pauses).await,
+                };
             }
+            tracing::debug!(?ended, "the API has let go of the listener");
+            tokio::time::sleep(varied(RELISTEN)).await;
+            let cursor = listener.cursor().map(str::to_owned);
+            has_all &= cursor.is_some();
+            listener = self.client.listen(&self.asked, cursor.as_deref()).await?;
+            connected = Instant::now();
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What decisions have in common that are enforced alike and counted together.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::hash::{DefaultHasher, Hasher as _};
 
 /// What is done about traffic. The later one is the stronger one, and wins where several apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,10 +49,27 @@ pub struct GroupId(pub u16);
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
     groups: Vec<Group>,
+    /// Whose decisions belong where.
+    known: Vec<Known>,
 }
 
-/// Lists are named by whoever publishes them; more groups than this share the last one.
+#[derive(Clone, Debug)]
+struct Known {
+    origin: String,
+    /// The scenario of lists; empty for other origins.
+    list: String,
+    action: Action,
+    id: GroupId,
+}
+
+/// Lists are named by whoever publishes them; more groups than this share the last ones.
 const MOST: usize = 150;
+
+/// The longest name of a group, in bytes: packet filters and their logs take no long ones.
+const NAME_MOST: usize = 48;
+
+/// Whoever is in no group of his own.
+const OTHERS: &str = "others";
 
 /// The origin whose decisions are kept apart by the list that they come from.
 const ORIGIN_LISTS: &str = "lists";
@@ -59,27 +77,27 @@ const ORIGIN_LISTS: &str = "lists";
 impl Groups {
     /// The number of the group of an origin, which for lists is told apart by the scenario.
     pub fn id(&mut self, origin: &str, scenario: &str, action: Action) -> GroupId {
-        let is_it = |group: &Group| {
-            group.action == action
-                && match group.origin.strip_prefix("lists:") {
-                    Some(list) => origin == ORIGIN_LISTS && list == scenario,
-                    None => group.origin == origin,
-                }
-        };
-        if let Some(at) = self.groups.iter().position(is_it) {
-            return GroupId(at as u16);
+        let list = if origin == ORIGIN_LISTS { scenario } else { "" };
+        let is_it = |known: &&Known| known.action == action && known.origin == origin && known.list == list;
+        if let Some(known) = self.known.iter().find(is_it) {
+            return known.id;
         }
-        let origin = match origin {
-            _ if self.groups.len() >= MOST => "others".to_owned(),
-            ORIGIN_LISTS => format!("{ORIGIN_LISTS}:{scenario}"),
-            _ => origin.to_owned(),
+        let is_full = self.groups.len() >= MOST;
+        let name = match (is_full, list.is_empty()) {
+            (true, _) => OTHERS.to_owned(),
+            (false, true) => legal(origin),
+            (false, false) => legal(&format!("{ORIGIN_LISTS}:{list}")),
         };
-        let group = Group { origin, action };
+        let group = Group { origin: name, action };
         let at = self.groups.iter().position(|known| *known == group).unwrap_or_else(|| {
             self.groups.push(group);
             self.groups.len() - 1
         });
-        GroupId(at as u16)
+        let id = GroupId(at as u16);
+        if !is_full {
+            self.known.push(Known { origin: origin.to_owned(), list: list.to_owned(), action, id });
+        }
+        id
     }
 
     /// A group by its number.
@@ -94,6 +112,24 @@ impl Groups {
     pub fn all(&self) -> &[Group] {
         &self.groups
     }
+}
+
+/// A name as packet filters take it: not empty, without control characters, and not too long; what is cut off is told
+/// apart by a number.
+fn legal(name: &str) -> String {
+    let mut legal: String = name.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
+    if legal.is_empty() {
+        OTHERS.clone_into(&mut legal);
+    }
+    if legal.len() > NAME_MOST {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(name.as_bytes());
+        let end = (0..=NAME_MOST - 9).rev().find(|&at| legal.is_char_boundary(at)).unwrap_or(0);
+        legal.truncate(end);
+        // Writing to a text cannot fail.
+        let _ = write!(legal, "~{:08x}", hasher.finish() as u32);
+    }
+    legal
 }
 
 #[cfg(test)]
@@ -118,6 +154,23 @@ mod tests {
         for number in 0..MOST * 2 {
             groups.id("lists", &number.to_string(), Action::Deny);
         }
+        // One for whoever came too late.
         assert_eq!(groups.all().len(), MOST + 1);
+        assert_eq!(groups.all()[MOST].origin, OTHERS);
+    }
+
+    #[test]
+    fn names_are_legal() {
+        let mut groups = Groups::default();
+        let mut name = |origin: &str, scenario: &str| {
+            let id = groups.id(origin, scenario, Action::Deny);
+            assert_eq!(groups.id(origin, scenario, Action::Deny), id);
+            groups.get(id).origin.clone()
+        };
+        assert_eq!(name("", ""), "others");
+        assert_eq!(name("a\0b", ""), "a_b");
+        let long = "\u{e9}".repeat(40);
+        let (one, two) = (name("lists", &format!("{long}1")), name("lists", &format!("{long}2")));
+        assert!(one.len() <= NAME_MOST && one.starts_with("lists:\u{e9}") && one != two, "{one} {two}");
     }
 }

@@ -72,10 +72,21 @@ impl Decision {
         let action = Action::of(&told.kind).filter(|_| rules.takes(&told.kind));
         let action = action.ok_or_else(|| Refusal::Foreign(format!("the type {}", told.kind)))?;
         let net = rules.network(&told.value)?;
+        if !rules.ipv6 && net.addr().is_ipv6() {
+            return Err(Refusal::Foreign("IPv6".to_owned()));
+        }
+        rules.accepts(net)?;
         let left = duration::parse(&told.duration).map_err(|_| Refusal::Duration(told.duration.clone()))?;
         let left_ms = u64::try_from(left / 1_000_000).unwrap_or(0);
         let group = groups.id(&told.origin, &told.scenario, action);
         Ok(Decision { id: told.id, net, group, until_ms: now_ms.saturating_add(left_ms) })
+    }
+}
+
+impl Decision {
+    /// What tells a decision that was held from others, whether it would be held today or not.
+    pub fn key(told: &Told, rules: &Rules) -> Option<(Prefix, i64)> {
+        rules.network(&told.value).ok().map(|net| (net, told.id))
     }
 }
 
@@ -89,7 +100,11 @@ impl Rules {
             }
         };
         let v6_host = bits(net.addr()) == 128 && net.bits() == 128;
-        let net = if v6_host { Prefix::covering(net.addr(), self.ipv6_bits).unwrap_or(net) } else { net };
+        Ok(if v6_host { Prefix::covering(net.addr(), self.ipv6_bits).unwrap_or(net) } else { net })
+    }
+
+    /// Whether a network may be dealt with at all.
+    fn accepts(&self, net: Prefix) -> Result<(), Refusal> {
         let shown = || format!("{}/{}", net.addr(), net.bits());
         let least = if net.addr().is_ipv4() { self.least_bits_v4 } else { self.least_bits_v6 };
         if net.bits() < least {
@@ -97,7 +112,7 @@ impl Rules {
         }
         match self.protected.iter().find(|(kept, _)| net.bits() >= kept.bits() && kept.contains(net.addr())) {
             Some((_, reason)) => Err(Refusal::Protected { net: shown(), reason: reason.clone() }),
-            None => Ok(net),
+            None => Ok(()),
         }
     }
 }
@@ -109,8 +124,8 @@ pub struct Update {
     pub full: bool,
     /// Put into force.
     pub new: Vec<Decision>,
-    /// Lifted, before `new` is put into force.
-    pub deleted: Vec<Decision>,
+    /// Lifted, before `new` is put into force: networks and numbers, see [`Decision::key`].
+    pub deleted: Vec<(Prefix, i64)>,
 }
 
 /// What is known of a decision besides its network and number.

@@ -9,6 +9,7 @@ mod access;
 mod backend;
 mod cover;
 mod enforcer;
+#[cfg(target_os = "linux")]
 pub mod firewall;
 mod follow;
 pub mod gate;

@@ -121,6 +121,7 @@ fn decision(enforcer: &mut Enforcer<Kernel>, id: i64, value: &str, seconds: u64)
 }
 
 fn delta(new: Vec<Decision>, deleted: Vec<Decision>) -> Update {
+    let deleted = deleted.into_iter().map(|decision| (decision.net, decision.id)).collect();
     Update { full: false, new, deleted }
 }
 
@@ -183,13 +184,40 @@ fn a_full_set_is_told_and_tried_again() {
     let mut enforcer = Enforcer::new(Kernel { room: Some(1), ..Kernel::default() });
     let bans = (0..2).map(|n| decision(&mut enforcer, n, &format!("192.0.2.{n}/32"), 100)).collect();
     // A group that is not known yet comes with everything.
-    enforcer.tick(0).expect("it works");
+    enforcer.update(Update::default(), 0).expect("it works");
     let outcome = enforcer.update(delta(bans, vec![]), 0).expect("it works");
-    assert_eq!(outcome.problems, ["192.0.2.1/32 could not be put into force: the set is full"]);
+    assert_eq!(outcome.problems, ["192.0.2.1/32 could not be changed: the set is full"]);
+    assert_eq!((enforcer.expected(), enforcer.counts().failed), (1, 1));
     enforcer.backend_mut().room = None;
-    let outcome = enforcer.audit(10, 0).expect("it works");
-    assert_eq!(outcome.problems, ["192.0.2.1/32 was not in force"]);
+    enforcer.tick(9_000).expect("it works");
+    assert_eq!(in_force(&mut enforcer).len(), 1, "it is too early");
+    enforcer.tick(10_000).expect("it works");
     assert_eq!(in_force(&mut enforcer).len(), 2);
+}
+
+#[test]
+fn what_stands_is_left_alone_until_something_is_known() {
+    let mut before = Enforcer::new(Kernel::default());
+    let ban = decision(&mut before, 1, "192.0.2.1/32", 100);
+    before.update(delta(vec![ban], vec![]), 0).expect("it works");
+    let mut enforcer = Enforcer::new(before.into_backend());
+    enforcer.tick(1).expect("it works");
+    enforcer.audit(10, 2).expect("it works");
+    assert_eq!(in_force(&mut enforcer), ["192.0.2.1/32 100"]);
+    enforcer.update(Update { full: true, ..Update::default() }, 3).expect("it works");
+    assert_eq!(in_force(&mut enforcer), [""; 0]);
+}
+
+#[test]
+fn seconds_that_are_rounded_are_no_change() {
+    let mut enforcer = Enforcer::new(Kernel::default());
+    let ban = decision(&mut enforcer, 1, "192.0.2.1/32", 100);
+    let range = decision(&mut enforcer, 2, "198.51.100.0/24", 100);
+    enforcer.update(delta(vec![ban, range], vec![]), 0).expect("it works");
+    let later = |decision: Decision| Decision { until_ms: decision.until_ms + 900, ..decision };
+    let all = Update { full: true, new: vec![later(ban), later(range)], deleted: vec![] };
+    let outcome = enforcer.update(all, 10).expect("it works");
+    assert_eq!((outcome.added, outcome.removed, outcome.replaced), (0, 0, false));
 }
 
 #[test]

@@ -17,6 +17,12 @@ use crate::follow::Wanted;
 pub const DEFAULT_PATHS: [&str; 2] =
     ["/etc/testudo/firewall.yaml", "/etc/crowdsec/bouncers/crowdsec-firewall-bouncer.yaml"];
 
+/// The longest `deny_log_prefix`, in bytes: the name of the origin stands after it, and the kernel takes 127.
+const LOG_PREFIX_MOST: usize = 60;
+
+/// The longest name of a table.
+const TABLE_MOST: usize = 48;
+
 /// What becomes of packets that are denied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -326,6 +332,17 @@ impl FirewallConfig {
                 net.ok_or_else(|| value("never_ban", format!("{text:?} is no address and no network")))?;
             Ok((net, "it is on the list `never_ban`".to_owned()))
         });
+        if file.deny_log_prefix.len() > LOG_PREFIX_MOST || file.deny_log_prefix.chars().any(char::is_control)
+        {
+            let problem = format!("it is longer than {LOG_PREFIX_MOST} bytes, or has control characters");
+            return Err(value("deny_log_prefix", problem));
+        }
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if own.table.is_empty() || own.table.len() > TABLE_MOST || !own.table.chars().all(is_plain) {
+            let problem =
+                format!("{:?} is no name of at most {TABLE_MOST} letters, digits, `-` and `_`", own.table);
+            return Err(value("table", problem));
+        }
         let never_ban = never_ban.collect::<Result<Vec<_>, AccessError>>()?;
         let protect = Protect { never_ban, system: own.protect };
         Ok(FirewallConfig {
@@ -344,8 +361,9 @@ impl FirewallConfig {
                 types: file.supported_decisions_types,
                 ipv6_bits: own.ipv6_prefix.min(128),
                 least_bits_v4: own.least_bits_v4,
-                least_bits_v6: if file.disable_ipv6 { u8::MAX } else { own.least_bits_v6 },
-                protected: protect.now(),
+                least_bits_v6: own.least_bits_v6,
+                ipv6: !file.disable_ipv6,
+                protected: protect.never_ban.clone(),
             },
             protect,
             deny: file.deny_action,
@@ -390,10 +408,8 @@ mod tests {
         assert_eq!((config.deny, config.log_prefix.as_deref()), (Deny::Reject, Some("testudo: ")));
         assert_eq!(config.metrics.as_deref(), Some("127.0.0.1:60601"));
         assert_eq!(config.rules.types, ["ban", "throttle"]);
-        assert!(
-            config.rules.protected.iter().any(|(net, _)| net.contains([127, 0, 0, 1].into())),
-            "loopback"
-        );
+        let passing = config.protect.now();
+        assert!(passing.iter().any(|(net, _)| net.contains([127, 0, 0, 1].into())), "loopback");
     }
 
     #[test]

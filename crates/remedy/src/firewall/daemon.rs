@@ -17,7 +17,7 @@ use super::config::FirewallConfig;
 use super::page::{self, Page};
 use super::usage::Usage;
 use crate::backend::Backend;
-use crate::enforcer::{Enforcer, Outcome, Rules};
+use crate::enforcer::{Enforcer, Outcome};
 use crate::follow::{News, follow};
 use crate::group::Action;
 use crate::held::{Decision, Refusal, Update};
@@ -32,8 +32,12 @@ const USUAL_ORIGINS: [&str; 3] = ["crowdsec", "cscli", "CAPI"];
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What is held is written to the disk this often, if it changed.
-const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// What is held is written to the disk this often, if it changed; less often where that takes long.
+const KEEP_EVERY: Duration = Duration::from_secs(2);
+const KEEP_REST: u32 = 20;
+
+/// Between two questions who is logged in.
+const PROTECT_EVERY: Duration = Duration::from_secs(5);
 
 /// Between two reports to the API, as the bouncers of the ecosystem do.
 const REPORT_EVERY: Duration = Duration::from_mins(15);
@@ -50,14 +54,6 @@ pub enum FirewallError {
     /// The packet filter does not work.
     #[error("the packet filter: {0}")]
     Backend(String),
-    /// Metrics cannot be served.
-    #[error("metrics cannot be served at {place}: {source}")]
-    Metrics {
-        /// Where.
-        place: String,
-        /// Why.
-        source: io::Error,
-    },
 }
 
 /// What the process is told from outside.
@@ -69,14 +65,13 @@ pub enum Stop {
     AfterAudit,
 }
 
-/// Milliseconds of a clock that only goes forward, and does so while the machine sleeps where the system tells that.
-struct Clock {
-    begun: Instant,
-}
+/// Milliseconds since boot, while the machine sleeps, too.
+struct Clock;
 
 impl Clock {
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or(0)
     }
 }
 
@@ -96,34 +91,32 @@ pub async fn run<B: Backend + Send>(
 ) -> Result<B, FirewallError> {
     let client = Arc::new(Client::new(config.client.clone())?);
     let page = Page::default();
-    let served = match &config.metrics {
-        Some(place) => Some(
-            page::serve(place, page.clone())
-                .await
-                .map_err(|source| FirewallError::Metrics { place: place.clone(), source })?,
-        ),
-        None => None,
-    };
     let mut work = Work {
         config,
-        rules: config.rules.clone(),
+        keep_at: Instant::now(),
         enforcer: Enforcer::new(backend),
-        clock: Clock { begun: Instant::now() },
-        page,
+        clock: Clock,
+        page: page.clone(),
+        passing: config.protect.now(),
+        has_answered: false,
+        is_auditing: false,
         is_api_lost: false,
         is_backend_lost: false,
         is_kept: true,
         usage: Usage::new(),
     };
     work.begin()?;
+    // Whether metrics can be served is no reason not to enforce.
+    let served = config.metrics.clone().map(|place| tokio::spawn(page::serve(place, page)));
     let (sender, mut news) = mpsc::channel(NEWS_MOST);
-    let following = follow(&client, &config.wanted, &sender);
+    let following = follow(&client, &config.wanted, work.enforcer.held().len(), &sender);
     tokio::pin!(following);
     let mut ticks = interval(TICK);
     let mut audits = interval(config.audit_every);
     let mut keeps = interval(KEEP_EVERY);
+    let mut protects = interval(PROTECT_EVERY);
     let mut reports = interval_at(tokio::time::Instant::now() + REPORT_EVERY, REPORT_EVERY);
-    for timer in [&mut ticks, &mut audits, &mut keeps, &mut reports] {
+    for timer in [&mut ticks, &mut audits, &mut keeps, &mut protects, &mut reports] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     loop {
@@ -131,18 +124,18 @@ pub async fn run<B: Backend + Send>(
             () = &mut following => {}
             Some(told) = news.recv() => block_in_place(|| work.hear(told)),
             _ = ticks.tick() => block_in_place(|| work.tick()),
-            _ = audits.tick() => block_in_place(|| {
-                work.protect();
-                work.audit(config.audit_sample);
-            }),
+            _ = protects.tick() => block_in_place(|| work.protect()),
+            _ = audits.tick() => block_in_place(|| work.audit(config.audit_sample)),
+            () = tokio::task::yield_now(), if work.is_auditing => block_in_place(|| work.audit(config.audit_sample)),
             _ = keeps.tick() => block_in_place(|| work.keep()),
             _ = reports.tick() => block_in_place(|| work.report(&client)),
             stop = stops.recv() => match stop {
-                Some(Stop::AfterAudit) => block_in_place(|| work.audit(usize::MAX)),
+                Some(Stop::AfterAudit) => work.audit_everything(),
                 Some(Stop::Now) | None => break,
             },
         }
     }
+    work.keep_at = Instant::now();
     work.keep();
     if let Some(served) = served {
         served.abort();
@@ -153,8 +146,14 @@ pub async fn run<B: Backend + Send>(
 
 struct Work<'c, B> {
     config: &'c FirewallConfig,
-    /// Those of the configuration, with whoever is protected now.
-    rules: Rules,
+    /// Who passes at the moment, whatever is decided.
+    passing: Vec<(Prefix, String)>,
+    /// The API has answered at least once.
+    has_answered: bool,
+    /// A round of the audit that was asked for is under way.
+    is_auditing: bool,
+    /// Before this, it is too early to write what is held again.
+    keep_at: Instant,
     enforcer: Enforcer<B>,
     clock: Clock,
     page: Page,
@@ -176,14 +175,20 @@ impl<B: Backend> Work<'_, B> {
         for origin in USUAL_ORIGINS {
             self.enforcer.groups_mut().id(origin, "", Action::Deny);
         }
-        let known = keep::load(path, self.enforcer.groups_mut(), &self.rules, now, wall_ms());
+        let known = keep::load(path, self.enforcer.groups_mut(), &self.config.rules, now, wall_ms());
         let update = known.unwrap_or_else(|error| {
             tracing::warn!(%error, "what was held before is not known; the API is asked for it");
             None
         });
         let held = update.as_ref().map_or(0, |update| update.new.len());
-        let outcome = self.enforcer.update(update.unwrap_or_default(), now);
-        outcome.map_err(|error| FirewallError::Backend(error.to_string()))?;
+        // Without it, what another run has left in force stays until the API tells.
+        if let Some(update) = update {
+            let outcome = self
+                .enforcer
+                .update(update, now)
+                .map_err(|error| FirewallError::Backend(error.to_string()))?;
+            self.done(Ok(outcome));
+        }
         tracing::info!(held, table = self.config.table, "the firewall enforces");
         self.show();
         Ok(())
@@ -195,6 +200,7 @@ impl<B: Backend> Work<'_, B> {
             News::All(body) => (true, body),
             News::Changed(body) => (false, body),
         };
+        self.has_answered = true;
         if std::mem::take(&mut self.is_api_lost) {
             tracing::info!("the API answers again");
         }
@@ -233,7 +239,7 @@ impl<B: Backend> Work<'_, B> {
     fn read(&mut self, full: bool, body: &StreamBody, now: u64) -> Update {
         let mut refused = 0;
         let mut read = |told: &Told| {
-            match Decision::read(told, self.enforcer.groups_mut(), &self.rules, now) {
+            match Decision::read(told, self.enforcer.groups_mut(), &self.config.rules, now) {
                 Ok(decision) => return Some(decision),
                 Err(Refusal::Foreign(_)) => {}
                 Err(refusal) => {
@@ -245,8 +251,20 @@ impl<B: Backend> Work<'_, B> {
             }
             None
         };
-        let deleted = body.deleted.iter().filter_map(&mut read).collect();
-        let new = body.new.iter().filter_map(&mut read).collect();
+        let new: Vec<Decision> = body.new.iter().filter_map(&mut read).collect();
+        // Of everything that there is, what is over is not a part.
+        let over = if full { &[] } else { body.deleted.as_slice() };
+        let deleted = over.iter().filter_map(|told| Decision::key(told, &self.config.rules)).collect();
+        for decision in &new {
+            let passes = self
+                .passing
+                .iter()
+                .find(|(net, _)| net.bits() <= decision.net.bits() && net.contains(decision.net.addr()));
+            if let Some((_, reason)) = passes {
+                let net = format!("{}/{}", decision.net.addr(), decision.net.bits());
+                tracing::warn!(net, id = decision.id, reason, "a decision is held, but passes");
+            }
+        }
         if refused > REFUSALS_TOLD {
             tracing::warn!(refused, "decisions were refused; the first are told above");
         }
@@ -263,22 +281,29 @@ impl<B: Backend> Work<'_, B> {
 
     /// Lets those pass who have become the machine's own, or have logged in; and no longer those who have not.
     fn protect(&mut self) {
-        let protected = self.config.protect.now();
-        if protected == self.rules.protected {
+        let passing = self.config.protect.now();
+        if passing == self.passing {
             return;
         }
-        let nets: Vec<Prefix> = protected.iter().map(|(net, _)| *net).collect();
+        let nets: Vec<Prefix> = passing.iter().map(|(net, _)| *net).collect();
         match self.enforcer.backend_mut().allow(&nets) {
-            Ok(()) => self.rules.protected = protected,
+            Ok(()) => self.passing = passing,
             Err(error) => tracing::warn!(%error, "who must stay reachable cannot be let through yet"),
         }
+    }
+
+    /// Begins a round of the audit that does not wait between two samples.
+    fn audit_everything(&mut self) {
+        self.enforcer.begin_round();
+        self.is_auditing = true;
     }
 
     fn audit(&mut self, most: usize) {
         let now = self.clock.now_ms();
         let outcome = self.enforcer.audit(most, now);
-        self.done(outcome);
-        if most == usize::MAX {
+        let is_over = self.done(outcome).is_none_or(|outcome| outcome.round_ended);
+        if self.is_auditing && is_over {
+            self.is_auditing = false;
             let enforced = self.enforcer.enforced().unwrap_or(1.0);
             tracing::info!(expected = self.enforcer.expected(), enforced, "everything was audited");
         }
@@ -305,12 +330,16 @@ impl<B: Backend> Work<'_, B> {
     }
 
     fn keep(&mut self) {
-        if self.is_kept {
+        if self.is_kept || Instant::now() < self.keep_at {
             return;
         }
+        let begun = Instant::now();
         let path = &self.config.state_file;
         match save(path, &self.enforcer, self.clock.now_ms()) {
-            Ok(()) => self.is_kept = true,
+            Ok(()) => {
+                self.is_kept = true;
+                self.keep_at = begun + begun.elapsed() * KEEP_REST;
+            }
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "what is held cannot be kept for the next start");
             }
@@ -319,7 +348,7 @@ impl<B: Backend> Work<'_, B> {
 
     /// Reports to the API what was done; servers that do not know reports do without.
     fn report(&mut self, client: &Arc<Client>) {
-        let traffic = self.enforcer.backend_mut().traffic().unwrap_or_default();
+        let Ok(traffic) = self.enforcer.backend_mut().traffic() else { return };
         let report = self.usage.report(&self.enforcer, traffic);
         let client = Arc::clone(client);
         // Enforcing does not wait for it.
@@ -331,8 +360,11 @@ impl<B: Backend> Work<'_, B> {
     }
 
     fn show(&mut self) {
-        let traffic = self.enforcer.backend_mut().traffic().unwrap_or_default();
-        self.page.set(page::text(&self.enforcer, &traffic, self.is_api_lost));
+        // What cannot be counted now is shown as it was.
+        if let Ok(traffic) = self.enforcer.backend_mut().traffic() {
+            let is_reachable = self.has_answered && !self.is_api_lost;
+            self.page.set(page::text(&self.enforcer, &traffic, is_reachable));
+        }
     }
 }
 

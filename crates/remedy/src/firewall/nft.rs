@@ -28,7 +28,7 @@ pub struct NftFilter {
 /// # Errors
 /// There is no nftables here, or the process may not use it.
 pub fn nft(config: &FirewallConfig) -> Result<NftFilter, Error> {
-    let allow = config.rules.protected.iter().map(|(net, _)| *net).collect();
+    let allow = config.protect.now().into_iter().map(|(net, _)| net).collect();
     let layout = Layout { table: config.table.clone(), allow, ..Layout::default() };
     Ok(NftFilter {
         nft: Nft::open(layout)?,

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -14,11 +14,14 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use super::usage::FAMILIES;
 use crate::backend::{Backend, Traffic};
 use crate::enforcer::Enforcer;
+
+/// Before listening is tried again.
+const BIND_AGAIN: Duration = Duration::from_secs(10);
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// The page as it is.
 #[derive(Clone, Default)]
@@ -34,25 +37,37 @@ impl Page {
     }
 }
 
-/// Serves the page at `/metrics` of a place such as `127.0.0.1:60601`.
-pub(super) async fn serve(place: &str, page: Page) -> io::Result<JoinHandle<()>> {
-    let listener = TcpListener::bind(place).await?;
-    Ok(tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let page = page.clone();
-            tokio::spawn(async move {
-                let service = service_fn(|request| {
-                    let response = answer(&request, &page);
-                    async { Ok::<_, Infallible>(response) }
-                });
-                // Whoever goes away in the middle has what there was.
-                let _ = http1::Builder::new()
-                    .keep_alive(false)
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
+/// Serves the page at `/metrics` of a place such as `127.0.0.1:60601`, as soon as it can be listened there.
+pub(super) async fn serve(place: String, page: Page) {
+    let mut is_told = false;
+    let listener = loop {
+        match TcpListener::bind(&place).await {
+            Ok(listener) => break listener,
+            Err(error) if !is_told => {
+                is_told = true;
+                tracing::warn!(%error, place, "metrics cannot be served yet");
+            }
+            Err(_) => {}
         }
-    }))
+        tokio::time::sleep(BIND_AGAIN).await;
+    };
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Too many files are open, or the peer is gone already.
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
+        let page = page.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let response = answer(&request, &page);
+                async { Ok::<_, Infallible>(response) }
+            });
+            // Whoever goes away in the middle has what there was.
+            let _ =
+                http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
 }
 
 fn answer(request: &Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
@@ -79,7 +94,7 @@ fn bytes((_, bytes): (u64, u64)) -> u64 {
 }
 
 /// The page. No label is an address.
-pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api_lost: bool) -> String {
+pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api_reachable: bool) -> String {
     let mut out = String::new();
     family(&mut out, "fw_bouncer_banned_ips", "gauge", "Decisions that are held.");
     for (group, counts) in enforcer.groups().all().iter().zip(enforcer.held().counts()) {
@@ -120,7 +135,7 @@ pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api
             "Elements that should be in force.",
             enforcer.expected() as u64,
         ),
-        ("testudo_firewall_api_reachable", "gauge", "Whether the API answers.", u64::from(!is_api_lost)),
+        ("testudo_firewall_api_reachable", "gauge", "Whether the API answers.", u64::from(is_api_reachable)),
         ("testudo_firewall_audited_total", "counter", "Elements that audits asked for.", counts.audited),
         (
             "testudo_firewall_drifted_total",

@@ -34,6 +34,8 @@ struct Table {
     /// How many networks there are of each length, of IPv4 and of IPv6.
     lengths: [BTreeMap<u8, usize>; 2],
     labels: HashSet<Arc<Label>>,
+    /// Before this, nothing is over.
+    next_end: Option<Instant>,
     is_ready: bool,
 }
 
@@ -49,7 +51,11 @@ impl Book {
             // Questions are answered from the old one until the new one is whole.
             let mut table = Table { is_ready: true, ..Table::default() };
             body.new.iter().for_each(|told| table.insert(told, now));
-            *self.0.write().unwrap_or_else(PoisonError::into_inner) = table;
+            let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut *held, table);
+            drop(held);
+            // It may be large, and nobody waits for its end.
+            drop(before);
         } else {
             let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
             body.deleted.iter().for_each(|told| table.remove(told));
@@ -61,10 +67,15 @@ impl Book {
     /// Forgets what is over.
     pub(super) fn expire(&self) {
         let now = Instant::now();
+        if self.0.read().unwrap_or_else(PoisonError::into_inner).next_end.is_none_or(|end| end > now) {
+            return;
+        }
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Table { entries, lengths, labels, .. } = &mut *table;
+        let Table { entries, lengths, labels, next_end, .. } = &mut *table;
+        *next_end = None;
         entries.retain(|net, list| {
             list.retain(|entry| entry.until > now);
+            *next_end = list.iter().map(|entry| entry.until).chain(*next_end).min();
             if list.is_empty() {
                 fewer(lengths, *net);
             }
@@ -118,6 +129,7 @@ impl Table {
         }
         list.retain(|entry| entry.id != told.id);
         list.push(Entry { id: told.id, label, until });
+        self.next_end = Some(self.next_end.map_or(until, |end| end.min(until)));
     }
 
     fn remove(&mut self, told: &Told) {

@@ -52,7 +52,7 @@ pub async fn run(config: &GateConfig, shutdown: impl Future<Output = ()>) -> Res
     tracing::info!(places = config.listen.len(), "the gate listens");
     tokio::select! {
         () = server.run(shutdown) => {}
-        () = follow(&client, &config.wanted, &sender) => {}
+        () = follow(&client, &config.wanted, 0, &sender) => {}
         () = hear => {}
     }
     tracing::info!("the gate ends");
