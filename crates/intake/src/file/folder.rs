@@ -10,9 +10,17 @@ use std::{
 use super::{
     content::{self, Id, Stat},
     kin,
-    scan::STEP_NANOS,
     trail::{Trail, name, parent},
 };
+
+/// How often something is looked at again that moved while it was looked at. Rotations take turns, and end.
+pub(super) const TRIES: usize = 8;
+
+/// The clock of most file systems is behind that of the machine by less than this.
+const STEP_NANOS: i64 = 20_000_000;
+
+/// Entries of a folder that is kept between two scans.
+const KEPT_MOST: usize = 100_000;
 
 /// Which files beside a log are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +31,22 @@ pub(super) enum Kin {
     Copies,
 }
 
+/// A name in a folder, and what it led to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    name: String,
+    pub(super) path: PathBuf,
+    /// Its inode, where a folder tells.
+    inode: Option<u64>,
+}
+
+impl Entry {
+    /// Whether the name may still lead to what it led to.
+    pub(super) fn is_still(&self, stat: &Stat) -> bool {
+        self.inode.is_none_or(|inode| inode == stat.id.inode)
+    }
+}
+
 /// A folder as it was when it was looked into.
 pub(super) struct Folder {
     path: PathBuf,
@@ -30,8 +54,8 @@ pub(super) struct Folder {
     at: i64,
     /// When something had come, gone or been renamed in it last.
     changed: i64,
-    /// Names, in their order, and paths.
-    entries: Vec<(String, PathBuf)>,
+    /// In the order of their names.
+    entries: Vec<Entry>,
     families: HashMap<String, Vec<usize>>,
     shapes: HashMap<String, Vec<usize>>,
     /// Regular files; made when it is asked for.
@@ -42,16 +66,35 @@ impl Folder {
     pub(super) fn new(path: &Path) -> Self {
         let (at, changed) = (content::now_nanos(), changed(path));
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
-        let entry = |entry: fs::DirEntry| path.join(entry.file_name());
-        let paths = entries.map(entry).map(|path| (name(&path).into_owned(), path));
-        Folder { at, changed, ..Folder::of(path, paths.collect()) }
+        let entry = |entry: fs::DirEntry| {
+            let path = path.join(entry.file_name());
+            Entry { name: name(&path).into_owned(), inode: inode(&entry), path }
+        };
+        Folder { at, changed, ..Folder::of(path, entries.map(entry).collect()) }
     }
 
-    fn of(path: &Path, mut entries: Vec<(String, PathBuf)>) -> Self {
+    /// A folder that was seen whole: what is renamed while names are read may be seen twice or not at all.
+    pub(super) fn whole(path: &Path) -> Self {
+        let mut folder = Folder::new(path);
+        for _ in 1..TRIES {
+            if folder.is_as_it_was() {
+                break;
+            }
+            let again = Folder::new(path);
+            let is_same = again.entries == folder.entries;
+            folder = again;
+            if is_same {
+                break;
+            }
+        }
+        folder
+    }
+
+    fn of(path: &Path, mut entries: Vec<Entry>) -> Self {
         entries.sort();
         let mut families: HashMap<String, Vec<usize>> = HashMap::new();
         let mut shapes: HashMap<String, Vec<usize>> = HashMap::new();
-        for (at, (name, _)) in entries.iter().enumerate() {
+        for (at, Entry { name, .. }) in entries.iter().enumerate() {
             families.entry(kin::family(name)).or_default().push(at);
             shapes.entry(kin::shape_of(name)).or_default().push(at);
         }
@@ -65,8 +108,18 @@ impl Folder {
         self.at > self.changed.saturating_add(step) && self.changed == changed(&self.path)
     }
 
-    /// Paths that may be `kin` of a log, in their order: at least those that are.
-    pub(super) fn kin(&self, trail: &Trail, kin: Kin) -> Vec<&Path> {
+    /// Whether it holds everything that was there at some time, in nanoseconds after 1970.
+    pub(super) fn is_after(&self, nanos: i64) -> bool {
+        self.at > nanos.saturating_add(STEP_NANOS)
+    }
+
+    /// Whether it is too large to be kept for a later question.
+    pub(super) fn is_large(&self) -> bool {
+        self.entries.len() > KEPT_MOST
+    }
+
+    /// Entries that may be `kin` of a log, in their order: at least those that are.
+    pub(super) fn kin(&self, trail: &Trail, kin: Kin) -> Vec<&Entry> {
         let mut found = BTreeSet::new();
         let bases: BTreeSet<&Path> = trail.paths().filter(|base| parent(base) == self.path).collect();
         for base in bases {
@@ -84,12 +137,12 @@ impl Folder {
                 found.extend(self.shapes.get(&kin::shape_of(&name)).into_iter().flatten());
             }
         }
-        found.into_iter().map(|at| self.entries[at].1.as_path()).collect()
+        found.into_iter().map(|at| &self.entries[at]).collect()
     }
 
     fn beginning_with(&self, prefix: &str) -> std::ops::Range<usize> {
-        let from = self.entries.partition_point(|(name, _)| name.as_str() < prefix);
-        let count = self.entries[from..].iter().take_while(|(name, _)| name.starts_with(prefix)).count();
+        let from = self.entries.partition_point(|entry| entry.name.as_str() < prefix);
+        let count = self.entries[from..].iter().take_while(|entry| entry.name.starts_with(prefix)).count();
         from..from + count
     }
 
@@ -98,7 +151,7 @@ impl Folder {
         let entries = &self.entries;
         let ids = self.ids.get_or_insert_with(|| {
             let mut ids = HashMap::new();
-            for (at, (_, path)) in entries.iter().enumerate() {
+            for (at, Entry { path, .. }) in entries.iter().enumerate() {
                 // Links lead to files that are looked at by their own name.
                 if let Ok(metadata) = fs::symlink_metadata(path)
                     && metadata.is_file()
@@ -108,8 +161,18 @@ impl Folder {
             }
             ids
         });
-        ids.get(&id).map(|at| entries[*at].1.as_path())
+        ids.get(&id).map(|at| entries[*at].path.as_path())
     }
+}
+
+#[cfg(unix)]
+fn inode(entry: &fs::DirEntry) -> Option<u64> {
+    Some(std::os::unix::fs::DirEntryExt::ino(entry))
+}
+
+#[cfg(not(unix))]
+fn inode(_: &fs::DirEntry) -> Option<u64> {
+    None
 }
 
 /// The last change of a folder: of what is in it, by name.
@@ -172,16 +235,17 @@ mod tests {
         ) {
             let paths: Vec<_> =
                 names.iter().map(|name| (name.clone(), Path::new("/logs").join(name))).collect();
-            let folder = Folder::of(Path::new("/logs"), paths.clone());
+            let entry = |(name, path): &(String, PathBuf)| Entry { name: name.clone(), path: path.clone(), inode: None };
+            let folder = Folder::of(Path::new("/logs"), paths.iter().map(entry).collect());
             let mut index = Index::default();
             let trails: Vec<_> = logs.iter().map(|names| trail(names, names[0].as_bytes())).collect();
             trails.iter().for_each(|trail| index.add(trail));
             for trail in &trails {
                 for (_, path) in &paths {
                     let rotations = folder.kin(trail, Kin::Rotations);
-                    prop_assert!(!trail.is_rotation(path) || rotations.contains(&path.as_path()));
+                    prop_assert!(!trail.is_rotation(path) || rotations.iter().any(|entry| entry.path == *path));
                     let copies = folder.kin(trail, Kin::Copies);
-                    prop_assert!(!trail.is_copy(path) || copies.contains(&path.as_path()));
+                    prop_assert!(!trail.is_copy(path) || copies.iter().any(|entry| entry.path == *path));
                     // By what the trail itself begins with, and by something else.
                     let (own, other) = (logs[0][0].as_bytes(), b"~".as_slice());
                     let known: Arc<Path> = trail.path.as_path().into();

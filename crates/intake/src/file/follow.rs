@@ -189,6 +189,9 @@ impl Follower {
     }
 
     fn pump(&mut self, trail: &mut Trail, at: usize) -> Result<Pumped, Stopped> {
+        if trail.generations[at].is_wanted() && !trail.generations[at].reopen() {
+            self.lost = true;
+        }
         if trail.generations[at].current && trail.generations[at].mark().length == 0 {
             let count = trail.generations.len();
             self.begin_reading(trail, at)?;
@@ -197,9 +200,6 @@ impl Follower {
             }
         }
         let generation = &mut trail.generations[at];
-        if generation.is_wanted() && !generation.reopen() {
-            self.lost = true;
-        }
         let count = match generation.read(&mut self.buffer) {
             Ok(Read::Bytes(count)) => count,
             Ok(Read::End) => return Ok(Pumped::End),

@@ -1,4 +1,4 @@
-//! What a scan sees: the files that the patterns match, and those beside them, each looked at once.
+//! What scans and turns see: the files that the patterns match, and those beside them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     content::{self, Id, Opened, Stat},
-    folder::{Folder, Kin},
+    folder::{Folder, Kin, TRIES},
     trail::Trail,
 };
 /// A compressed file that is not complete is taken for one that is still being written if it
@@ -17,9 +17,6 @@ const SETTLED_NANOS: i64 = 5_000_000_000;
 
 /// Heads of files that are kept between scans.
 const MAX_HEADS: usize = 10_000;
-
-/// How often something is looked at again that moved while it was looked at. Rotations take turns, and end.
-const TRIES: usize = 8;
 
 /// The first bytes of files, read once for each change.
 #[derive(Default)]
@@ -58,6 +55,8 @@ pub(super) struct Look {
     pub(super) folders: Folders,
     /// A path led elsewhere when it was opened.
     moved: bool,
+    /// What was there at this time, in nanoseconds after 1970, is enough; nothing stands for the present.
+    as_of: Option<i64>,
 }
 
 /// What is in the folders of logs, as long as nothing comes, goes or is renamed there.
@@ -107,6 +106,11 @@ impl Look {
         self.by_id.remove(&id);
     }
 
+    /// From now on, what was there at this time is enough; with nothing, only the present is.
+    pub(super) fn as_of(&mut self, nanos: Option<i64>) {
+        self.as_of = nanos;
+    }
+
     /// The answer to a question about what is there, asked again if something moved meanwhile.
     pub(super) fn settled<T>(&mut self, mut ask: impl FnMut(&mut Look) -> T) -> T {
         for _ in 1..TRIES {
@@ -124,13 +128,22 @@ impl Look {
     pub(super) fn beside(&mut self, trail: &Trail, kin: Kin, wanted: Option<&Path>) -> Vec<Beside> {
         let mut found: Vec<Beside> = Vec::new();
         for folder in trail.directories() {
-            let files = self.in_folder(&folder, |folder| {
-                let paths = folder.kin(trail, kin).into_iter();
-                let is_kin = |path: &&Path| match kin {
+            let files = self.in_folder(&folder, |folder, is_strict| {
+                let entries = folder.kin(trail, kin).into_iter();
+                let is_kin = |path: &Path| match kin {
                     Kin::Rotations => trail.is_rotation(path),
                     Kin::Copies => trail.is_copy(path),
                 };
-                paths.filter(|path| is_kin(path) || wanted == Some(path)).filter_map(Beside::of).collect()
+                let mut files = Vec::new();
+                for entry in entries.filter(|entry| is_kin(&entry.path) || wanted == Some(&*entry.path)) {
+                    let stat = fs::symlink_metadata(&entry.path).ok().map(|metadata| Stat::new(&metadata));
+                    if is_strict && !stat.is_some_and(|stat| entry.is_still(&stat)) {
+                        return None;
+                    }
+                    let file = stat.filter(|stat| stat.is_file);
+                    files.extend(file.map(|stat| Beside { path: entry.path.clone(), stat }));
+                }
+                Some(files)
             });
             for file in files {
                 if !found.iter().any(|other| other.stat.id == file.stat.id) {
@@ -146,30 +159,42 @@ impl Look {
         if let Some((path, stat)) = self.matched_by_id(id) {
             return Some(Beside { path: path.clone(), stat: *stat });
         }
-        let find = |folder: &mut Folder| {
-            let file = folder.find(id).and_then(Beside::of).filter(|file| file.stat.id == id);
-            file.into_iter().collect()
+        let find = |folder: &mut Folder, is_strict: bool| {
+            let path = folder.find(id);
+            let file = path.and_then(Beside::of).filter(|file| file.stat.id == id);
+            (file.is_some() || path.is_none() || !is_strict).then(|| file.into_iter().collect())
         };
         let mut folders = trail.directories().into_iter();
         folders.find_map(|folder| self.in_folder(&folder, find).pop())
     }
 
-    /// What is in a folder all at the same time: what is renamed while names are read may be seen twice or not at all.
-    fn in_folder(&mut self, path: &Path, look: impl Fn(&mut Folder) -> Vec<Beside>) -> Vec<Beside> {
-        let mut before = None;
-        for _ in 1..TRIES {
-            let folder = self.folders.entry(path.to_owned()).or_insert_with_key(|path| Folder::new(path));
-            let found = look(folder);
-            if folder.is_as_it_was() {
-                return found;
-            }
-            self.folders.remove(path);
-            let ids = Some(found.iter().map(|file| (file.path.clone(), file.stat.id)).collect::<Vec<_>>());
-            if before == ids {
-                return found;
-            }
-            before = ids;
+    /// What is in a folder all at the same time. Whoever looks is told whether the folder was looked into before: then
+    /// the answer is nothing where a name leads elsewhere than it did.
+    fn in_folder(
+        &mut self,
+        path: &Path,
+        look: impl Fn(&mut Folder, bool) -> Option<Vec<Beside>>,
+    ) -> Vec<Beside> {
+        let as_of = self.as_of;
+        let is_good =
+            |folder: &Folder| as_of.is_some_and(|nanos| folder.is_after(nanos)) || folder.is_as_it_was();
+        if let Some(folder) = self.folders.get_mut(path).filter(|folder| is_good(folder))
+            && let Some(found) = look(folder, true)
+        {
+            return found;
         }
-        look(&mut Folder::new(path))
+        let mut before = None;
+        loop {
+            let mut folder = Folder::whole(path);
+            let found = look(&mut folder, false).unwrap_or_default();
+            let ids: Vec<_> = found.iter().map(|file| (file.path.clone(), file.stat.id)).collect();
+            let (tries, last) = before.unwrap_or((1, Vec::new()));
+            // Looked at twice, and the same: nothing was renamed in between.
+            if folder.is_as_it_was() || tries > 1 && last == ids || tries >= TRIES {
+                self.folders.insert(path.to_owned(), folder);
+                return found;
+            }
+            before = Some((tries + 1, ids));
+        }
     }
 }

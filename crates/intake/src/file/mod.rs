@@ -5,6 +5,7 @@
 //! restart reading goes on in whichever file the rest is by then. Files that were there at the very
 //! first start are read from their end, all others from their beginning.
 
+mod claim;
 mod content;
 mod cut;
 mod folder;

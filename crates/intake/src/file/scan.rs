@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    claim::{Others, Verdict},
     content::{self, Content, HEAD_BYTES, Id, Opened, Stat},
     folder::Kin,
     follow::{Follower, watch_key},
@@ -18,7 +19,7 @@ use super::{
     index::Index,
     kin,
     look::{Beside, Look},
-    trail::{self, Trail},
+    trail::Trail,
 };
 use crate::{
     batch::Collector,
@@ -29,11 +30,8 @@ use crate::{
 /// Logs that one source follows, whatever was rotated of each. More are a mistake in a pattern.
 const MAX_FILES: usize = 10_000;
 
-/// The clock of a file system is behind that of the machine by less than this.
-pub(super) const STEP_NANOS: i64 = 20_000_000;
-
 /// Bytes that must agree for a file of any name to be taken for a copy of another.
-const SURE_BYTES: u32 = 64;
+pub(super) const SURE_BYTES: u32 = 64;
 
 /// Where the last whole line of a file is looked for, from its end.
 const LAST_LINE_BYTES: u64 = 64 << 10;
@@ -47,7 +45,7 @@ impl Follower {
         self.open = trails.values().map(Trail::open).sum();
         let result = self.scan_trails(&mut trails, &mut look);
         self.directories.extend(trails.values().flat_map(Trail::directories));
-        look.folders.retain(|folder, _| self.directories.contains(folder));
+        look.folders.retain(|path, folder| self.directories.contains(path) && !folder.is_large());
         self.folders = look.folders;
         self.trails = trails;
         result?;
@@ -85,8 +83,12 @@ impl Follower {
             self.find_overtaken(trail, look)?;
             self.settle(trail, before);
         }
-        let gone: Vec<PathBuf> =
-            trails.values().filter(|trail| is_gone(trail, look)).map(|trail| trail.path.clone()).collect();
+        let gone: Vec<PathBuf> = trails
+            .values()
+            .filter(|trail| !look.matched.contains_key(&trail.path))
+            .map(|trail| trail.path.clone())
+            .collect();
+        let gone: Vec<PathBuf> = gone.into_iter().filter(|path| is_gone(&trails[path], look)).collect();
         for path in gone {
             if let Some(trail) = trails.remove(&path) {
                 let batch = Collector::new(trail.stream).finish(outlet::now(), Some(Change::Forget));
@@ -302,8 +304,12 @@ impl Follower {
             let files = self.copies(trail, at, Kin::Rotations, look);
             // What is not in a copy yet is still in the log.
             let Some(bytes) = beginning_of(generation) else { return false };
+            // What is older than the log is no copy of it.
+            let is_younger = |file: &&Beside| {
+                generation.created.zip(file.stat.created).is_none_or(|(log, copy)| copy >= log)
+            };
             let mut heads = |file| self.heads.of(file).ok().flatten().map(<[u8]>::to_vec);
-            files.iter().filter_map(&mut heads).any(|head| !begin_alike(&head, &bytes))
+            files.iter().filter(is_younger).filter_map(&mut heads).any(|head| !begin_alike(&head, &bytes))
         })
     }
 
@@ -430,6 +436,10 @@ impl Follower {
         // A copy of what is followed: what was not read yet is still there, or looked for here when it is not.
         let is_of = |generation: &Generation| match generation.mark() {
             Head { length: 0, .. } => holds_beginning(generation, &head),
+            // One that is not written to under its name any more is not cut off either.
+            mark if is_short(mark) && !generation.current && generation.can_park() => {
+                holds_beginning(generation, &head)
+            }
             mark => content::begins_with(&head, mark),
         };
         if trail.generations.iter().any(is_of) {
@@ -507,6 +517,11 @@ impl Follower {
                 continue;
             }
             let grown = !position.packed && stat.size > position.offset;
+            if position.state == FileState::Copy && grown && is_short(position.head) {
+                // What was a copy so far may go on otherwise.
+                trail.past.remove(at);
+                continue;
+            }
             if position.state == FileState::Finished && grown {
                 // More was written after all.
                 let position = trail.past.remove(at);
@@ -585,7 +600,7 @@ impl Follower {
                     inode: stat.id.inode,
                     packed: content.is_packed(),
                     head: content::head_of(&head),
-                    offset: stat.size,
+                    offset: if content.is_packed() { 0 } else { stat.size },
                     since: stat.modified,
                     created: stat.created,
                     born: stat.created,
@@ -624,7 +639,8 @@ impl Follower {
         let at = trail.generations.len().wrapping_sub(1);
         if let Some(newest) = trail.generations.last().filter(|newest| !newest.current && !newest.fixed) {
             let (mark, id, read) = (newest.mark(), newest.id, newest.cutter.read());
-            let fits = mark.length >= SURE_BYTES && content::begins_with(head, mark) && stat.size >= read;
+            let fits =
+                !packed && mark.length >= SURE_BYTES && content::begins_with(head, mark) && stat.size >= read;
             if fits && look.find(trail, id).is_none() {
                 return Verdict::Moved(at);
             }
@@ -664,11 +680,16 @@ impl Follower {
         if trail.has_history() {
             // What came and went just before this file did must not be missed, since it is never looked for again.
             let next = Next::of(&opened);
-            self.insert_missed(trail, trail.generations.len(), look, Some(&next))?;
+            look.as_of(opened.stat.created);
+            let missed = self.insert_missed(trail, trail.generations.len(), look, Some(&next));
+            look.as_of(None);
+            missed?;
         }
-        let start = match (end, &opened.content) {
+        let mut opened = opened;
+        let start = match (end, &mut opened.content) {
             (Some(end), Content::Plain(file)) => last_line(file, end),
-            _ => Ok(0),
+            (Some(end), packed @ Content::Packed(_)) => packed.skip_to(end).map(|_| end),
+            (None, _) => Ok(0),
         };
         let number = trail.number();
         let limit = self.config.max_line_bytes;
@@ -723,18 +744,6 @@ impl Next {
     }
 }
 
-/// What is to be done with a file that is not known.
-enum Verdict {
-    /// It cannot be told yet.
-    Wait,
-    /// It takes the place of a generation and holds what that held.
-    Moved(usize),
-    /// It is not read.
-    Over(FileState),
-    /// It is read, from its beginning or from where it ended.
-    New(Option<u64>),
-}
-
 /// The files of a trail that are followed.
 fn ids(trail: &Trail) -> impl Iterator<Item = Id> {
     trail.generations.iter().map(|generation| generation.id)
@@ -743,48 +752,6 @@ fn ids(trail: &Trail) -> impl Iterator<Item = Id> {
 /// Whether an inode was given to another file since it was seen.
 fn is_reused(created: Option<i64>, stat: &Stat) -> bool {
     created.zip(stat.created).is_some_and(|(before, now)| before != now)
-}
-
-/// The other logs, and how to find some of them.
-struct Others<'a> {
-    trails: &'a BTreeMap<PathBuf, Trail>,
-    index: &'a Index,
-}
-
-impl Others<'_> {
-    /// What the first of them that has something to do with a file says about it.
-    fn claim(&self, path: &Path, head: &[u8], first: bool) -> Option<Verdict> {
-        let claim = |known: &Path| claim(self.trails.get(known)?, path, head, first);
-        let found = self.index.kin(path, head, |known| claim(known).is_some());
-        found.iter().find_map(|known| claim(known))
-    }
-}
-
-/// What a log says about a file that may be a copy or an earlier generation of it.
-fn claim(other: &Trail, path: &Path, head: &[u8], first: bool) -> Option<Verdict> {
-    if !other.is_copy(path) {
-        return None;
-    }
-    let least = if trail::is_stamped(path) { 1 } else { SURE_BYTES };
-    let fits = |mark: Head| mark.length >= least && content::begins_with(head, mark);
-    let of: Vec<&Generation> =
-        other.generations.iter().filter(|generation| fits(generation.mark())).collect();
-    let is_sure =
-        |generation: &&Generation| !is_short(generation.mark()) || first || holds_beginning(generation, head);
-    if of.iter().any(is_sure) {
-        return Some(Verdict::Over(FileState::Copy));
-    }
-    if let Some(position) = other.known_as(head).filter(|position| fits(position.head)) {
-        return match position.rest_in(head).filter(|_| !first) {
-            None => Some(Verdict::Over(FileState::Copy)),
-            rest => Some(Verdict::New(rest)),
-        };
-    }
-    let alike = |generation: &Generation| generation.mark().length == 0 && begins_alike(generation, head);
-    // Of one that was truncated, the copy is its rest; that turns out when it is read.
-    let is_unclear =
-        !of.is_empty() || head.is_empty() && other.is_rotation(path) || other.generations.iter().any(alike);
-    (!first && is_unclear).then_some(Verdict::Wait)
 }
 
 /// Notes which paths lead to the generations of a trail now.
@@ -818,14 +785,15 @@ fn find_changed(trail: &mut Trail, look: &mut Look) {
 
 /// Whether nothing of a trail is there any more.
 fn is_gone(trail: &Trail, look: &mut Look) -> bool {
-    let id = |position: &FilePosition| Id { device: position.device, inode: position.inode };
-    trail.generations.is_empty()
-        && !look.matched.contains_key(&trail.path)
-        && !trail.past.iter().any(|position| look.find(trail, id(position)).is_some())
+    let mut is_there = |position: &FilePosition| {
+        let id = Id { device: position.device, inode: position.inode };
+        look.find(trail, id).is_some_and(|file| !is_reused(position.created, &file.stat))
+    };
+    trail.generations.is_empty() && !trail.past.iter().any(&mut is_there)
 }
 
 /// The first bytes that the file of a generation holds now.
-fn beginning_of(generation: &Generation) -> Option<Vec<u8>> {
+pub(super) fn beginning_of(generation: &Generation) -> Option<Vec<u8>> {
     match &generation.handle {
         Handle::Open(Content::Plain(file)) => content::beginning(file).ok(),
         Handle::Parked if !generation.packed => {
@@ -837,37 +805,33 @@ fn beginning_of(generation: &Generation) -> Option<Vec<u8>> {
 
 /// Whether the file of a generation holds all of `head`: a copy of it has no more than it has itself. One that was
 /// truncated meanwhile, and in which a few bytes stand that begin every line, holds less.
-fn holds_beginning(generation: &Generation, head: &[u8]) -> bool {
+pub(super) fn holds_beginning(generation: &Generation, head: &[u8]) -> bool {
     !head.is_empty() && beginning_of(generation).is_some_and(|bytes| bytes.starts_with(head))
 }
 
-/// Whether the file of a generation begins like `head`, as far as both go.
-fn begins_alike(generation: &Generation, head: &[u8]) -> bool {
-    beginning_of(generation)
-        .is_some_and(|bytes| !bytes.is_empty() && !head.is_empty() && begin_alike(&bytes, head))
-}
-
 /// Whether one of two is the beginning of the other.
-fn begin_alike(one: &[u8], other: &[u8]) -> bool {
+pub(super) fn begin_alike(one: &[u8], other: &[u8]) -> bool {
     let length = one.len().min(other.len());
     one[..length] == other[..length]
 }
 
 /// Whether more of a file than its mark says would tell it from others.
-fn is_short(mark: Head) -> bool {
+pub(super) fn is_short(mark: Head) -> bool {
     (mark.length as usize) < HEAD_BYTES
 }
 
 /// Whether a file beside a log that begins like this may be a copy of a generation of it.
 fn may_be_copy(trail: &Trail, generation: &Generation, file: &Beside, head: &[u8]) -> bool {
     let mark = generation.mark();
-    if !content::begins_with(head, mark) || !is_short(mark) {
-        return content::begins_with(head, mark);
+    // What did not change since is older, however it begins.
+    let may_be = content::begins_with(head, mark) && file.stat.modified >= generation.since;
+    if !may_be || !is_short(mark) {
+        return may_be;
     }
     // A few bytes may begin every generation.
     let is_of_another =
         trail.marks().any(|other| other.length > mark.length && content::begins_with(head, other));
-    !is_of_another && file.stat.modified >= generation.since
+    !is_of_another
 }
 
 fn is_unsettled(look: &Look, path: &Path) -> bool {

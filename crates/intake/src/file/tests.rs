@@ -442,6 +442,45 @@ fn a_common_first_line_hides_nothing() {
     }
 }
 
+/// Each day has a log of its own, and each begins with the same line.
+#[test]
+fn a_common_first_line_does_not_make_copies_of_other_logs() {
+    for is_quiet in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut bench = Bench::new(&[folder.path().join("app-*.log").display().to_string()]);
+        bench.poll();
+        let day = |day: u32| folder.path().join(format!("app-2026-01-0{day}.log"));
+        append(&day(1), "# head of every log\n");
+        bench.poll();
+        append(&day(2), "# head of every log\n");
+        if is_quiet {
+            bench.poll();
+        }
+        append(&day(2), "one\n");
+        bench.poll();
+        append(&day(2), "two\n");
+        bench.poll();
+        let lines: Vec<_> = bench.lines().into_iter().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines, ["one", "two"], "quiet: {is_quiet}");
+    }
+}
+
+/// A log that was rotated before the first start, by its new name, is none of ours.
+#[test]
+fn what_was_rotated_before_the_first_start_is_not_read() {
+    let (folder, path) = folder();
+    append(&folder.path().join("a.log.1"), "# head\nold\n");
+    std::thread::sleep(TICK);
+    append(&path, "# head\n");
+    // Who has not reopened its log yet.
+    append(&folder.path().join("a.log.1"), "late\n");
+    let mut bench = Bench::of(&path);
+    bench.poll();
+    append(&path, "new\n");
+    bench.poll();
+    assert_eq!(bench.lines(), ["new"]);
+}
+
 fn pack(from: &Path, to: &Path) {
     let file = File::create(to).expect("it is created");
     let mut packer = flate2::write::GzEncoder::new(file, flate2::Compression::fast());

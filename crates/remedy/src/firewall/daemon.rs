@@ -66,13 +66,9 @@ pub enum Stop {
 }
 
 /// Milliseconds since boot, while the machine sleeps, too.
-struct Clock;
-
-impl Clock {
-    fn now_ms(&self) -> u64 {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or(0)
-    }
+fn now_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or(0)
 }
 
 fn wall_ms() -> i64 {
@@ -95,7 +91,6 @@ pub async fn run<B: Backend + Send>(
         config,
         keep_at: Instant::now(),
         enforcer: Enforcer::new(backend),
-        clock: Clock,
         page: page.clone(),
         passing: config.protect.now(),
         has_answered: false,
@@ -155,7 +150,6 @@ struct Work<'c, B> {
     /// Before this, it is too early to write what is held again.
     keep_at: Instant,
     enforcer: Enforcer<B>,
-    clock: Clock,
     page: Page,
     /// The last question to the API failed.
     is_api_lost: bool,
@@ -169,7 +163,7 @@ struct Work<'c, B> {
 impl<B: Backend> Work<'_, B> {
     /// Enforces what was held when the program ended last.
     fn begin(&mut self) -> Result<(), FirewallError> {
-        let now = self.clock.now_ms();
+        let now = now_ms();
         let path = &self.config.state_file;
         // A group that comes later has everything put into force anew.
         for origin in USUAL_ORIGINS {
@@ -190,6 +184,9 @@ impl<B: Backend> Work<'_, B> {
             self.done(Ok(outcome));
         }
         tracing::info!(held, table = self.config.table, "the firewall enforces");
+        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+            tracing::debug!(%error, "the service manager does not listen");
+        }
         self.show();
         Ok(())
     }
@@ -204,7 +201,7 @@ impl<B: Backend> Work<'_, B> {
         if std::mem::take(&mut self.is_api_lost) {
             tracing::info!("the API answers again");
         }
-        let now = self.clock.now_ms();
+        let now = now_ms();
         let update = self.read(full, &body, now);
         let (new, deleted) = (update.new.len(), update.deleted.len());
         let begun = Instant::now();
@@ -272,7 +269,7 @@ impl<B: Backend> Work<'_, B> {
     }
 
     fn tick(&mut self) {
-        let now = self.clock.now_ms();
+        let now = now_ms();
         let outcome = self.enforcer.tick(now);
         if self.done(outcome).is_some_and(|outcome| outcome.added + outcome.removed > 0) {
             self.show();
@@ -299,7 +296,7 @@ impl<B: Backend> Work<'_, B> {
     }
 
     fn audit(&mut self, most: usize) {
-        let now = self.clock.now_ms();
+        let now = now_ms();
         let outcome = self.enforcer.audit(most, now);
         let is_over = self.done(outcome).is_none_or(|outcome| outcome.round_ended);
         if self.is_auditing && is_over {
@@ -335,7 +332,7 @@ impl<B: Backend> Work<'_, B> {
         }
         let begun = Instant::now();
         let path = &self.config.state_file;
-        match save(path, &self.enforcer, self.clock.now_ms()) {
+        match save(path, &self.enforcer, now_ms()) {
             Ok(()) => {
                 self.is_kept = true;
                 self.keep_at = begun + begun.elapsed() * KEEP_REST;
