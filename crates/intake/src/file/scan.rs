@@ -306,7 +306,7 @@ impl Follower {
             let Some(bytes) = beginning_of(generation) else { return false };
             // What is older than the log is no copy of it.
             let is_younger = |file: &&Beside| {
-                generation.created.zip(file.stat.created).is_none_or(|(log, copy)| copy >= log)
+                generation.created.zip(file.stat.created).is_none_or(|(log, copy)| copy > log)
             };
             let mut heads = |file| self.heads.of(file).ok().flatten().map(<[u8]>::to_vec);
             files.iter().filter(is_younger).filter_map(&mut heads).any(|head| !begin_alike(&head, &bytes))

@@ -40,7 +40,7 @@ struct Bench {
 
 /// The times of files move in steps of this. Files that come one after the other within one step look
 /// as if they had come together; no real rotation is that quick.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(8);
 
 fn config(patterns: &[String]) -> Arc<FileConfig> {
     Arc::new(FileConfig {
