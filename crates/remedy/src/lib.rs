@@ -3,7 +3,7 @@
 //! [`Held`] is what an API has decided, with the ends that this machine's clock gives it. An [`Enforcer`] brings a
 //! [`Backend`], such as the packet filter of the kernel, to that state, and audits it: it asks for what is really
 //! there, repairs what is not, and counts. All of that is synchronous, and the time is an argument: milliseconds of a
-//! clock that only goes forward. [`follow`] asks an API, and waits.
+//! clock that only goes forward. [`follow()`] asks an API, and waits.
 
 mod access;
 mod backend;
