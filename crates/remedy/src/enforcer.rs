@@ -284,11 +284,6 @@ impl<B: Backend> Enforcer<B> {
         self.round = (0, 0);
     }
 
-    /// What the backend holds is no longer known: it is put into force anew with the next step.
-    pub fn lose(&mut self) {
-        self.is_lost = true;
-    }
-
     fn hold(&mut self, update: Update, now_ms: u64) {
         if update.full {
             // Nothing is there yet: all at once is quicker than one after the other.
