@@ -14,6 +14,14 @@ pub enum BodyError {
     /// It is no JSON, or JSON of another shape.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
+    /// It is no body of the decision stream.
+    #[error("{problem} at byte {at}")]
+    Stream {
+        /// What is wrong.
+        problem: &'static str,
+        /// Bytes before it.
+        at: u64,
+    },
 }
 
 /// Reads the first JSON value of a body; what follows it is ignored, and `null` is the default.

@@ -1,7 +1,9 @@
 //! Decisions: as lists and streams show them, as alerts hold them, as tools post them; and the quick way to
 //! write very many.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::body::append_text;
 use crate::invalid::Checker;
@@ -29,6 +31,73 @@ pub struct Decision {
     pub uuid: String,
     /// The address, range, user … as it was received.
     pub value: String,
+}
+
+/// A decision as it stands in a body that is read piece by piece: a [`Decision`] without texts of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct DecisionRef<'b> {
+    /// Time left, as Go duration text; negative when it is over.
+    #[serde(borrow)]
+    pub duration: Cow<'b, str>,
+    /// Its number.
+    pub id: i64,
+    /// Who decided.
+    #[serde(borrow)]
+    pub origin: Cow<'b, str>,
+    /// The scenario or list behind it.
+    #[serde(borrow)]
+    pub scenario: Cow<'b, str>,
+    /// The scope of `value`.
+    #[serde(borrow)]
+    pub scope: Cow<'b, str>,
+    /// `ban`, `captcha` ….
+    #[serde(borrow, rename = "type")]
+    pub kind: Cow<'b, str>,
+    /// Its identity, if it has one.
+    #[serde(borrow, deserialize_with = "nullable_text")]
+    pub uuid: Cow<'b, str>,
+    /// The address, range, user … as it was received.
+    #[serde(borrow)]
+    pub value: Cow<'b, str>,
+}
+
+/// Reads `null` as no text; serde borrows only fields of exactly this type by itself.
+fn nullable_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'b>(#[serde(borrow)] Cow<'b, str>);
+    Ok(Option::<Text<'_>>::deserialize(deserializer)?.map(|text| text.0).unwrap_or_default())
+}
+
+impl DecisionRef<'_> {
+    /// The same with texts of its own.
+    pub fn to_owned(&self) -> Decision {
+        Decision {
+            duration: self.duration.to_string(),
+            id: self.id,
+            origin: self.origin.to_string(),
+            scenario: self.scenario.to_string(),
+            scope: self.scope.to_string(),
+            kind: self.kind.to_string(),
+            uuid: self.uuid.to_string(),
+            value: self.value.to_string(),
+        }
+    }
+}
+
+impl<'d> From<&'d Decision> for DecisionRef<'d> {
+    fn from(decision: &'d Decision) -> Self {
+        DecisionRef {
+            duration: Cow::Borrowed(&decision.duration),
+            id: decision.id,
+            origin: Cow::Borrowed(&decision.origin),
+            scenario: Cow::Borrowed(&decision.scenario),
+            scope: Cow::Borrowed(&decision.scope),
+            kind: Cow::Borrowed(&decision.kind),
+            uuid: Cow::Borrowed(&decision.uuid),
+            value: Cow::Borrowed(&decision.value),
+        }
+    }
 }
 
 /// A decision inside an alert that is read.

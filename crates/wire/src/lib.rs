@@ -22,5 +22,5 @@ pub mod watcher;
 pub use alert::{Alert, Pair, PostedAlert};
 pub use answer::{ApiError, Deleted};
 pub use convert::{NO_MACHINE, posted_alerts};
-pub use decision::{AlertDecision, Decision, PostedDecision};
+pub use decision::{AlertDecision, Decision, DecisionRef, PostedDecision};
 pub use invalid::Invalid;

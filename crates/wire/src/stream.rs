@@ -1,9 +1,13 @@
-//! The body of the decision stream, and the pieces to write it in without holding it.
+//! The body of the decision stream, and the pieces to write and read it in without holding it.
+
+mod reader;
 
 use serde::{Deserialize, Serialize};
 
 use crate::decision::Decision;
 use crate::spelling::nullable;
+
+pub use reader::{Reader, Side};
 
 /// What a poll of the stream brings. Either side may be `null` where other servers write it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
