@@ -12,10 +12,11 @@ use hyper::header::HeaderValue;
 use serde::de::DeserializeOwned;
 use testudo_event::Alert as Record;
 use testudo_wire::allowlist::{Allowlist, BulkCheck, BulkCheckAnswer, BulkCheckResult, CheckAnswer};
+use testudo_wire::body::{self, BodyError};
 use testudo_wire::metrics::UsageMetrics;
-use testudo_wire::stream::StreamBody;
+use testudo_wire::stream::{Reader, Side, StreamBody};
 use testudo_wire::watcher::Registration;
-use testudo_wire::{Alert, Decision, Deleted, PostedAlert, body};
+use testudo_wire::{Alert, Decision, DecisionRef, Deleted, PostedAlert};
 
 use crate::connect::Connector;
 use crate::error::{ClientError, SettingsError};
@@ -247,11 +248,33 @@ impl Client {
     /// # Errors
     /// As every call. An answer that breaks off is an error.
     pub async fn stream(&self, startup: bool, query: &str) -> Result<StreamBody, ClientError> {
-        let mut path = with_query("v1/decisions/stream", query);
-        path.push(if query.is_empty() { '?' } else { '&' });
-        // Writing to a text cannot fail.
-        let _ = write!(path, "startup={startup}");
-        self.bouncer(path).await
+        self.bouncer(stream_path(startup, query)).await
+    }
+
+    /// As [`Client::stream`], without holding the answer: decisions are told as they come. What was told counts for
+    /// nothing unless the end is good.
+    ///
+    /// # Errors
+    /// As [`Client::stream`].
+    pub async fn stream_each(
+        &self,
+        startup: bool,
+        query: &str,
+        mut take: impl FnMut(Side, &DecisionRef<'_>),
+    ) -> Result<(), ClientError> {
+        let call = Call { limit: STREAM_MOST, ..Call::get(stream_path(startup, query)) };
+        let exchange = &self.session.exchange;
+        let (_sender, response) = exchange.open(&call, &self.session.of_bouncer()?).await?;
+        if !response.status().is_success() {
+            let answer = exchange.read(response, STREAM_MOST).await?;
+            return answer.good().map(drop);
+        }
+        let mut reader = Reader::default();
+        let unreadable = |error: BodyError| self.unreadable(&call, error.to_string());
+        exchange
+            .read_pieces(response, STREAM_MOST, |piece| reader.feed(piece, &mut take).map_err(unreadable))
+            .await?;
+        reader.finish(&mut take).map_err(unreadable)
     }
 
     /// Listens to what changes of what a bouncer asks for, on from where another listener came to.
@@ -339,6 +362,14 @@ fn compressed(body: &[u8]) -> Option<Bytes> {
 
 fn with_query(path: &str, query: &str) -> String {
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+fn stream_path(startup: bool, query: &str) -> String {
+    let mut path = with_query("v1/decisions/stream", query);
+    path.push(if query.is_empty() { '?' } else { '&' });
+    // Writing to a text cannot fail.
+    let _ = write!(path, "startup={startup}");
+    path
 }
 
 /// The query of these names and values, escaped; those without a value are left out.

@@ -216,39 +216,59 @@ impl Exchange {
         response: Response<Incoming>,
         limit: usize,
     ) -> Result<Answer, ClientError> {
-        let (head, mut body) = response.into_parts();
-        let is_good = head.status.is_success();
+        let is_good = response.status().is_success();
         let limit = if is_good { limit } else { FAILURE_MOST };
-        let too_large = || ClientError::TooLarge { address: self.connector.address.shown.clone(), limit };
+        let status = response.status();
+        let location = response.headers().get(LOCATION).filter(|_| status.is_redirection());
+        let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let mut whole = BytesMut::new();
+        let read = self.read_pieces(response, limit, |piece| {
+            whole.extend_from_slice(piece);
+            Ok(())
+        });
+        match read.await {
+            // The beginning of a failure is enough.
+            Err(ClientError::TooLarge { .. }) if !is_good => {}
+            read => read?,
+        }
+        Ok(Answer { status, body: whole.freeze(), location })
+    }
+
+    /// Reads the body of an answer to its end, and gives away its pieces as they come.
+    ///
+    /// # Errors
+    /// It broke off, is too large, or there was silence; or what takes a piece does not want more.
+    pub(crate) async fn read_pieces(
+        &self,
+        response: Response<Incoming>,
+        limit: usize,
+        mut take: impl FnMut(&[u8]) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        let address = || self.connector.address.shown.clone();
+        let too_large = || ClientError::TooLarge { address: address(), limit };
+        let is_good = response.status().is_success();
+        let mut body = response.into_body();
         if is_good && body.size_hint().lower() > limit as u64 {
             return Err(too_large());
         }
-        let mut whole = BytesMut::new();
         let after = self.timeouts.silence;
+        let mut length = 0;
         loop {
             let frame = tokio::time::timeout(after, body.frame()).await;
             let frame = frame.map_err(|_| ClientError::Timeout {
-                address: self.connector.address.shown.clone(),
+                address: address(),
                 doing: "the next part of the answer",
                 after,
             })?;
-            let Some(frame) = frame else { break };
-            let frame = frame.map_err(|source| ClientError::Broken {
-                address: self.connector.address.shown.clone(),
-                source,
-            })?;
+            let Some(frame) = frame else { return Ok(()) };
+            let frame = frame.map_err(|source| ClientError::Broken { address: address(), source })?;
             let Ok(data) = frame.into_data() else { continue };
-            if whole.len() + data.len() > limit {
-                if is_good {
-                    return Err(too_large());
-                }
-                break;
+            length += data.len();
+            if length > limit {
+                return Err(too_large());
             }
-            whole.extend_from_slice(&data);
+            take(&data)?;
         }
-        let location = head.headers.get(LOCATION).filter(|_| head.status.is_redirection());
-        let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        Ok(Answer { status: head.status, body: whole.freeze(), location })
     }
 }
 

@@ -4,8 +4,11 @@
 use std::time::{Duration, Instant};
 
 use testudo_client::{Client, ClientError, Event, Listener, query};
-use testudo_wire::stream::StreamBody;
+use testudo_wire::DecisionRef;
+use testudo_wire::stream::{Side, StreamBody};
 use tokio::sync::mpsc;
+
+use crate::batch::Collect;
 
 /// The first pause after something went wrong; each is twice the one before.
 const PAUSE_LEAST: Duration = Duration::from_secs(1);
@@ -40,11 +43,11 @@ pub struct Wanted {
 
 /// What was told.
 #[derive(Debug)]
-pub enum News {
-    /// Everything that there is.
-    All(StreamBody),
+pub enum News<C = StreamBody> {
+    /// Everything that there is; what is over is not a part of it.
+    All(C),
     /// What has changed.
-    Changed(StreamBody),
+    Changed(C),
     /// The API could not be asked; what is held stays in force.
     Failed(ClientError),
 }
@@ -52,7 +55,7 @@ pub enum News {
 /// Follows an API until nobody takes the news any more.
 ///
 /// `held` is how many decisions are held already: an API that suddenly tells far fewer is asked once more.
-pub async fn follow(client: &Client, wanted: &Wanted, held: usize, news: &mpsc::Sender<News>) {
+pub async fn follow<C: Collect>(client: &Client, wanted: &Wanted, held: usize, news: &mpsc::Sender<News<C>>) {
     let pairs = wanted.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     // Each decision is told, not only the longest of each address: so that none is forgotten when another one goes.
     let asked = query(pairs.chain([("dedup", "false")]));
@@ -111,16 +114,16 @@ fn varied(pause: Duration) -> Duration {
     pause + pause.mul_f64(f64::from(nanos.subsec_nanos() % 1_000) / 5_000.0)
 }
 
-struct Follower<'f> {
+struct Follower<'f, C> {
     client: &'f Client,
     asked: String,
     every: Duration,
-    news: &'f mpsc::Sender<News>,
+    news: &'f mpsc::Sender<News<C>>,
     /// Decisions that the last whole answer had.
     told: usize,
 }
 
-impl Follower<'_> {
+impl<C: Collect> Follower<'_, C> {
     /// Everything, and changes for a while.
     async fn run(&mut self, pauses: &mut Pauses) -> Result<(), Ended> {
         match self.client.listen(&self.asked, None).await {
@@ -151,7 +154,10 @@ impl Follower<'_> {
                     continue;
                 }
                 Ok(Some(Event::Changed(body))) => {
-                    self.tell(News::Changed(body)).await?;
+                    let mut changed = C::default();
+                    body.deleted.iter().for_each(|told| changed.take(Side::Deleted, &told.into()));
+                    body.new.iter().for_each(|told| changed.take(Side::New, &told.into()));
+                    self.tell(News::Changed(changed)).await?;
                     continue;
                 }
                 Ok(Some(Event::Alive)) => continue,
@@ -191,30 +197,42 @@ impl Follower<'_> {
                 () = self.news.closed() => return Err(Ended::Gone),
                 () = tokio::time::sleep(self.every) => {}
             }
-            let body = self.client.stream(false, &self.asked).await?;
+            let mut changed = C::default();
+            self.client.stream_each(false, &self.asked, |side, told| changed.take(side, told)).await?;
             pauses.reset();
-            self.tell(News::Changed(body)).await?;
+            self.tell(News::Changed(changed)).await?;
         }
         Ok(())
     }
 
     /// Asks for everything.
     async fn all(&mut self, pauses: &mut Pauses) -> Result<(), Ended> {
-        let mut body = self.client.stream(true, &self.asked).await?;
-        if body.new.len() < self.told / 2 && self.told > DOUBT_LEAST {
+        let mut all = self.everything().await?;
+        if all.new_len() < self.told / 2 && self.told > DOUBT_LEAST {
             tracing::warn!(
                 before = self.told,
-                now = body.new.len(),
+                now = all.new_len(),
                 "the API tells of far fewer decisions than before; it is asked again"
             );
-            body = self.client.stream(true, &self.asked).await?;
+            all = self.everything().await?;
         }
         pauses.reset();
-        self.told = body.new.len();
-        self.tell(News::All(body)).await
+        self.told = all.new_len();
+        self.tell(News::All(all)).await
     }
 
-    async fn tell(&self, news: News) -> Result<(), Ended> {
+    async fn everything(&self) -> Result<C, ClientError> {
+        let mut all = C::default();
+        let take = |side: Side, told: &DecisionRef<'_>| {
+            if side == Side::New {
+                all.take(side, told);
+            }
+        };
+        self.client.stream_each(true, &self.asked, take).await?;
+        Ok(all)
+    }
+
+    async fn tell(&self, news: News<C>) -> Result<(), Ended> {
         self.news.send(news).await.map_err(|_| Ended::Gone)
     }
 }

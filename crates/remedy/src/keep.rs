@@ -6,12 +6,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use testudo_wire::Decision as Told;
+use testudo_wire::DecisionRef;
 use testudo_wire::snapshot::{Kind, Snapshot, SnapshotError, SnapshotWriter};
+use testudo_wire::stream::Side;
 
+use crate::batch::{Batch, Collect as _};
 use crate::enforcer::Rules;
 use crate::group::{Action, Groups};
-use crate::held::{Decision, Held, Update};
+use crate::held::{Held, Update};
 
 /// Entries of a block, which is what the writer holds at once.
 const BLOCK: usize = 10_000;
@@ -89,20 +91,20 @@ pub fn load(
     };
     let snapshot =
         Snapshot::read(bytes).map_err(|source| KeepError::Snapshot { path: path.to_owned(), source })?;
-    let mut new = Vec::with_capacity(snapshot.len());
+    let mut batch = Batch::default();
     for (entry, id) in snapshot.entries().zip(1..) {
-        let told = Told {
+        let told = DecisionRef {
             id: -id,
-            scope: entry.kind.scope.to_owned(),
-            value: entry.value.to_string(),
-            kind: entry.kind.kind.to_owned(),
-            origin: entry.kind.origin.to_owned(),
-            scenario: entry.kind.scenario.to_owned(),
-            duration: format!("{}s", entry.end_secs.saturating_sub(wall_ms.div_euclid(1000))),
-            ..Told::default()
+            scope: entry.kind.scope.into(),
+            value: entry.value.to_string().into(),
+            kind: entry.kind.kind.into(),
+            origin: entry.kind.origin.into(),
+            scenario: entry.kind.scenario.into(),
+            duration: format!("{}s", entry.end_secs.saturating_sub(wall_ms.div_euclid(1000))).into(),
+            ..DecisionRef::default()
         };
-        // What the rules of today refuse is left out.
-        new.extend(Decision::read(&told, groups, rules, now_ms));
+        batch.take(Side::New, &told);
     }
-    Ok(Some(Update { full: true, new, deleted: Vec::new() }))
+    // What the rules of today refuse is left out.
+    Ok(Some(batch.update(true, groups, rules, now_ms, |_, _, _| ())))
 }

@@ -7,6 +7,7 @@
 
 mod access;
 mod backend;
+mod batch;
 mod cover;
 mod enforcer;
 #[cfg(target_os = "linux")]
@@ -16,11 +17,13 @@ pub mod gate;
 mod group;
 mod held;
 mod keep;
+mod label;
 #[cfg(test)]
 mod tests;
 
 pub use access::AccessError;
 pub use backend::{Backend, Change, Element, Failed, Found, Traffic};
+pub use batch::{Batch, Collect};
 pub use enforcer::{Counts, Enforcer, Outcome, Rules};
 pub use follow::{News, Wanted, follow};
 pub use group::{Action, Group, GroupId, Groups};

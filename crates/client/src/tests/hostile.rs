@@ -22,11 +22,19 @@ async fn answers_that_break_off_are_errors() {
     };
     let short = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{whole}", whole.len() + 1).into_bytes();
     // The JSON is whole in both cases: it is the protocol that tells that there was more to come.
-    let (address, _) = peer(vec![chunked("0\r\n\r\n"), chunked(""), short, Vec::new()]).await;
+    let answers = vec![chunked("0\r\n\r\n"), chunked(""), short, Vec::new()];
+    let (address, _) = peer([answers.clone(), answers].concat()).await;
     let client = client(address, key());
     assert_eq!(client.stream(true, "").await.expect("a stream").new.len(), 1);
     for _ in 0..3 {
         let error = client.stream(true, "").await.expect_err("it broke off");
+        assert!(matches!(error, ClientError::Broken { .. }) && error.is_temporary(), "{error}");
+    }
+    let mut told = 0;
+    client.stream_each(true, "", |_, _| told += 1).await.expect("a stream");
+    assert_eq!(told, 1);
+    for _ in 0..3 {
+        let error = client.stream_each(true, "", |_, _| ()).await.expect_err("it broke off");
         assert!(matches!(error, ClientError::Broken { .. }) && error.is_temporary(), "{error}");
     }
 }
@@ -81,8 +89,11 @@ async fn others_than_an_api() {
         (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), "broke off"),
     ];
     for (bytes, expected) in cases {
-        let (address, _) = peer(vec![bytes]).await;
+        let (address, _) = peer(vec![bytes.clone()]).await;
         let error = client(address, key()).decisions("").await.expect_err(expected);
+        assert!(error.to_string().contains(expected), "{error}");
+        let (address, _) = peer(vec![bytes]).await;
+        let error = client(address, key()).stream_each(true, "", |_, _| ()).await.expect_err(expected);
         assert!(error.to_string().contains(expected), "{error}");
     }
     let (address, _) = peer(vec![answer("200 OK", "null")]).await;

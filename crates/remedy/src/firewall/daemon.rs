@@ -7,8 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use testudo_client::{Client, ClientError, SettingsError};
 use testudo_event::Prefix;
-use testudo_wire::Decision as Told;
-use testudo_wire::stream::StreamBody;
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
@@ -17,10 +15,11 @@ use super::config::FirewallConfig;
 use super::page::{self, Page};
 use super::usage::Usage;
 use crate::backend::Backend;
+use crate::batch::Batch;
 use crate::enforcer::{Enforcer, Outcome};
 use crate::follow::{News, follow};
 use crate::group::Action;
-use crate::held::{Decision, Refusal, Update};
+use crate::held::Update;
 use crate::keep;
 
 /// News that may wait.
@@ -191,7 +190,7 @@ impl<B: Backend> Work<'_, B> {
         Ok(())
     }
 
-    fn hear(&mut self, news: News) {
+    fn hear(&mut self, news: News<Batch>) {
         let (full, body) = match news {
             News::Failed(error) => return self.lost(&error),
             News::All(body) => (true, body),
@@ -202,7 +201,7 @@ impl<B: Backend> Work<'_, B> {
             tracing::info!("the API answers again");
         }
         let now = now_ms();
-        let update = self.read(full, &body, now);
+        let update = self.read(full, body, now);
         let (new, deleted) = (update.new.len(), update.deleted.len());
         let begun = Instant::now();
         let outcome = self.enforcer.update(update, now);
@@ -233,26 +232,16 @@ impl<B: Backend> Work<'_, B> {
         self.show();
     }
 
-    fn read(&mut self, full: bool, body: &StreamBody, now: u64) -> Update {
+    fn read(&mut self, full: bool, batch: Batch, now: u64) -> Update {
         let mut refused = 0;
-        let mut read = |told: &Told| {
-            match Decision::read(told, self.enforcer.groups_mut(), &self.config.rules, now) {
-                Ok(decision) => return Some(decision),
-                Err(Refusal::Foreign(_)) => {}
-                Err(refusal) => {
-                    refused += 1;
-                    if refused <= REFUSALS_TOLD {
-                        tracing::warn!(id = told.id, origin = told.origin, "{refusal}");
-                    }
-                }
+        let groups = self.enforcer.groups_mut();
+        let update = batch.update(full, groups, &self.config.rules, now, |id, origin, refusal| {
+            refused += 1;
+            if refused <= REFUSALS_TOLD {
+                tracing::warn!(id, origin, "{refusal}");
             }
-            None
-        };
-        let new: Vec<Decision> = body.new.iter().filter_map(&mut read).collect();
-        // Of everything that there is, what is over is not a part.
-        let over = if full { &[] } else { body.deleted.as_slice() };
-        let deleted = over.iter().filter_map(|told| Decision::key(told, &self.config.rules)).collect();
-        for decision in &new {
+        });
+        for decision in &update.new {
             let passes = self
                 .passing
                 .iter()
@@ -265,7 +254,7 @@ impl<B: Backend> Work<'_, B> {
         if refused > REFUSALS_TOLD {
             tracing::warn!(refused, "decisions were refused; the first are told above");
         }
-        Update { full, new, deleted }
+        update
     }
 
     fn tick(&mut self) {

@@ -1,42 +1,123 @@
 //! Decisions by address: a question is a look into one table for each length of prefix that there is.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hash};
+use std::mem;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use hashbrown::{HashMap, HashSet};
-use testudo_event::{Prefix, duration, net::canonical};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use testudo_event::Prefix;
 use testudo_gate::{Decisions, Match};
-use testudo_wire::Decision as Told;
-use testudo_wire::stream::StreamBody;
+use testudo_wire::DecisionRef;
+use testudo_wire::stream::Side;
 
-/// What many decisions have in common.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Label {
-    kind: Arc<str>,
-    origin: Arc<str>,
-    scenario: Arc<str>,
+use crate::batch::{Collect, is_network, left_ms, network};
+use crate::label::{LabelId, Labels};
+
+/// What stands before the type of a decision that is only for show.
+const SIMULATED: &str = "simulation:";
+
+/// A decision about what `K` stands for.
+#[derive(Clone, Copy, Debug)]
+struct Slot<K> {
+    key: K,
+    label: LabelId,
+    id: i64,
+    /// Milliseconds since the table was begun.
+    until_ms: u64,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
-    id: i64,
-    label: Arc<Label>,
-    until: Instant,
+/// Decisions by what they are about; there may be several about the same.
+#[derive(Debug)]
+struct Slots<K> {
+    slots: HashTable<Slot<K>>,
+    hasher: DefaultHashBuilder,
+}
+
+impl<K> Default for Slots<K> {
+    fn default() -> Self {
+        Slots { slots: HashTable::new(), hasher: DefaultHashBuilder::default() }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Slots<K> {
+    fn about(&self, key: K) -> impl Iterator<Item = &Slot<K>> {
+        self.slots.iter_hash(self.hasher.hash_one(key)).filter(move |slot| slot.key == key)
+    }
+
+    /// Takes a decision, in place of one with the same number; tells whether there was one.
+    fn insert(&mut self, slot: Slot<K>) -> bool {
+        let hash = self.hasher.hash_one(slot.key);
+        if let Some(held) = self.slots.find_mut(hash, |held| held.key == slot.key && held.id == slot.id) {
+            *held = slot;
+            return true;
+        }
+        let hasher = &self.hasher;
+        self.slots.insert_unique(hash, slot, |held| hasher.hash_one(held.key));
+        false
+    }
+
+    fn remove(&mut self, key: K, id: i64) -> bool {
+        let hash = self.hasher.hash_one(key);
+        let found = self.slots.find_entry(hash, |held| held.key == key && held.id == id);
+        found.map(|held| drop(held.remove())).is_ok()
+    }
 }
 
 /// The decisions that are held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
-    /// By network; most have one decision.
-    entries: HashMap<Prefix, Vec<Entry>>,
-    /// How many networks there are of each length, of IPv4 and of IPv6.
+    begun: Instant,
+    /// Those about addresses of IPv4, which are most.
+    hosts: Slots<u32>,
+    /// Those about all other networks.
+    nets: Slots<Prefix>,
+    /// How many of `nets` there are of each length, of IPv4 and of IPv6.
     lengths: [BTreeMap<u8, usize>; 2],
-    labels: HashSet<Arc<Label>>,
+    labels: Labels,
     /// Before this, nothing is over.
-    next_end: Option<Instant>,
+    next_end_ms: u64,
     is_ready: bool,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table {
+            begun: Instant::now(),
+            hosts: Slots::default(),
+            nets: Slots::default(),
+            lengths: Default::default(),
+            labels: Labels::default(),
+            next_end_ms: u64::MAX,
+            is_ready: false,
+        }
+    }
+}
+
+/// What an API told.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    new: Table,
+    deleted: Vec<(Prefix, i64)>,
+}
+
+impl Collect for Told {
+    fn take(&mut self, side: Side, told: &DecisionRef<'_>) {
+        if !is_network(told) {
+            return;
+        }
+        let Ok(net) = network(&told.value) else { return };
+        match side {
+            Side::Deleted => self.deleted.push((net, told.id)),
+            Side::New => self.new.take(net, told),
+        }
+    }
+
+    fn new_len(&self) -> usize {
+        self.new.len()
+    }
 }
 
 /// The decisions that are held, for everybody who asks.
@@ -45,61 +126,47 @@ pub(super) struct Book(RwLock<Table>);
 
 impl Book {
     /// Takes what an API told: everything, or what has changed. Says how many decisions are held.
-    pub(super) fn take(&self, full: bool, body: &StreamBody) -> usize {
-        let now = Instant::now();
+    pub(super) fn take(&self, full: bool, told: Told) -> usize {
+        let Told { mut new, deleted } = told;
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if full {
-            // Questions are answered from the old one until the new one is whole.
-            let mut table = Table { is_ready: true, ..Table::default() };
-            body.new.iter().for_each(|told| table.insert(told, now));
-            let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            let before = std::mem::replace(&mut *held, table);
-            drop(held);
+            new.is_ready = true;
+            let before = mem::replace(&mut *table, new);
+            let held = table.len();
+            drop(table);
             // It may be large, and nobody waits for its end.
             drop(before);
-        } else {
-            let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            body.deleted.iter().for_each(|told| table.remove(told));
-            body.new.iter().for_each(|told| table.insert(told, now));
+            return held;
         }
-        self.0.read().unwrap_or_else(PoisonError::into_inner).entries.len()
+        for (net, id) in deleted {
+            table.remove(net, id);
+        }
+        table.take_all(&new);
+        table.len()
     }
 
     /// Forgets what is over.
     pub(super) fn expire(&self) {
-        let now = Instant::now();
-        if self.0.read().unwrap_or_else(PoisonError::into_inner).next_end.is_none_or(|end| end > now) {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if table.next_end_ms > table.now_ms() {
             return;
         }
-        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Table { entries, lengths, labels, next_end, .. } = &mut *table;
-        *next_end = None;
-        entries.retain(|net, list| {
-            list.retain(|entry| entry.until > now);
-            *next_end = list.iter().map(|entry| entry.until).chain(*next_end).min();
-            if list.is_empty() {
-                fewer(lengths, *net);
-            }
-            !list.is_empty()
-        });
-        labels.retain(|label| Arc::strong_count(label) > 1);
+        drop(table);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).expire();
     }
 }
 
 impl Decisions for Book {
     fn find(&self, address: IpAddr, matches: &mut Vec<Match>) {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
+        let now_ms = table.now_ms();
+        if let IpAddr::V4(host) = address {
+            table.matches(&table.hosts, host.to_bits(), now_ms, matches);
+        }
         for &bits in table.lengths[usize::from(address.is_ipv6())].keys() {
-            let Some(list) = Prefix::covering(address, bits).and_then(|net| table.entries.get(&net)) else {
-                continue;
-            };
-            matches.extend(list.iter().filter(|entry| entry.until > now).map(|entry| Match {
-                kind: Arc::clone(&entry.label.kind),
-                origin: Arc::clone(&entry.label.origin),
-                scenario: Arc::clone(&entry.label.scenario),
-                id: u64::try_from(entry.id).unwrap_or(0),
-                remaining: entry.until - now,
-            }));
+            if let Some(net) = Prefix::covering(address, bits) {
+                table.matches(&table.nets, net, now_ms, matches);
+            }
         }
     }
 
@@ -109,37 +176,92 @@ impl Decisions for Book {
 }
 
 impl Table {
-    fn insert(&mut self, told: &Told, now: Instant) {
-        // Only for show, or about something else than an address.
-        if told.kind.starts_with("simulation:") {
-            return;
-        }
-        let Some(net) = network(told) else { return };
-        let left = duration::parse(&told.duration).ok().and_then(|nanos| u64::try_from(nanos).ok());
-        let Some(until) = left.and_then(|nanos| now.checked_add(Duration::from_nanos(nanos))) else { return };
-        let label = Label {
-            kind: told.kind.as_str().into(),
-            origin: told.origin.as_str().into(),
-            scenario: told.scenario.as_str().into(),
-        };
-        let label = Arc::clone(self.labels.get_or_insert_with(&label, |label| Arc::new(label.clone())));
-        let list = self.entries.entry(net).or_default();
-        if list.is_empty() {
-            *self.lengths[usize::from(net.addr().is_ipv6())].entry(net.bits()).or_default() += 1;
-        }
-        list.retain(|entry| entry.id != told.id);
-        list.push(Entry { id: told.id, label, until });
-        self.next_end = Some(self.next_end.map_or(until, |end| end.min(until)));
+    fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
     }
 
-    fn remove(&mut self, told: &Told) {
-        let Some(net) = network(told) else { return };
-        let Some(list) = self.entries.get_mut(&net) else { return };
-        list.retain(|entry| entry.id != told.id);
-        if list.is_empty() {
-            self.entries.remove(&net);
+    fn len(&self) -> usize {
+        self.hosts.slots.len() + self.nets.slots.len()
+    }
+
+    fn matches<K: Copy + Eq + Hash>(&self, slots: &Slots<K>, key: K, now_ms: u64, matches: &mut Vec<Match>) {
+        for slot in slots.about(key).filter(|slot| slot.until_ms > now_ms) {
+            let label = self.labels.get(slot.label);
+            matches.push(Match {
+                kind: label.kind.clone(),
+                origin: label.origin.clone(),
+                scenario: label.scenario.clone(),
+                id: u64::try_from(slot.id).unwrap_or(0),
+                remaining: Duration::from_millis(slot.until_ms - now_ms),
+            });
+        }
+    }
+
+    /// Takes a decision, unless it is only for show or cannot be read.
+    fn take(&mut self, net: Prefix, told: &DecisionRef<'_>) {
+        if told.kind.starts_with(SIMULATED) {
+            return;
+        }
+        let Ok(left_ms) = left_ms(&told.duration) else { return };
+        let label = self.labels.id(told);
+        let until_ms = self.now_ms().saturating_add(left_ms);
+        self.insert(Slot { key: net, label, id: told.id, until_ms });
+    }
+
+    /// Takes what another table holds.
+    fn take_all(&mut self, other: &Table) {
+        let later_ms = other.begun.duration_since(self.begun).as_millis() as u64;
+        let labels: Vec<LabelId> = other.labels.all().iter().map(|label| self.labels.same(label)).collect();
+        let here = |slot: Slot<Prefix>| Slot {
+            label: labels[slot.label.0 as usize],
+            until_ms: slot.until_ms.saturating_add(later_ms),
+            ..slot
+        };
+        for &Slot { key, label, id, until_ms } in &other.hosts.slots {
+            let key = Prefix::single(IpAddr::V4(key.into()));
+            self.insert(here(Slot { key, label, id, until_ms }));
+        }
+        other.nets.slots.iter().for_each(|slot| self.insert(here(*slot)));
+    }
+
+    fn insert(&mut self, slot: Slot<Prefix>) {
+        let Slot { key: net, label, id, until_ms } = slot;
+        self.next_end_ms = self.next_end_ms.min(until_ms);
+        if let Some(key) = host(net) {
+            self.hosts.insert(Slot { key, label, id, until_ms });
+        } else if !self.nets.insert(slot) {
+            *self.lengths[usize::from(net.addr().is_ipv6())].entry(net.bits()).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, net: Prefix, id: i64) {
+        if let Some(key) = host(net) {
+            self.hosts.remove(key, id);
+        } else if self.nets.remove(net, id) {
             fewer(&mut self.lengths, net);
         }
+    }
+
+    fn expire(&mut self) {
+        let now_ms = self.now_ms();
+        let mut next_end_ms = u64::MAX;
+        let mut stays = |until_ms: u64| {
+            let stays = until_ms > now_ms;
+            if stays {
+                next_end_ms = next_end_ms.min(until_ms);
+            }
+            stays
+        };
+        self.hosts.slots.retain(|slot| stays(slot.until_ms));
+        let lengths = &mut self.lengths;
+        self.nets.slots.retain(|slot| {
+            let stays = stays(slot.until_ms);
+            if !stays {
+                fewer(lengths, slot.key);
+            }
+            stays
+        });
+        self.next_end_ms = next_end_ms;
     }
 }
 
@@ -154,14 +276,11 @@ fn fewer(lengths: &mut [BTreeMap<u8, usize>; 2], net: Prefix) {
     }
 }
 
-/// The network that a decision is about, if it is about one.
-fn network(told: &Told) -> Option<Prefix> {
-    if !told.scope.eq_ignore_ascii_case("ip") && !told.scope.eq_ignore_ascii_case("range") {
-        return None;
-    }
-    match told.value.parse::<IpAddr>() {
-        Ok(address) => Some(Prefix::single(canonical(address))),
-        Err(_) => Prefix::parse(&told.value).map(|net| net.canonical().network()),
+/// The address that a network consists of, if it is one of IPv4.
+fn host(net: Prefix) -> Option<u32> {
+    match net.addr() {
+        IpAddr::V4(addr) if net.bits() == 32 => Some(addr.to_bits()),
+        _ => None,
     }
 }
 
@@ -169,17 +288,24 @@ fn network(told: &Told) -> Option<Prefix> {
 mod tests {
     use super::*;
 
-    fn told(id: i64, scope: &str, value: &str, kind: &str) -> Told {
-        Told {
+    fn told(id: i64, scope: &'static str, value: &'static str, kind: &'static str) -> DecisionRef<'static> {
+        DecisionRef {
             id,
-            scope: scope.to_owned(),
-            value: value.to_owned(),
-            kind: kind.to_owned(),
-            duration: "1h".to_owned(),
-            origin: "crowdsec".to_owned(),
-            scenario: "demo/http-probing".to_owned(),
-            ..Told::default()
+            scope: scope.into(),
+            value: value.into(),
+            kind: kind.into(),
+            duration: "1h".into(),
+            origin: "crowdsec".into(),
+            scenario: "demo/http-probing".into(),
+            ..DecisionRef::default()
         }
+    }
+
+    fn batch(new: &[DecisionRef<'_>], deleted: &[DecisionRef<'_>]) -> Told {
+        let mut batch = Told::default();
+        deleted.iter().for_each(|told| batch.take(Side::Deleted, told));
+        new.iter().for_each(|told| batch.take(Side::New, told));
+        batch
     }
 
     fn found(book: &Book, address: &str) -> Vec<(u64, String)> {
@@ -194,7 +320,7 @@ mod tests {
     fn all_decisions_about_an_address_are_found() {
         let book = Book::default();
         assert!(!book.is_ready());
-        let new = vec![
+        let new = [
             told(1, "Ip", "192.0.2.1", "captcha"),
             told(2, "Range", "192.0.2.0/24", "throttle"),
             told(3, "Ip", "::ffff:192.0.2.1", "ban"),
@@ -202,19 +328,26 @@ mod tests {
             told(5, "Country", "FR", "ban"),
             told(6, "Ip", "192.0.2.9", "simulation:ban"),
         ];
-        assert_eq!(book.take(true, &StreamBody { new, deleted: vec![] }), 3);
+        assert_eq!(book.take(true, batch(&new, &[])), 4);
         assert!(book.is_ready());
         let all = [(1, "captcha".to_owned()), (2, "throttle".to_owned()), (3, "ban".to_owned())];
         assert_eq!(found(&book, "192.0.2.1"), all);
         assert_eq!(found(&book, "192.0.2.9"), all[1..2]);
         assert_eq!(found(&book, "2001:db8::7").len(), 1);
         assert_eq!(found(&book, "198.51.100.1"), []);
-        let deleted = vec![told(3, "Ip", "192.0.2.1", "ban"), told(2, "Range", "192.0.2.0/24", "throttle")];
-        let new = vec![Told { duration: "-1s".to_owned(), ..told(7, "Ip", "192.0.2.2", "ban") }];
-        book.take(false, &StreamBody { new, deleted });
+        let deleted = [told(3, "Ip", "192.0.2.1", "ban"), told(2, "Range", "192.0.2.0/24", "throttle")];
+        let over = DecisionRef { duration: "-1s".into(), ..told(7, "Ip", "192.0.2.2", "ban") };
+        book.take(false, batch(&[over, told(8, "Ip", "2001:db8::7", "captcha")], &deleted));
         assert_eq!(found(&book, "192.0.2.1"), all[..1]);
         assert_eq!(found(&book, "192.0.2.2"), []);
+        assert_eq!(found(&book, "2001:db8::7"), [(4, "ban".to_owned()), (8, "captcha".to_owned())]);
+        book.take(false, batch(&[told(1, "Ip", "192.0.2.1", "ban")], &[]));
+        assert_eq!(found(&book, "192.0.2.1"), [(1, "ban".to_owned())], "it has taken the place of the other");
+        // What is over is gone, and so is the length of the range.
+        book.expire();
         let table = book.0.read().expect("a table");
-        assert_eq!(table.lengths[0].keys().copied().collect::<Vec<_>>(), [32]);
+        assert_eq!(table.len(), 3);
+        let lengths = table.lengths.each_ref().map(|lengths| lengths.keys().copied().collect::<Vec<_>>());
+        assert_eq!(lengths, [vec![], vec![32, 128]]);
     }
 }

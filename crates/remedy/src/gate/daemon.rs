@@ -8,7 +8,7 @@ use testudo_client::{Client, SettingsError};
 use testudo_gate::{Decisions, ServeError, Server, ServerConfig};
 use tokio::sync::mpsc;
 
-use super::book::Book;
+use super::book::{Book, Told};
 use super::config::GateConfig;
 use crate::follow::{News, follow};
 
@@ -59,7 +59,7 @@ pub async fn run(config: &GateConfig, shutdown: impl Future<Output = ()>) -> Res
     Ok(())
 }
 
-fn hear(book: &Book, news: News, is_lost: &mut bool) {
+fn hear(book: &Book, news: News<Told>, is_lost: &mut bool) {
     let (full, body) = match news {
         News::Failed(error) => {
             if !std::mem::replace(is_lost, true) {
@@ -73,8 +73,8 @@ fn hear(book: &Book, news: News, is_lost: &mut bool) {
     if std::mem::take(is_lost) {
         tracing::info!("the API answers again");
     }
-    let networks = book.take(full, &body);
+    let decisions = book.take(full, body);
     if full {
-        tracing::info!(decisions = body.new.len(), networks, "decisions are held");
+        tracing::info!(decisions, "decisions are held");
     }
 }
