@@ -141,8 +141,8 @@ impl<'s> Stream<'s> {
             self.close();
         }
         if self.open.is_none() {
-            let message = Message::create(op::NEW_ELEMENT, self.set.family);
-            let start = self.bytes.begin_message(message, batch.next_number());
+            let (message, seq) = batch.numbered(Message::create(op::NEW_ELEMENT, self.set.family));
+            let start = self.bytes.begin_message(message, seq);
             self.set.address(&mut self.bytes);
             self.open = Some((start, self.bytes.begin_nest(attr::ELEMENTS_LIST)));
         }

@@ -20,6 +20,10 @@ use crate::standing::{self, Standing};
 
 const ACCEPT: u32 = 1;
 
+/// Elements of the first transaction of a new table. Each further one has twice as many as the one before, up to the most.
+const FILL_FIRST: usize = 4_096;
+const FILL_MOST: usize = 32_768;
+
 /// The kind of user data that nft takes for the comment of a rule.
 const COMMENT: u8 = 0;
 
@@ -162,16 +166,41 @@ impl Nft {
         }
     }
 
-    /// Makes a table; how many elements it has.
+    /// Makes a table; how many elements it has. There is none where it fails.
     fn make(&mut self, table: &str, elements: impl IntoIterator<Item = Element>) -> Result<usize, Error> {
+        let mut elements = elements.into_iter();
         let mut batch = self.socket.batch();
         let mut made = Vec::new();
         let name = |message: &mut Bytes| message.text(attr::TABLE_NAME, table);
         made.push((batch.message(Message::create(op::NEW_TABLE, INET), name), "the table".to_owned()));
         self.write(&mut batch, table, &mut made);
-        let count = Places::own(table, self.layout.groups.len()).fill(&mut batch, elements)?;
+        let places = Places::own(table, self.layout.groups.len());
+        let count = places.fill(&mut batch, elements.by_ref().take(FILL_FIRST))?;
         let refusals = self.socket.commit(batch)?;
-        refusals.first().map_or(Ok(count), |first| Err(refused(*first, &made)))
+        refusals.first().map_or(Ok(()), |first| Err(refused(*first, &made)))?;
+        let filled = self.fill(&places, elements);
+        if filled.is_err() {
+            self.delete(table)?;
+        }
+        Ok(count + filled?)
+    }
+
+    /// Adds elements to a table that is being made: in several transactions, since the kernel's hash tables grow in
+    /// between, and are slow where one transaction brings many times what they have room for.
+    fn fill(&mut self, places: &Places, mut elements: impl Iterator<Item = Element>) -> Result<usize, Error> {
+        let mut filled = 0;
+        let mut most = FILL_FIRST;
+        loop {
+            let mut batch = self.socket.batch();
+            let count = places.fill(&mut batch, elements.by_ref().take(most))?;
+            if count == 0 {
+                return Ok(filled);
+            }
+            let refusals = self.socket.commit(batch)?;
+            refusals.first().map_or(Ok(()), |first| Err(refused(*first, &[])))?;
+            filled += count;
+            most = (most * 2).min(FILL_MOST);
+        }
     }
 
     fn delete(&mut self, table: &str) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use testudo_event::Prefix;
 use crate::backend::{Backend, Change, Element, Failed, Found};
 use crate::cover::{bits, cover};
 use crate::group::{Action, GroupId, Groups};
-use crate::held::{Held, Update};
+use crate::held::{Decision, Held, Update};
 
 /// An element whose time left differs by less from what it should be is as it should be: the clock of the kernel goes
 /// by its own ticks, and asking takes time.
@@ -104,6 +104,12 @@ struct Installed {
 /// How much a decision weighs against another one about the same address: the stronger action wins, then the later end.
 type Weight = (Action, u64, GroupId);
 
+impl From<Weight> for Installed {
+    fn from((_, until_ms, group): Weight) -> Self {
+        Installed { until_ms, group }
+    }
+}
+
 /// Keeps a backend as the decisions say.
 #[derive(Debug)]
 pub struct Enforcer<B> {
@@ -125,6 +131,8 @@ pub struct Enforcer<B> {
     touched: BTreeSet<Prefix>,
     /// Networks did.
     ranges_touched: bool,
+    /// Everything may have.
+    all_touched: bool,
     /// Where the audit has come to.
     audit_at: Option<Prefix>,
     /// Before this, nothing is over.
@@ -151,6 +159,7 @@ impl<B: Backend> Enforcer<B> {
             retry_at: 0,
             touched: BTreeSet::new(),
             ranges_touched: false,
+            all_touched: false,
             audit_at: None,
             next_end: 0,
             expired_at: 0,
@@ -285,21 +294,25 @@ impl<B: Backend> Enforcer<B> {
     }
 
     fn hold(&mut self, update: Update, now_ms: u64) {
-        if update.full {
+        let Update { full, mut new, deleted } = update;
+        new.retain(|decision| decision.until_ms > now_ms);
+        let ends = new.iter().map(|decision| decision.until_ms);
+        self.next_end = ends.min().unwrap_or(u64::MAX).min(self.next_end);
+        if full {
             // Nothing is there yet: all at once is quicker than one after the other.
             self.is_lost |= self.installed.is_empty();
-            let before = std::mem::take(&mut self.held);
-            before.iter().for_each(|decision| self.touch(decision.net));
+            self.all_touched = true;
+            self.held.take_all(new);
+            return;
         }
-        for (net, id) in update.deleted {
+        for (net, id) in deleted {
             if self.held.remove(net, id) {
                 self.touch(net);
             }
         }
-        for decision in update.new.into_iter().filter(|decision| decision.until_ms > now_ms) {
+        for decision in new {
             self.held.insert(decision);
             self.touch(decision.net);
-            self.next_end = self.next_end.min(decision.until_ms);
         }
     }
 
@@ -333,21 +346,26 @@ impl<B: Backend> Enforcer<B> {
             std::mem::take(&mut self.failed).into_iter().for_each(|net| self.touch(net));
         }
         let mut changes = Vec::new();
-        for &net in &self.touched {
-            let wanted = heaviest(&self.held, &self.groups, net, now_ms);
-            step(net, wanted, self.installed.get(&net).copied(), now_ms, &mut changes);
+        if self.all_touched {
+            let installed = self.installed.iter().filter(|(net, _)| is_host(**net));
+            both(self.hosts(now_ms), installed, |net, wanted, installed| {
+                step(net, wanted, installed, now_ms, &mut changes);
+            });
+        } else {
+            for &net in &self.touched {
+                let wanted = heaviest(self.held.about(net), &self.groups, now_ms);
+                step(net, wanted, self.installed.get(&net).copied(), now_ms, &mut changes);
+            }
         }
-        if self.ranges_touched {
-            let wanted: BTreeMap<Prefix, Installed> = self.ranges(now_ms).into_iter().collect();
-            for (&net, &installed) in self.installed.iter().filter(|(net, _)| !is_host(**net)) {
-                if !wanted.contains_key(&net) {
-                    step(net, None, Some(installed), now_ms, &mut changes);
-                }
-            }
+        if self.ranges_touched || self.all_touched {
+            let mut come = Vec::new();
+            let installed = self.installed.iter().filter(|(net, _)| !is_host(**net));
+            both(self.ranges(now_ms), installed, |net, wanted, installed| {
+                let changes = if wanted.is_some() { &mut come } else { &mut changes };
+                step(net, wanted, installed, now_ms, changes);
+            });
             // What goes makes room for what comes.
-            for (&net, &at) in &wanted {
-                step(net, Some(at), self.installed.get(&net).copied(), now_ms, &mut changes);
-            }
+            changes.append(&mut come);
         }
         let mut outcome = Outcome::default();
         if !changes.is_empty() {
@@ -381,6 +399,7 @@ impl<B: Backend> Enforcer<B> {
         }
         self.touched.clear();
         self.ranges_touched = false;
+        self.all_touched = false;
         shorten(&mut outcome.problems);
         Ok(outcome)
     }
@@ -398,15 +417,8 @@ impl<B: Backend> Enforcer<B> {
     }
 
     fn replace(&mut self, now_ms: u64) -> Result<Outcome, B::Error> {
-        let mut wanted: BTreeMap<Prefix, Installed> = self.ranges(now_ms).into_iter().collect();
-        let mut last = None;
-        for decision in self.held.iter().filter(|decision| is_host(decision.net)) {
-            if last.replace(decision.net) != Some(decision.net)
-                && let Some(installed) = heaviest(&self.held, &self.groups, decision.net, now_ms)
-            {
-                wanted.insert(decision.net, installed);
-            }
-        }
+        let ranges = self.ranges(now_ms).into_iter();
+        let wanted: BTreeMap<Prefix, Installed> = ranges.chain(self.hosts(now_ms)).collect();
         let elements: Vec<Element> = wanted.iter().map(|(&net, at)| element(net, *at, now_ms)).collect();
         let failed = self.backend.replace(self.groups.all(), &elements)?;
         self.installed = wanted;
@@ -414,6 +426,7 @@ impl<B: Backend> Enforcer<B> {
         self.known_groups = self.groups.all().len();
         self.touched.clear();
         self.ranges_touched = false;
+        self.all_touched = false;
         self.audit_at = None;
         self.counts.replaced += 1;
         let mut outcome = Outcome { added: self.installed.len(), replaced: true, ..Outcome::default() };
@@ -425,17 +438,47 @@ impl<B: Backend> Enforcer<B> {
         Ok(outcome)
     }
 
-    /// The networks that are held, as networks that do not overlap.
+    /// The addresses that are held, in their order.
+    fn hosts(&self, now_ms: u64) -> impl Iterator<Item = (Prefix, Installed)> {
+        let mut decisions = self.held.iter().filter(|decision| is_host(decision.net)).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let net = decisions.peek()?.net;
+                let about = std::iter::from_fn(|| decisions.next_if(|decision| decision.net == net));
+                if let Some(heaviest) = heaviest(about, &self.groups, now_ms) {
+                    return Some((net, heaviest));
+                }
+            }
+        })
+    }
+
+    /// The networks that are held, as networks that do not overlap, in their order.
     fn ranges(&self, now_ms: u64) -> Vec<(Prefix, Installed)> {
         let mut families: [Vec<(Prefix, Weight)>; 2] = Default::default();
-        for decision in
-            self.held.iter().filter(|decision| !is_host(decision.net) && decision.until_ms > now_ms)
-        {
-            let weight = (self.groups.get(decision.group).action, decision.until_ms, decision.group);
-            families[usize::from(decision.net.addr().is_ipv6())].push((decision.net, weight));
+        let live = |decision: &Decision| !is_host(decision.net) && decision.until_ms > now_ms;
+        for decision in self.held.iter().filter(live) {
+            let at = usize::from(decision.net.addr().is_ipv6());
+            families[at].push((decision.net, weight(&decision, &self.groups)));
         }
         let all = families.iter().flat_map(|networks| cover(networks));
-        all.map(|(net, (_, until_ms, group))| (net, Installed { until_ms, group })).collect()
+        let mut all: Vec<_> = all.map(|(net, weight)| (net, weight.into())).collect();
+        all.sort_unstable_by_key(|(net, _)| *net);
+        all
+    }
+}
+
+/// What there is of two sorted lists, network by network.
+fn both<'i>(
+    wanted: impl IntoIterator<Item = (Prefix, Installed)>,
+    installed: impl IntoIterator<Item = (&'i Prefix, &'i Installed)>,
+    mut each: impl FnMut(Prefix, Option<Installed>, Option<Installed>),
+) {
+    let mut wanted = wanted.into_iter().peekable();
+    let mut installed = installed.into_iter().map(|(net, at)| (*net, *at)).peekable();
+    while let Some(net) = wanted.peek().into_iter().chain(installed.peek()).map(|(net, _)| *net).min() {
+        let is_it = |(other, _): &(Prefix, Installed)| *other == net;
+        let at = |found: Option<(Prefix, Installed)>| found.map(|(_, at)| at);
+        each(net, at(wanted.next_if(is_it)), at(installed.next_if(is_it)));
     }
 }
 
@@ -483,11 +526,13 @@ fn element(net: Prefix, at: Installed, now_ms: u64) -> Element {
 }
 
 /// What the decisions about one address come to.
-fn heaviest(held: &Held, groups: &Groups, net: Prefix, now_ms: u64) -> Option<Installed> {
-    let live = held.about(net).filter(|decision| decision.until_ms > now_ms);
-    let weight =
-        live.map(|decision| (groups.get(decision.group).action, decision.until_ms, decision.group)).max();
-    weight.map(|(_, until_ms, group)| Installed { until_ms, group })
+fn heaviest(about: impl Iterator<Item = Decision>, groups: &Groups, now_ms: u64) -> Option<Installed> {
+    let live = about.filter(|decision| decision.until_ms > now_ms);
+    live.map(|decision| weight(&decision, groups)).max().map(Installed::from)
+}
+
+fn weight(decision: &Decision, groups: &Groups) -> Weight {
+    (groups.get(decision.group).action, decision.until_ms, decision.group)
 }
 
 /// What is wrong with an element.

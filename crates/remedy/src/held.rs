@@ -140,6 +140,20 @@ impl Held {
         *count(&mut self.counts, decision.net, decision.group) += 1;
     }
 
+    /// Takes these in place of all; of those with the same network and number, the last one.
+    pub(crate) fn take_all(&mut self, decisions: Vec<Decision>) {
+        let by_key = decisions.into_iter().map(|decision| {
+            let Decision { id, net, group, until_ms } = decision;
+            ((net, id), Rest { until_ms, group })
+        });
+        // Sorted and built in one piece: nodes are full, and nothing is searched.
+        self.decisions = by_key.collect();
+        self.counts.clear();
+        for (&(net, _), rest) in &self.decisions {
+            *count(&mut self.counts, net, rest.group) += 1;
+        }
+    }
+
     /// Gives a decision up.
     pub(crate) fn remove(&mut self, net: Prefix, id: i64) -> bool {
         let Some(rest) = self.decisions.remove(&(net, id)) else { return false };

@@ -150,22 +150,27 @@ impl Batch {
 
     /// Adds a message and tells its number.
     pub(crate) fn message(&mut self, message: Message, attributes: impl FnOnce(&mut Bytes)) -> u32 {
-        let seq = self.next_number();
-        let flags = if seq == self.answered() { message.flags | flag::ACK } else { message.flags };
-        let start = self.head.begin_message(Message { flags, ..message }, seq);
+        let (message, seq) = self.numbered(message);
+        let start = self.head.begin_message(message, seq);
         attributes(&mut self.head);
         self.head.end_message(start);
         seq
     }
 
-    /// The number of the next message.
-    pub(crate) fn next_number(&mut self) -> u32 {
+    /// The next message with its number, for one that is made apart.
+    pub(crate) fn numbered(&mut self, message: Message) -> (Message, u32) {
+        let seq = self.next_number();
+        let flags = if seq == self.answered() { message.flags | flag::ACK } else { message.flags };
+        (Message { flags, ..message }, seq)
+    }
+
+    fn next_number(&mut self) -> u32 {
         let seq = self.next;
         self.next = self.next.wrapping_add(1);
         seq
     }
 
-    /// Adds messages that were made apart, numbered by [`Batch::next_number`]; they come after those made here.
+    /// Adds messages that were made apart, see [`Batch::numbered`]; they come after those made here.
     pub(crate) fn append(&mut self, messages: Bytes) {
         self.streams.push(messages);
     }
