@@ -1,6 +1,9 @@
 //! Follows an API: everything at the start, then each change as it comes; told at once where the API can, asked for
 //! where it cannot. What is told is taken whole or not at all.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use testudo_client::{Client, ClientError, Event, Listener, query};
