@@ -30,7 +30,7 @@ pub(crate) struct LabelId(pub(crate) u32);
 /// All labels of some decisions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Labels {
-    labels: Vec<Label>,
+    all: Vec<Label>,
     /// By what they say.
     known: HashTable<LabelId>,
     hasher: DefaultHashBuilder,
@@ -49,13 +49,13 @@ impl Labels {
         let hash = self.hasher.hash_one((&told.kind, &told.origin, &told.scenario));
         let found = self.known.find(hash, |id| self.get(*id).is_of(told)).copied();
         let id = found.unwrap_or_else(|| {
-            let id = LabelId(self.labels.len() as u32);
-            self.labels.push(Label {
+            let id = LabelId(self.all.len() as u32);
+            self.all.push(Label {
                 kind: (*told.kind).into(),
                 origin: (*told.origin).into(),
                 scenario: (*told.scenario).into(),
             });
-            let (labels, hasher) = (&self.labels, &self.hasher);
+            let (labels, hasher) = (&self.all, &self.hasher);
             self.known.insert_unique(hash, id, |LabelId(at)| {
                 let label = &labels[*at as usize];
                 hasher.hash_one((&label.kind, &label.origin, &label.scenario))
@@ -81,12 +81,12 @@ impl Labels {
     /// # Panics
     /// There is none: it comes from elsewhere.
     pub(crate) fn get(&self, id: LabelId) -> &Label {
-        &self.labels[id.0 as usize]
+        &self.all[id.0 as usize]
     }
 
     /// All of them, by their numbers.
     pub(crate) fn all(&self) -> &[Label] {
-        &self.labels
+        &self.all
     }
 }
 

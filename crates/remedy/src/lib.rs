@@ -8,6 +8,7 @@
 mod access;
 mod backend;
 mod batch;
+mod clock;
 mod cover;
 mod enforcer;
 #[cfg(target_os = "linux")]

@@ -16,6 +16,7 @@ use super::page::{self, Page};
 use super::usage::Usage;
 use crate::backend::Backend;
 use crate::batch::Batch;
+use crate::clock::now_ms;
 use crate::enforcer::{Enforcer, Outcome};
 use crate::follow::{News, follow};
 use crate::group::Action;
@@ -62,12 +63,6 @@ pub enum Stop {
     Now,
     /// Go on, after an audit of everything.
     AfterAudit,
-}
-
-/// Milliseconds since boot, while the machine sleeps, too.
-fn now_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or(0)
 }
 
 fn wall_ms() -> i64 {

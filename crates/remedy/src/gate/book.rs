@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, Hash};
 use std::mem;
 use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use testudo_event::Prefix;
@@ -14,6 +14,7 @@ use testudo_wire::DecisionRef;
 use testudo_wire::stream::Side;
 
 use crate::batch::{Collect, is_network, left_ms, network};
+use crate::clock::now_ms;
 use crate::label::{LabelId, Labels};
 
 /// What stands before the type of a decision that is only for show.
@@ -25,7 +26,7 @@ struct Slot<K> {
     key: K,
     label: LabelId,
     id: i64,
-    /// Milliseconds since the table was begun.
+    /// On the clock of ends.
     until_ms: u64,
 }
 
@@ -61,15 +62,19 @@ impl<K: Copy + Eq + Hash> Slots<K> {
 
     fn remove(&mut self, key: K, id: i64) -> bool {
         let hash = self.hasher.hash_one(key);
-        let found = self.slots.find_entry(hash, |held| held.key == key && held.id == id);
-        found.map(|held| drop(held.remove())).is_ok()
+        match self.slots.find_entry(hash, |held| held.key == key && held.id == id) {
+            Ok(held) => {
+                held.remove();
+                true
+            }
+            Err(_) => false,
+        }
     }
 }
 
 /// The decisions that are held.
 #[derive(Debug)]
 struct Table {
-    begun: Instant,
     /// Those about addresses of IPv4, which are most.
     hosts: Slots<u32>,
     /// Those about all other networks.
@@ -85,7 +90,6 @@ struct Table {
 impl Default for Table {
     fn default() -> Self {
         Table {
-            begun: Instant::now(),
             hosts: Slots::default(),
             nets: Slots::default(),
             lengths: Default::default(),
@@ -148,7 +152,7 @@ impl Book {
     /// Forgets what is over.
     pub(super) fn expire(&self) {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if table.next_end_ms > table.now_ms() {
+        if table.next_end_ms > now_ms() {
             return;
         }
         drop(table);
@@ -159,13 +163,13 @@ impl Book {
 impl Decisions for Book {
     fn find(&self, address: IpAddr, matches: &mut Vec<Match>) {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let now_ms = table.now_ms();
+        let now = now_ms();
         if let IpAddr::V4(host) = address {
-            table.matches(&table.hosts, host.to_bits(), now_ms, matches);
+            table.matches(&table.hosts, host.to_bits(), now, matches);
         }
         for &bits in table.lengths[usize::from(address.is_ipv6())].keys() {
             if let Some(net) = Prefix::covering(address, bits) {
-                table.matches(&table.nets, net, now_ms, matches);
+                table.matches(&table.nets, net, now, matches);
             }
         }
     }
@@ -176,10 +180,6 @@ impl Decisions for Book {
 }
 
 impl Table {
-    fn now_ms(&self) -> u64 {
-        self.begun.elapsed().as_millis() as u64
-    }
-
     fn len(&self) -> usize {
         self.hosts.slots.len() + self.nets.slots.len()
     }
@@ -204,19 +204,14 @@ impl Table {
         }
         let Ok(left_ms) = left_ms(&told.duration) else { return };
         let label = self.labels.id(told);
-        let until_ms = self.now_ms().saturating_add(left_ms);
+        let until_ms = now_ms().saturating_add(left_ms);
         self.insert(Slot { key: net, label, id: told.id, until_ms });
     }
 
     /// Takes what another table holds.
     fn take_all(&mut self, other: &Table) {
-        let later_ms = other.begun.duration_since(self.begun).as_millis() as u64;
         let labels: Vec<LabelId> = other.labels.all().iter().map(|label| self.labels.same(label)).collect();
-        let here = |slot: Slot<Prefix>| Slot {
-            label: labels[slot.label.0 as usize],
-            until_ms: slot.until_ms.saturating_add(later_ms),
-            ..slot
-        };
+        let here = |slot: Slot<Prefix>| Slot { label: labels[slot.label.0 as usize], ..slot };
         for &Slot { key, label, id, until_ms } in &other.hosts.slots {
             let key = Prefix::single(IpAddr::V4(key.into()));
             self.insert(here(Slot { key, label, id, until_ms }));
@@ -243,10 +238,10 @@ impl Table {
     }
 
     fn expire(&mut self) {
-        let now_ms = self.now_ms();
+        let now = now_ms();
         let mut next_end_ms = u64::MAX;
         let mut stays = |until_ms: u64| {
-            let stays = until_ms > now_ms;
+            let stays = until_ms > now;
             if stays {
                 next_end_ms = next_end_ms.min(until_ms);
             }
