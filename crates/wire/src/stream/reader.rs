@@ -303,8 +303,8 @@ mod tests {
             r#"{"new":{}}"#,
             r#"{"new":[{"id":"x"}]}"#,
             r#"{"new":[{"origin":null}]}"#,
-            r#"{,}"#,
-            r#"{new:[]}"#,
+            "{,}",
+            "{new:[]}",
             r#"{"more":12"#,
         ];
         for text in good.iter().chain(&bad) {
