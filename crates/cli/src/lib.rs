@@ -17,7 +17,7 @@ mod zip;
 
 pub use args::{Cscli, CscliCommand, Extras, Globals, Groups};
 pub use context::Io;
-pub use run::{cscli, run, run_command};
+pub use run::{cscli, hub_of as hub, run, run_command};
 
 /// The name and version that `version` shows.
 pub(crate) fn version() -> String {

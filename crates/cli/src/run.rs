@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use testudo_hub::ItemKind;
 
-use crate::args::{Cscli, CscliCommand, Extras, Globals, Group, Groups, Named};
+use crate::args::{Cscli, CscliCommand, Extras, Globals, Group, Groups, HubVerb, Named};
 use crate::commands::{
     alerts, allowlists, bouncers, central, config, decisions, hub, lapi, machines, metrics, simulation,
     status, support, unban, why,
@@ -62,7 +62,7 @@ pub fn run_command(command: &CscliCommand, io: &mut Io<'_>) -> ExitCode {
         CscliCommand::Groups(groups) => run(groups, io),
         CscliCommand::Extras(Extras::Hub(group)) => {
             let Some(verb) = &group.verb else { return help(&["hub"], io) };
-            perform(&group.globals, "hub", io, |cx| hub::run(cx, verb))
+            hub_of(&group.globals, verb, io)
         }
         CscliCommand::Extras(Extras::Completion(single)) => {
             let mut text = Vec::new();
@@ -73,6 +73,11 @@ pub fn run_command(command: &CscliCommand, io: &mut Io<'_>) -> ExitCode {
             end(io.out.write_all(crate::version().as_bytes()).map_err(Failure::from), "version", io)
         }
     }
+}
+
+/// Does what a verb of `hub` says.
+pub fn hub_of(globals: &Globals, verb: &HubVerb, io: &mut Io<'_>) -> ExitCode {
+    perform(globals, &format!("hub {}", verb.name()), io, |cx| hub::run(cx, verb))
 }
 
 /// Does what a command says; the configuration is read before.

@@ -7,18 +7,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::Error};
 
 use crate::{HubError, files};
 
 /// Name of the index in the folder of a hub.
-const INDEX: &str = ".index.json";
+pub(crate) const INDEX: &str = ".index.json";
 
 /// Name of the folder of functional tests.
 const TESTS: &str = ".tests";
 
 /// Largest index that is read: ten times the public one.
-const MAX_INDEX_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// A name that is further from what was typed is another one.
+const TYPED_MOST: usize = 3;
 
 /// The types of items, in the order in which the ecosystem lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +100,8 @@ pub struct Item {
     pub description: String,
     /// What a collection holds, other collections included.
     pub dependencies: Vec<(ItemKind, String)>,
+    /// Its file, where the index carries it.
+    pub content: Option<Vec<u8>>,
 }
 
 impl Item {
@@ -107,6 +113,11 @@ impl Item {
     /// Who wrote it: the first part of its name.
     pub fn author(&self) -> &str {
         self.name.split('/').next().unwrap_or_default()
+    }
+
+    /// The SHA-256 of the file of the latest version, in hex.
+    pub fn digest(&self) -> Option<&str> {
+        self.versions.iter().find(|(version, _)| *version == self.version).map(|(_, digest)| digest.as_str())
     }
 
     /// The highest version whose file has this SHA-256; `None`: the file was changed.
@@ -151,10 +162,36 @@ impl Hub {
     /// that leads out of the hub.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Hub, HubError> {
         let folder = folder.into();
-        let path = folder.join(INDEX);
+        let path = Self::index_path(&folder);
         let bytes = files::read(&path, MAX_INDEX_BYTES)?;
-        let items = parse(&bytes, &path)?;
+        Hub::read(&bytes, folder, &path)
+    }
+
+    /// Reads an index that is to be that of a hub in `folder`; errors name it as `shown`.
+    ///
+    /// # Errors
+    /// As [`Hub::open`].
+    pub fn read(index: &[u8], folder: impl Into<PathBuf>, shown: &Path) -> Result<Hub, HubError> {
+        let (folder, path) = (folder.into(), shown.to_owned());
+        if index.len() as u64 > MAX_INDEX_BYTES {
+            return Err(HubError::TooLarge { path, bytes: index.len() as u64, limit: MAX_INDEX_BYTES });
+        }
+        let items = parse(index, &path)?;
         Ok(Hub { folder, items })
+    }
+
+    pub(crate) fn index_path(folder: &Path) -> PathBuf {
+        folder.join(INDEX)
+    }
+
+    /// The items whose latest version is an earlier one in another index of the same hub.
+    pub(crate) fn older_in<'h>(&'h self, other: &'h Hub) -> impl Iterator<Item = &'h Item> {
+        let all = self.items.values().flat_map(BTreeMap::values);
+        all.filter(|item| {
+            other
+                .item(item.kind, &item.name)
+                .is_some_and(|new| compare_versions(&new.version, &item.version).is_lt())
+        })
     }
 
     /// Whether a folder holds an index.
@@ -194,7 +231,11 @@ impl Hub {
         let wanted = stem(name);
         let same = self.items(kind).find(|item| stem(&item.name) == wanted);
         let close = same.or_else(|| self.items(kind).find(|item| stem(&item.name).starts_with(&wanted)));
-        close.map(|item| item.name.clone())
+        let typed = || {
+            let far = |item: &&Item| strsim::levenshtein(&item.name, name);
+            self.items(kind).min_by_key(far).filter(|item| far(item) <= TYPED_MOST)
+        };
+        close.or_else(typed).map(|item| item.name.clone())
     }
 
     /// Everything that some collections hold, at any depth.
@@ -275,6 +316,7 @@ struct RawItem {
     version: Option<String>,
     versions: Option<BTreeMap<String, RawVersion>>,
     description: Option<String>,
+    content: Option<String>,
     parsers: Option<Vec<String>>,
     postoverflows: Option<Vec<String>>,
     scenarios: Option<Vec<String>>,
@@ -360,6 +402,8 @@ fn item(kind: ItemKind, name: &str, raw: Option<RawItem>) -> Result<Item, String
             .collect(),
         description: raw.description.unwrap_or_default(),
         dependencies,
+        // What cannot be decoded is fetched.
+        content: raw.content.and_then(|content| STANDARD.decode(content).ok()),
     })
 }
 

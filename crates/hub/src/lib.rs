@@ -5,13 +5,14 @@
 //! collections, an installation, rules of one's own) and loads them, in running order, into one
 //! [`RuleSet`](testudo_rules::set::RuleSet). [`DataFolders`] finds the data files that they ask
 //! for. [`testing`] runs the functional tests that a hub carries, and holds every oddity that only
-//! those tests need.
+//! those tests need. An [`Installation`](install::Installation) is what a machine has of a hub, and how it changes.
 
 pub mod codes;
 mod data;
 mod error;
 mod files;
 mod index;
+pub mod install;
 mod load;
 #[cfg(test)]
 mod temp;

@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+#[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {

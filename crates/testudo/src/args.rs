@@ -26,9 +26,9 @@ pub(crate) enum Command {
     Reload(ReloadArgs),
     /// Read log files of the past and tell who attacked, how, and what would have been banned
     Replay(ReplayArgs),
-    /// Work with a hub of rules
-    #[command(subcommand)]
-    Hub(HubCommand),
+    /// Rules of a hub: search, install, upgrade, remove, test
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Hub(HubGroup),
     /// Show the way of a line through every stage and node, and how far a failed pattern came
     Explain(ExplainArgs),
     #[command(flatten)]
@@ -54,10 +54,20 @@ pub(crate) struct CompletionArgs {
     pub(crate) shell: clap_complete::Shell,
 }
 
+#[derive(Debug, ClapArgs)]
+pub(crate) struct HubGroup {
+    #[command(flatten)]
+    pub(crate) globals: testudo_cli::Globals,
+    #[command(subcommand)]
+    pub(crate) command: HubCommand,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum HubCommand {
     /// Run the functional tests that a hub carries
     Test(HubTestArgs),
+    #[command(flatten)]
+    Installed(testudo_cli::args::HubVerb),
 }
 
 /// As the firewall bouncer of the ecosystem takes them.

@@ -31,7 +31,10 @@ fn main() -> ExitCode {
         args::Command::Gate(command) => commands::gate::run(command),
         args::Command::Reload(args) => commands::reload::run(args),
         args::Command::Replay(args) => commands::replay::run(args),
-        args::Command::Hub(args::HubCommand::Test(args)) => commands::hub_test::run(args),
+        args::Command::Hub(group) => match &group.command {
+            args::HubCommand::Test(args) => commands::hub_test::run(args),
+            args::HubCommand::Installed(verb) => Ok(commands::administer::hub(&group.globals, verb)),
+        },
         args::Command::Explain(args) => commands::explain::run(args),
         args::Command::Administer(groups) => Ok(commands::administer::run(groups)),
         args::Command::Cscli(rest) => Ok(commands::administer::cscli(rest.arguments.iter().cloned())),

@@ -21,8 +21,9 @@ pub use local::{
     Register, ShowConfig, SimulationVerb, SupportVerb, Switch,
 };
 pub use others::{
-    CapiVerb, ConsoleVerb, HubVerb, ItemsVerb, ListHub, ListItems, NotificationsVerb, PapiVerb, Status,
-    Unban, Unread, Why,
+    CapiVerb, Changes, ConsoleVerb, HubVerb, InstallItems, ItemNames, ItemsVerb, ListHub, ListItems,
+    NotificationsVerb, PapiVerb, RemoveItems, SearchHub, Status, Unban, Unread, UpdateHub, UpgradeHub,
+    UpgradeItems, Why,
 };
 
 pub(crate) use named::Named;
@@ -198,7 +199,6 @@ pub enum Extras {
 }
 
 /// Everything that `cscli` can do.
-#[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 #[derive(Clone, Debug, Subcommand)]
 pub enum CscliCommand {
     /// The groups.

@@ -1,8 +1,8 @@
 //! The name of a verb, for messages.
 
 use super::{
-    AlertsVerb, AllowlistsVerb, BouncersVerb, CapiVerb, ConfigVerb, ConsoleVerb, DecisionsVerb, ItemsVerb,
-    LapiVerb, MachinesVerb, NotificationsVerb, PapiVerb, SimulationVerb, SupportVerb,
+    AlertsVerb, AllowlistsVerb, BouncersVerb, CapiVerb, ConfigVerb, ConsoleVerb, DecisionsVerb, HubVerb,
+    ItemsVerb, LapiVerb, MachinesVerb, NotificationsVerb, PapiVerb, SimulationVerb, SupportVerb,
 };
 
 /// A verb that knows its name.
@@ -76,4 +76,15 @@ named!(ItemsVerb {
     Install(_) => "install",
     Remove(_) => "remove",
     Upgrade(_) => "upgrade",
+});
+named!(HubVerb {
+    List(_) => "list",
+    Search(_) => "search",
+    Install(_) => "install",
+    Remove(_) => "remove",
+    Inspect(_) => "inspect",
+    Update(_) => "update",
+    Upgrade(_) => "upgrade",
+    Branch => "branch",
+    Types => "types",
 });

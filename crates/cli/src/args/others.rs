@@ -44,12 +44,77 @@ pub enum ItemsVerb {
     /// Show an item
     Inspect(ItemNames),
     /// Install items
-    Install(Unread),
+    Install(InstallItems),
     /// Remove items
     #[command(aliases = ["delete", "rm"])]
-    Remove(Unread),
+    Remove(RemoveItems),
     /// Upgrade items
-    Upgrade(Unread),
+    Upgrade(UpgradeItems),
+}
+
+/// How changes of the installation are made.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Changes {
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Show what is to be done, and ask
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Even what was changed on this machine, or is needed
+    #[arg(long)]
+    pub force: bool,
+    /// Where the hub is: a folder, such as a checkout, or the address of a server; else as configured
+    #[arg(long, value_name = "FOLDER|URL", default_value = "", hide_default_value = true)]
+    pub source: String,
+}
+
+/// Arguments of `install`.
+#[derive(Clone, Debug, Args)]
+pub struct InstallItems {
+    /// Names of items
+    #[arg(value_name = "ITEM", required = true)]
+    pub names: Vec<String>,
+    /// Fetch them, and do not use them yet
+    #[arg(short, long)]
+    pub download_only: bool,
+    /// Go on with the others where one fails
+    #[arg(long)]
+    pub ignore: bool,
+    /// How.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// Arguments of `remove`.
+#[derive(Clone, Debug, Args)]
+pub struct RemoveItems {
+    /// Names of items
+    #[arg(value_name = "ITEM", required_unless_present = "all")]
+    pub names: Vec<String>,
+    /// All of this kind
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+    /// Delete the hub's files, too
+    #[arg(long)]
+    pub purge: bool,
+    /// How.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// Arguments of `upgrade`.
+#[derive(Clone, Debug, Args)]
+pub struct UpgradeItems {
+    /// Names of items
+    #[arg(value_name = "ITEM", required_unless_present = "all")]
+    pub names: Vec<String>,
+    /// All of this kind
+    #[arg(short, long, conflicts_with = "names")]
+    pub all: bool,
+    /// How.
+    #[command(flatten)]
+    pub changes: Changes,
 }
 
 /// Arguments of `list`.
@@ -79,14 +144,52 @@ pub struct ItemNames {
 pub enum HubVerb {
     /// List items of all kinds
     List(ListHub),
+    /// Search names and descriptions
+    Search(SearchHub),
+    /// Install items of any kind
+    Install(InstallItems),
+    /// Remove items of any kind
+    Remove(RemoveItems),
+    /// Show an item of any kind
+    Inspect(ItemNames),
     /// Fetch the index
-    Update(Unread),
-    /// Upgrade all items
-    Upgrade(Unread),
+    Update(UpdateHub),
+    /// Upgrade all items, and fetch their data files anew
+    Upgrade(UpgradeHub),
     /// Show the branch
     Branch,
     /// Show the kinds of items
     Types,
+}
+
+/// Arguments of `hub search`.
+#[derive(Clone, Debug, Args)]
+pub struct SearchHub {
+    /// Words that are all in the name or the description
+    #[arg(value_name = "TERM", required = true)]
+    pub terms: Vec<String>,
+}
+
+/// Flags of `hub update`.
+#[derive(Clone, Debug, Args)]
+pub struct UpdateHub {
+    /// The index carries the items' files; it does so anyway
+    #[arg(long)]
+    pub with_content: bool,
+    /// Take an index that is older than the present one
+    #[arg(long)]
+    pub force: bool,
+    /// Where the hub is: a folder, such as a checkout, or the address of a server; else as configured
+    #[arg(long, value_name = "FOLDER|URL", default_value = "", hide_default_value = true)]
+    pub source: String,
+}
+
+/// Flags of `hub upgrade`.
+#[derive(Clone, Debug, Args)]
+pub struct UpgradeHub {
+    /// How.
+    #[command(flatten)]
+    pub changes: Changes,
 }
 
 /// Flags of `hub list`.

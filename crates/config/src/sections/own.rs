@@ -20,6 +20,8 @@ pub struct Own {
     /// The rules in the binary are used; none: when nothing of a hub is installed, see
     /// [`crate::Config::own_rules`].
     pub own_rules: Option<bool>,
+    /// Where the hub of rules is: a folder, or the address of a server; none: as the section `cscli` says.
+    pub hub: Option<String>,
     /// Who is never banned.
     pub protect: Protect,
     /// How far a rule may reach.
@@ -45,6 +47,7 @@ impl Default for Own {
             state_file: None,
             checkpoint_interval: Duration::from_secs(2),
             own_rules: None,
+            hub: None,
             protect: Protect::default(),
             blast_radius: BlastRadius::default(),
             overload: Overload::default(),

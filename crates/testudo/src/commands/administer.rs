@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::CommandFactory;
-use testudo_cli::{Groups, Io};
+use testudo_cli::{Globals, Groups, Io, args::HubVerb};
 use testudo_config::environment;
 
 use crate::{
@@ -35,6 +35,11 @@ fn with_io(program: &'static str, command: impl FnOnce(&mut Io<'_>) -> ExitCode)
 /// A command of our own tree.
 pub(crate) fn run(groups: &Groups) -> ExitCode {
     with_io("testudo", |io| testudo_cli::run(groups, io))
+}
+
+/// `hub`, which has a command of ours beside those of `cscli`.
+pub(crate) fn hub(globals: &Globals, verb: &HubVerb) -> ExitCode {
+    with_io("testudo", |io| testudo_cli::hub(globals, verb, io))
 }
 
 /// What a program called `cscli` is asked.

@@ -1,23 +1,20 @@
-//! `hub` and the groups of its items: what is there. Installing is another matter.
+//! `hub` and the groups of its items: what is there, and changing it.
+
+mod change;
+mod web;
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use testudo_config::Output;
+use testudo_hub::install::{Installation, Local};
 use testudo_hub::{Hub, Item, ItemKind};
 
 use crate::args::{HubVerb, ItemsVerb, ListItems};
 use crate::context::Context;
 use crate::failure::{Done, Failure};
 use crate::output::Table;
-
-use super::unavailable;
-
-const NOT_YET: &str = "installing, removing and upgrading items is not available yet: \
-    put rule files below parsers/, scenarios/ and postoverflows/ of the configuration folder";
 
 /// An item as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,7 +65,12 @@ pub(crate) fn run(cx: &mut Context<'_, '_>, verb: &HubVerb) -> Done {
             let branch = cx.config()?.commands.hub_branch.clone();
             cx.line(if branch.is_empty() { "master" } else { &branch })
         }
-        HubVerb::Update(_) | HubVerb::Upgrade(_) => unavailable(NOT_YET),
+        HubVerb::Search(args) => search(cx, &args.terms),
+        HubVerb::Install(args) => change::install(cx, None, args),
+        HubVerb::Remove(args) => change::remove(cx, None, args),
+        HubVerb::Inspect(args) => args.names.iter().try_for_each(|name| inspect(cx, None, name)),
+        HubVerb::Update(args) => change::update(cx, args),
+        HubVerb::Upgrade(args) => change::upgrade(cx, &ItemKind::ALL, &[], &args.changes),
     }
 }
 
@@ -94,8 +96,10 @@ pub(crate) fn items_of(cx: &mut Context<'_, '_>, kind: ItemKind, verb: &ItemsVer
                 }
             }
         }
-        ItemsVerb::Inspect(args) => args.names.iter().try_for_each(|name| inspect(cx, kind, name)),
-        ItemsVerb::Install(_) | ItemsVerb::Remove(_) | ItemsVerb::Upgrade(_) => unavailable(NOT_YET),
+        ItemsVerb::Inspect(args) => args.names.iter().try_for_each(|name| inspect(cx, Some(kind), name)),
+        ItemsVerb::Install(args) => change::install(cx, Some(kind), args),
+        ItemsVerb::Remove(args) => change::remove(cx, Some(kind), args),
+        ItemsVerb::Upgrade(args) => change::upgrade(cx, &[kind], &args.names, &args.changes),
     }
 }
 
@@ -116,40 +120,67 @@ fn hub(cx: &Context<'_, '_>) -> Result<Option<Hub>, Failure> {
     Hub::open(&paths.hub_dir).map(Some).map_err(|error| Failure::text(error.to_string()))
 }
 
-/// The folder where items of a kind are installed.
-fn folder(config_dir: &Path, item: &Item) -> PathBuf {
-    let folder = config_dir.join(item.kind.folder());
-    if item.kind.has_stages() { folder.join(&item.stage) } else { folder }
-}
-
 /// An item of the index.
-fn shown(config_dir: &Path, item: &Item) -> Shown {
-    let path = folder(config_dir, item).join(item.file_name());
-    let (mark, status, version) = match std::fs::read(&path) {
-        Err(_) => ("🚫", "disabled", String::new()),
-        Ok(bytes) => match item.version_of(&digest(&bytes)) {
-            None => ("⚠️", "enabled,tainted", "?".to_owned()),
-            Some(version) if version == item.version => ("✔️", "enabled", version.to_owned()),
-            Some(version) => ("⚠️", "enabled,update-available", version.to_owned()),
-        },
+fn shown(installation: &Installation, item: &Item) -> Shown {
+    let status = installation.status(item);
+    let (mark, word, version) = match &status.local {
+        _ if !status.is_enabled => ("🚫", "disabled", String::new()),
+        Local::Version(version) if *version == item.version => ("✔️", "enabled", version.clone()),
+        Local::Version(version) => ("⚠️", "enabled,update-available", version.clone()),
+        Local::Changed | Local::Nothing => ("⚠️", "enabled,tainted", "?".to_owned()),
     };
+    let path = installation.place(item);
     Shown {
         name: item.name.clone(),
         local_version: version,
-        local_path: if status == "disabled" { String::new() } else { path.display().to_string() },
+        local_path: if status.is_enabled { path.display().to_string() } else { String::new() },
         description: item.description.clone(),
-        utf8_status: format!("{mark}  {status}"),
-        status: status.to_owned(),
+        utf8_status: format!("{mark}  {word}"),
+        status: word.to_owned(),
     }
 }
 
-fn digest(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
+/// Items whose names or descriptions have all of these words.
+fn search(cx: &mut Context<'_, '_>, terms: &[String]) -> Done {
+    let Some(hub) = hub(cx)? else {
+        return Err(Failure::text("there is no index of a hub yet: `hub update` fetches one"));
+    };
+    let installation = change::installation(cx)?;
+    let terms: Vec<String> = terms.iter().map(|term| term.to_lowercase()).collect();
+    let is_it = |item: &&Item| {
+        let text = format!("{} {}", item.name, item.description).to_lowercase();
+        terms.iter().all(|term| text.contains(term))
+    };
+    let all = ItemKind::ALL.into_iter().rev().flat_map(|kind| hub.items(kind));
+    let found: Vec<(&Item, Shown)> =
+        all.filter(is_it).map(|item| (item, shown(&installation, item))).collect();
+    match cx.output() {
+        Output::Human if found.is_empty() => cx.line("Nothing found."),
+        Output::Human => {
+            let mut table = Table::new(["Type", "Name", "📦 Status", "Description"]);
+            for (item, shown) in &found {
+                table.row([item.kind.folder(), &shown.name, &shown.utf8_status, &shown.description]);
+            }
+            cx.table(&table)
+        }
+        Output::Json => {
+            let rows: Vec<serde_json::Value> = found
+                .iter()
+                .map(|(item, shown)| {
+                    let mut row = serde_json::json!(shown);
+                    row["type"] = item.kind.folder().into();
+                    row
+                })
+                .collect();
+            cx.json(&rows, 1)
+        }
+        Output::Raw => {
+            cx.csv(["type", "name", "status", "description"])?;
+            found.iter().try_for_each(|(item, shown)| {
+                cx.csv([item.kind.folder(), &shown.name, &shown.status, &shown.description])
+            })
+        }
     }
-    text
 }
 
 /// Rule files of a kind that are there.
@@ -171,11 +202,11 @@ fn files(config_dir: &Path, kind: ItemKind) -> BTreeSet<PathBuf> {
 
 fn items(cx: &Context<'_, '_>, kind: ItemKind, args: &ListItems) -> Result<Vec<Shown>, Failure> {
     let config_dir = &cx.config()?.paths.config_dir;
-    let hub = hub(cx)?;
+    let (hub, installation) = (hub(cx)?, change::installation(cx)?);
     let mut local = files(config_dir, kind);
     let mut found = Vec::new();
     for item in hub.iter().flat_map(|hub| hub.items(kind)) {
-        let item = shown(config_dir, item);
+        let item = shown(&installation, item);
         local.remove(Path::new(&item.local_path));
         if args.all || item.status != "disabled" {
             found.push(item);
@@ -198,15 +229,15 @@ fn items(cx: &Context<'_, '_>, kind: ItemKind, args: &ListItems) -> Result<Vec<S
     Ok(found)
 }
 
-fn inspect(cx: &mut Context<'_, '_>, kind: ItemKind, name: &str) -> Done {
+/// `kind`: nothing where the item may be of any.
+fn inspect(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, name: &str) -> Done {
     let Some(hub) = hub(cx)? else {
-        return Err(Failure::text(format!(
-            "can't find '{name}' in {}: there is no index of a hub",
-            kind.folder()
-        )));
+        let place = kind.map_or("the hub", ItemKind::folder);
+        return Err(Failure::text(format!("can't find '{name}' in {place}: there is no index of a hub")));
     };
-    let item = hub.require(kind, name).map_err(|error| Failure::text(error.to_string()))?;
-    let local = shown(&cx.config()?.paths.config_dir, item);
+    let kind = kind.map_or_else(|| change::kind_of(&hub, name), Ok)?;
+    let item = hub.require(kind, name).map_err(|error| change::unusable(&error))?;
+    let local = shown(&change::installation(cx)?, item);
     let mut parts = serde_json::Map::new();
     for (kind, name) in &item.dependencies {
         let place = parts.entry(kind.folder()).or_insert_with(|| serde_json::json!([]));

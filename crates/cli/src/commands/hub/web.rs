@@ -1,0 +1,103 @@
+//! A hub on a server.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use testudo_hub::install::{Source, SourceError};
+use testudo_rules::plan::DataFile;
+use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+/// For a whole file.
+const FILE_WITHIN: Duration = Duration::from_mins(5);
+/// For a connection, and for the head of an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The largest index, item, and data file that are read.
+const INDEX_MOST: u64 = 64 << 20;
+const ITEM_MOST: u64 = 4 << 20;
+const DATA_MOST: u64 = 128 << 20;
+
+/// What stands for the branch and for the file in addresses of the ecosystem.
+const PLACE: &str = "%s";
+
+/// A server with a hub.
+pub(super) struct WebSource {
+    agent: Agent,
+    /// An address with a place for the file.
+    template: String,
+    /// Servers that could not be reached: without a network, one wait is enough.
+    unreachable: RefCell<BTreeSet<String>>,
+}
+
+impl WebSource {
+    /// The hub whose files stand below an address.
+    pub(super) fn at(address: &str) -> Self {
+        Self::with(format!("{}/{PLACE}", address.trim_end_matches('/').replace(PLACE, "%25s")))
+    }
+
+    /// The hub of the ecosystem: the address has places for the branch and the file.
+    pub(super) fn of_branch(template: &str, branch: &str) -> Self {
+        Self::with(template.replacen(PLACE, branch, 1))
+    }
+
+    fn with(template: String) -> Self {
+        let found = rustls_native_certs::load_native_certs();
+        let roots: Vec<Certificate<'static>> =
+            found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::new_with_certs(&roots))
+            .unversioned_rustls_crypto_provider(std::sync::Arc::new(
+                rustls::crypto::aws_lc_rs::default_provider(),
+            ))
+            .build();
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .timeout_global(Some(FILE_WITHIN))
+            .timeout_connect(Some(ANSWER_WITHIN))
+            .timeout_recv_response(Some(ANSWER_WITHIN))
+            .user_agent(testudo_client::user_agent())
+            .build()
+            .new_agent();
+        WebSource { agent, template, unreachable: RefCell::default() }
+    }
+
+    fn get(&self, address: &str, most: u64) -> Result<Vec<u8>, SourceError> {
+        let failed = |error: ureq::Error| SourceError(format!("{address}: {error}"));
+        let server = address.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+        if self.unreachable.borrow().contains(&server) {
+            return Err(SourceError(format!("{server} cannot be reached")));
+        }
+        let answer = self.agent.get(address).call().inspect_err(|error| {
+            let is_there = matches!(error, ureq::Error::StatusCode(_) | ureq::Error::BodyExceedsLimit(_));
+            if !is_there {
+                self.unreachable.borrow_mut().insert(server);
+            }
+        });
+        let mut answer = answer.map_err(failed)?;
+        answer.body_mut().with_config().limit(most).read_to_vec().map_err(failed)
+    }
+
+    fn address(&self, path: &str) -> String {
+        self.template.replacen(PLACE, path, 1)
+    }
+}
+
+impl Source for WebSource {
+    fn index(&self) -> Result<Vec<u8>, SourceError> {
+        // With the files in it, nothing else has to be fetched; servers that do not know that give it as it is.
+        self.get(&format!("{}?with_content=true", self.address(".index.json")), INDEX_MOST)
+    }
+
+    fn item(&self, path: &str) -> Result<Vec<u8>, SourceError> {
+        self.get(&self.address(path), ITEM_MOST)
+    }
+
+    fn data(&self, file: &DataFile) -> Result<Vec<u8>, SourceError> {
+        if !file.source_url.starts_with("https://") && !file.source_url.starts_with("http://") {
+            return Err(SourceError(format!("{} is no address on the web", file.source_url)));
+        }
+        self.get(&file.source_url, DATA_MOST)
+    }
+}

@@ -1,0 +1,149 @@
+//! What of a hub is installed on a machine, and changing that.
+//!
+//! An installation has the layout of the ecosystem: the hub's files lie below the folder of the hub, and those in use are
+//! links below the folder of the configuration. A file in the place of a link is the user's own, and stays. A [`Plan`]
+//! says what is to be done; [`Installation::carry_out`] does it: what was fetched is checked before anything changes.
+
+mod carry_out;
+mod error;
+mod plan;
+mod removed;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+pub use carry_out::{Carried, Problem};
+pub use error::InstallError;
+pub use plan::{Named, Note, Plan, Remove, Step, Upgrade};
+pub use source::{FolderSource, Source, SourceError};
+
+use crate::{Hub, HubError, Item};
+
+/// Largest item that is read: a hundred times the largest public one.
+const ITEM_MOST: u64 = 4 << 20;
+
+/// The folders of an installation.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    config: PathBuf,
+    hub: PathBuf,
+    data: PathBuf,
+}
+
+/// What is there of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// Nothing.
+    Nothing,
+    /// The file of a version.
+    Version(String),
+    /// A file that is none of the hub's versions: somebody changed it.
+    Changed,
+}
+
+/// How an item stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether it is in use.
+    pub is_enabled: bool,
+    /// Whether a file of the user's own is in its place.
+    pub is_own: bool,
+    /// What is there of it: in use, else below the folder of the hub.
+    pub local: Local,
+}
+
+impl Status {
+    /// Whether it is in use in its latest version.
+    pub fn is_current(&self, item: &Item) -> bool {
+        self.is_enabled && matches!(&self.local, Local::Version(version) if *version == item.version)
+    }
+
+    /// Whether there is a later version of what is there.
+    pub fn is_outdated(&self, item: &Item) -> bool {
+        matches!(&self.local, Local::Version(version) if *version != item.version)
+    }
+}
+
+impl Installation {
+    /// The installation in these folders: of the configuration, of the hub, of data files.
+    pub fn new(config: impl Into<PathBuf>, hub: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {
+        Installation { config: config.into(), hub: hub.into(), data: data.into() }
+    }
+
+    /// Where an item is when it is in use.
+    pub fn place(&self, item: &Item) -> PathBuf {
+        let folder = self.config.join(item.kind.folder());
+        let folder = if item.kind.has_stages() { folder.join(&item.stage) } else { folder };
+        folder.join(item.file_name())
+    }
+
+    /// Where the hub's file of an item is.
+    fn copy(&self, item: &Item) -> PathBuf {
+        self.hub.join(&item.path)
+    }
+
+    /// How an item stands.
+    pub fn status(&self, item: &Item) -> Status {
+        let place = self.place(item);
+        let (found, is_enabled) = match fs::read(&place) {
+            Ok(bytes) => (Some(bytes), true),
+            Err(_) => (fs::read(self.copy(item)).ok(), false),
+        };
+        let is_link = fs::symlink_metadata(&place).is_ok_and(|known| known.is_symlink());
+        let local = match found.map(|bytes| item.version_of(&digest(&bytes)).map(str::to_owned)) {
+            None => Local::Nothing,
+            Some(None) => Local::Changed,
+            Some(Some(version)) => Local::Version(version),
+        };
+        // Packages of distributions install files in the place of links: one that is the hub's is not the user's own.
+        let is_own = is_enabled && !is_link && local == Local::Changed;
+        Status { is_enabled, is_own, local }
+    }
+
+    /// Takes a new index; returns the hub that it tells of.
+    ///
+    /// # Errors
+    /// It is none, it tells of older versions than the present one (unless that is wanted), or it cannot be written. The
+    /// present one stays.
+    pub fn update(&self, index: &[u8], go_back: bool) -> Result<Hub, InstallError> {
+        let new = Hub::read(index, &self.hub, Path::new("the new index"))?;
+        if !go_back && let Ok(old) = Hub::open(&self.hub) {
+            let older: Vec<String> = old.older_in(&new).map(|item| item.name.clone()).collect();
+            if let [first, ..] = older.as_slice() {
+                return Err(InstallError::OlderIndex { count: older.len(), first: first.clone() });
+            }
+        }
+        carry_out::write(&Hub::index_path(&self.hub), index)?;
+        Ok(new)
+    }
+
+    /// The hub that the installation knows.
+    ///
+    /// # Errors
+    /// There is no index, or it is none.
+    pub fn hub(&self) -> Result<Hub, HubError> {
+        Hub::open(&self.hub)
+    }
+}
+
+/// The SHA-256 of a file, in hex.
+pub fn digest(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// An error about a path.
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> InstallError {
+    let path = path.to_owned();
+    |source| InstallError::Io { path, source }
+}

@@ -1,0 +1,74 @@
+//! Where the files of a hub come from.
+
+use std::path::PathBuf;
+
+use testudo_engine::DataSource as _;
+use testudo_rules::plan::DataFile;
+
+use super::ITEM_MOST;
+use crate::index::{INDEX, MAX_INDEX_BYTES};
+use crate::{DataFolders, HubError, files};
+
+/// Largest data file that is taken: four times the largest public one.
+pub(super) const DATA_MOST: u64 = 128 << 20;
+
+/// Why a file cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub String);
+
+impl From<HubError> for SourceError {
+    fn from(error: HubError) -> Self {
+        SourceError(error.to_string())
+    }
+}
+
+/// Where the files of a hub come from: a folder, or a server.
+pub trait Source {
+    /// The index.
+    ///
+    /// # Errors
+    /// It cannot be had, or is too large.
+    fn index(&self) -> Result<Vec<u8>, SourceError>;
+
+    /// The file of an item, by its path in the hub.
+    ///
+    /// # Errors
+    /// It cannot be had, or is too large.
+    fn item(&self, path: &str) -> Result<Vec<u8>, SourceError>;
+
+    /// A data file.
+    ///
+    /// # Errors
+    /// It cannot be had, or is too large.
+    fn data(&self, file: &DataFile) -> Result<Vec<u8>, SourceError>;
+}
+
+/// A folder with a hub in it, such as a checkout.
+#[derive(Clone, Debug)]
+pub struct FolderSource(PathBuf);
+
+impl FolderSource {
+    /// The hub in a folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        FolderSource(folder.into())
+    }
+}
+
+impl Source for FolderSource {
+    fn index(&self) -> Result<Vec<u8>, SourceError> {
+        Ok(files::read(&self.0.join(INDEX), MAX_INDEX_BYTES)?)
+    }
+
+    fn item(&self, path: &str) -> Result<Vec<u8>, SourceError> {
+        Ok(files::read(&self.0.join(path), ITEM_MOST)?)
+    }
+
+    fn data(&self, file: &DataFile) -> Result<Vec<u8>, SourceError> {
+        let found = DataFolders::new(&[&self.0]).find(file);
+        let path = found.ok_or_else(|| {
+            SourceError(format!("{} is nowhere below {}", file.dest_file, self.0.display()))
+        })?;
+        Ok(files::read(&path, DATA_MOST)?)
+    }
+}

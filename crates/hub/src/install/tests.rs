@@ -1,0 +1,287 @@
+//! Installing, upgrading and removing, with a hub that the test makes.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::ItemKind;
+use crate::temp::Folder;
+
+const SCENARIO: &str = "type: trigger\nname: demo/seen\ndescription: seen\nfilter: evt.Meta.service == 'demo'\n\
+    groupby: evt.Meta.source_ip\nlabels: {remediation: true}\n";
+const PARSER: &str = "name: demo/logs\nfilter: evt.Line.Labels.type == 'demo'\nonsuccess: next_stage\n\
+    statics: [{meta: service, value: demo}]\n";
+
+/// A hub: texts of items by type and path, with what collections hold.
+#[derive(Clone, Default)]
+struct Made {
+    items: BTreeMap<String, Value>,
+    files: Vec<(String, String)>,
+}
+
+impl Made {
+    /// The hub of most tests: a collection with a parser and a scenario.
+    fn usual() -> Made {
+        let mut made = Made::default();
+        made.item("parsers", "demo/logs", "parsers/s01-parse/demo/logs.yaml", PARSER);
+        made.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", SCENARIO);
+        let parts = json!({"parsers": ["demo/logs"], "scenarios": ["demo/seen"]});
+        made.collection("demo/all", parts);
+        made
+    }
+
+    fn item(&mut self, kind: &str, name: &str, path: &str, text: &str) -> &mut Value {
+        let items = self.items.entry(kind.to_owned()).or_insert_with(|| json!({}));
+        let versions = items[name]["versions"].as_object().cloned().unwrap_or_default();
+        let version = format!("0.{}", versions.len() + 1);
+        let mut versions = Value::Object(versions);
+        versions[&version] = json!({"digest": digest(text.as_bytes()), "deprecated": false});
+        items[name] = json!({"path": path, "version": version, "versions": versions, "description": "x"});
+        if let [_, stage, _, _] = path.split('/').collect::<Vec<_>>()[..] {
+            items[name]["stage"] = stage.into();
+        }
+        self.files.retain(|(known, _)| known != path);
+        self.files.push((path.to_owned(), text.to_owned()));
+        &mut items[name]
+    }
+
+    fn collection(&mut self, name: &str, parts: Value) {
+        let path = format!("collections/{name}.yaml");
+        let item = self.item("collections", name, &path, &format!("name: {name}\n# {parts}\n"));
+        for (kind, names) in parts.as_object().expect("an object") {
+            item[kind] = names.clone();
+        }
+    }
+
+    fn source(&self) -> Folder {
+        let folder = Folder::new();
+        for (path, text) in &self.files {
+            folder.write(path, text);
+        }
+        folder.write(".index.json", &serde_json::to_string(&self.items).expect("JSON"));
+        folder
+    }
+}
+
+/// A machine.
+struct Machine {
+    folder: Folder,
+    installation: Installation,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let folder = Folder::new();
+        let at = |name: &str| folder.path().join(name);
+        let installation = Installation::new(at("etc"), at("etc/hub"), at("data"));
+        Machine { folder, installation }
+    }
+
+    fn update(&self, made: &Made) -> Result<(Hub, Folder), InstallError> {
+        let source = made.source();
+        let index = FolderSource::new(source.path()).index().expect("an index");
+        Ok((self.installation.update(&index, false)?, source))
+    }
+
+    fn install(&self, made: &Made, kind: ItemKind, name: &str) -> Result<Carried, InstallError> {
+        let (hub, source) = self.update(made)?;
+        let plan = self.installation.plan_install(&hub, kind, &[name.to_owned()], false, false)?;
+        self.installation.carry_out(&hub, &plan, &FolderSource::new(source.path()))
+    }
+
+    fn upgrade(&self, made: &Made, force: bool) -> Result<(Plan, Carried), InstallError> {
+        let (hub, source) = self.update(made)?;
+        let plan = self.installation.plan_upgrade(&hub, &ItemKind::ALL, &[], Upgrade { force })?;
+        let carried = self.installation.carry_out(&hub, &plan, &FolderSource::new(source.path()))?;
+        Ok((plan, carried))
+    }
+
+    fn remove(&self, made: &Made, kind: ItemKind, name: &str, how: Remove) -> Result<Plan, InstallError> {
+        let (hub, source) = self.update(made)?;
+        let plan = self.installation.plan_remove(&hub, kind, &[name.to_owned()], how)?;
+        self.installation.carry_out(&hub, &plan, &FolderSource::new(source.path()))?;
+        Ok(plan)
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        std::fs::read_to_string(self.folder.path().join(path)).ok()
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        self.folder.write(path, text);
+    }
+}
+
+const SEEN: &str = "etc/scenarios/seen.yaml";
+const LOGS: &str = "etc/parsers/s01-parse/logs.yaml";
+
+fn steps(plan: &Plan) -> Vec<String> {
+    let shown = |step: &Step| match step {
+        Step::Download { item, from, to } => format!("{item} {}>{to}", from.as_deref().unwrap_or_default()),
+        Step::Enable(item) => format!("+ {item}"),
+        Step::Disable(item) => format!("- {item}"),
+        Step::Purge(item) => format!("purge {item}"),
+    };
+    plan.steps.iter().map(shown).collect()
+}
+
+fn notes(plan: &Plan) -> Vec<String> {
+    plan.notes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_collection_comes_with_its_parts_and_goes_with_them() {
+    let (machine, made) = (Machine::new(), Made::usual());
+    let carried = machine.install(&made, ItemKind::Collection, "demo/all").expect("it is installed");
+    assert_eq!(carried.steps.len(), 6);
+    assert_eq!(
+        (machine.text(SEEN).as_deref(), machine.text(LOGS).as_deref()),
+        (Some(SCENARIO), Some(PARSER))
+    );
+    let again = machine.install(&made, ItemKind::Collection, "demo/all").expect("nothing is to be done");
+    assert!(again.steps.is_empty() && again.problems.is_empty());
+    let error =
+        machine.remove(&made, ItemKind::Scenario, "demo/seen", Remove::default()).expect_err("a part");
+    assert!(error.to_string().starts_with("scenario demo/seen is a part of demo/all"), "{error}");
+    let gone = machine.remove(&made, ItemKind::Collection, "demo/all", Remove::default()).expect("it goes");
+    assert_eq!(steps(&gone), ["- collection demo/all", "- parser demo/logs", "- scenario demo/seen"]);
+    assert_eq!((machine.text(SEEN), machine.text(LOGS)), (None, None));
+    assert!(machine.text("etc/hub/scenarios/demo/seen.yaml").is_some(), "the hub's file stays");
+}
+
+#[test]
+fn parts_that_others_need_stay() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    made.collection("demo/other", json!({"parsers": ["demo/logs"]}));
+    machine.install(&made, ItemKind::Collection, "demo/all").expect("it is installed");
+    machine.install(&made, ItemKind::Collection, "demo/other").expect("it is installed");
+    let gone = machine.remove(&made, ItemKind::Collection, "demo/all", Remove::default()).expect("it goes");
+    assert_eq!(steps(&gone), ["- collection demo/all", "- scenario demo/seen"]);
+}
+
+#[test]
+fn upgrades_bring_what_is_new_and_leave_what_was_changed_or_removed() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    machine.install(&made, ItemKind::Collection, "demo/all").expect("it is installed");
+    let how = Remove { force: true, ..Remove::default() };
+    machine.remove(&made, ItemKind::Scenario, "demo/seen", how).expect("it is removed by name");
+    machine.write("etc/hub/parsers/s01-parse/demo/logs.yaml", "# mine\n");
+    made.item("parsers", "demo/logs", "parsers/s01-parse/demo/logs.yaml", &format!("{PARSER}# 2\n"));
+    made.item("scenarios", "demo/more", "scenarios/demo/more.yaml", &SCENARIO.replace("seen", "more"));
+    made.collection("demo/all", json!({"parsers": ["demo/logs"], "scenarios": ["demo/seen", "demo/more"]}));
+    let (plan, carried) = machine.upgrade(&made, false).expect("it is upgraded");
+    let mut done = steps(&plan);
+    done.sort();
+    assert_eq!(done, ["+ scenario demo/more", "collection demo/all 0.1>0.2", "scenario demo/more >0.1"]);
+    assert_eq!(carried.steps.len(), 3);
+    let told = notes(&plan).join("\n");
+    assert!(told.contains("parser demo/logs was changed on this machine and stays as it is"), "{told}");
+    assert!(told.contains("scenario demo/seen was removed here and stays away"), "{told}");
+    assert_eq!((machine.text(LOGS).as_deref(), machine.text(SEEN)), (Some("# mine\n"), None));
+    // By force, what was changed is replaced; what was removed still stays away.
+    machine.upgrade(&made, true).expect("it is upgraded");
+    assert_eq!(machine.text(LOGS), Some(format!("{PARSER}# 2\n")));
+    assert_eq!(machine.text(SEEN), None);
+    machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is wanted again");
+    assert_eq!(machine.text(SEEN).as_deref(), Some(SCENARIO));
+}
+
+#[test]
+fn a_version_that_does_not_load_changes_nothing() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    machine.install(&made, ItemKind::Collection, "demo/all").expect("it is installed");
+    made.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", "type: later\nname: demo/seen\n");
+    made.item("parsers", "demo/logs", "parsers/s01-parse/demo/logs.yaml", &format!("{PARSER}# 2\n"));
+    let (_, carried) = machine.upgrade(&made, false).expect("the rest is upgraded");
+    let told: Vec<String> = carried.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("version 0.2 of scenario demo/seen cannot be used here: ")
+            && told[0].ends_with("version 0.1 stays"),
+        "{told:?}"
+    );
+    assert_eq!(machine.text(SEEN).as_deref(), Some(SCENARIO));
+    assert_eq!(machine.text(LOGS), Some(format!("{PARSER}# 2\n")));
+}
+
+#[test]
+fn a_file_that_is_another_one_is_refused_whole() {
+    let (machine, made) = (Machine::new(), Made::usual());
+    let (hub, source) = machine.update(&made).expect("an index");
+    source.write("scenarios/demo/seen.yaml", &SCENARIO.replace("demo'", "other'"));
+    let plan =
+        machine.installation.plan_install(&hub, ItemKind::Collection, &["demo/all".to_owned()], false, false);
+    let carried =
+        machine.installation.carry_out(&hub, &plan.expect("a plan"), &FolderSource::new(source.path()));
+    let error = carried.expect_err("it is another file").to_string();
+    assert!(error.starts_with("scenario demo/seen is not what the index says"), "{error}");
+    assert_eq!((machine.text(LOGS), machine.text(SEEN)), (None, None));
+}
+
+#[test]
+fn files_of_the_user_stay() {
+    let (machine, made) = (Machine::new(), Made::usual());
+    machine.write(SEEN, "# my own\n");
+    let (hub, source) = machine.update(&made).expect("an index");
+    let plan = machine
+        .installation
+        .plan_install(&hub, ItemKind::Collection, &["demo/all".to_owned()], false, true)
+        .expect("a plan");
+    assert_eq!(notes(&plan), ["scenario demo/seen: a file of your own is in its place, and stays"]);
+    machine.installation.carry_out(&hub, &plan, &FolderSource::new(source.path())).expect("the rest is done");
+    assert_eq!(machine.text(SEEN).as_deref(), Some("# my own\n"));
+    let gone = machine.remove(&made, ItemKind::Collection, "demo/all", Remove { purge: true, force: true });
+    assert!(notes(&gone.expect("it goes")).join("").contains("a file of your own"));
+    assert_eq!(machine.text(SEEN).as_deref(), Some("# my own\n"));
+}
+
+#[test]
+fn data_files_come_along() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    let with_data = format!(
+        "{SCENARIO}data: [{{source_url: 'https://lists.example/demo/agents.txt', dest_file: agents.txt, type: string}},\
+         {{source_url: 'https://lists.example/none.txt', dest_file: none.txt, type: string}}]\n"
+    );
+    made.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", &with_data);
+    made.files.push(("data/demo/agents.txt".to_owned(), "bad\n".to_owned()));
+    let carried = machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");
+    assert_eq!((machine.text("data/agents.txt").as_deref(), carried.data.len()), (Some("bad\n"), 1));
+    let told: Vec<String> = carried.problems.iter().map(ToString::to_string).collect();
+    assert!(
+        told.len() == 1 && told[0].starts_with("scenario demo/seen needs the data file none.txt"),
+        "{told:?}"
+    );
+    let mut refreshed = |text: &str| {
+        made.files.pop();
+        made.files.push(("data/demo/agents.txt".to_owned(), text.to_owned()));
+        let (hub, source) = machine.update(&made).expect("an index");
+        let source = FolderSource::new(source.path());
+        let carried = machine.installation.refresh_data(&hub, &source, std::time::Duration::ZERO);
+        (machine.text("data/agents.txt").expect("it is there"), carried.expect("it works").problems.len())
+    };
+    assert_eq!(refreshed("bad\nworse\n"), ("bad\nworse\n".to_owned(), 1));
+    assert_eq!(refreshed(""), ("bad\nworse\n".to_owned(), 2), "it has shrunk too much");
+}
+
+#[test]
+fn an_index_does_not_go_back_by_itself() {
+    let (machine, made) = (Machine::new(), Made::usual());
+    let mut later = made.clone();
+    later.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", &format!("{SCENARIO}# 2\n"));
+    machine.update(&later).expect("an index");
+    let error = machine.update(&made).expect_err("it is older").to_string();
+    assert!(error.contains("1 items go back, such as demo/seen"), "{error}");
+    for index in ["", "[]", "{", r#"{"scenarios": {"a/b": {"path": "../../etc/passwd"}}}"#] {
+        assert!(machine.installation.update(index.as_bytes(), true).is_err(), "{index}");
+    }
+    assert_eq!(
+        machine
+            .installation
+            .hub()
+            .expect("the later one")
+            .item(ItemKind::Scenario, "demo/seen")
+            .map(|item| &*item.version),
+        Some("0.2")
+    );
+}
