@@ -1,0 +1,64 @@
+// What all clients share: clients/vectors.json.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { GateError, Proxies } from '../src/index.js';
+import { place } from '../src/exchange.js';
+import { isKeptBack, isOwn, isPage, judge } from '../src/guard.js';
+import { ofCheck, ofFailure } from '../src/verdict.js';
+
+const vectors = JSON.parse(readFileSync(new URL('../../vectors.json', import.meta.url), 'utf8'));
+const bytes = (text) => new TextEncoder().encode(text);
+
+test('addresses', () => {
+  for (const { name, peer, proxies, forwarded_for, client } of vectors.addresses) {
+    assert.equal(new Proxies(proxies ?? vectors.proxies).client(peer, forwarded_for), client, name);
+  }
+});
+
+test('bad words', () => {
+  for (const entry of vectors.bad_proxies) assert.throws(() => new Proxies([entry]), TypeError, entry);
+  for (const entry of vectors.bad_places) assert.throws(() => place(entry), TypeError, entry);
+});
+
+test('checks', () => {
+  for (const { name, status, body, verdict } of vectors.checks) {
+    const read = () => ofCheck({ status, headers: [], body: bytes(body) });
+    if (verdict === 'failure') assert.throws(read, GateError, name);
+    else {
+      const { failure, ...found } = read();
+      assert.deepEqual({ ...found, decisions: found.decisions.length }, verdict, name);
+      assert.equal(failure, null);
+    }
+  }
+});
+
+test('failures', () => {
+  for (const { fail, verdict } of vectors.failures) {
+    const found = ofFailure(fail === 'open', 'why');
+    assert.deepEqual({ ...found, ...verdict }, found);
+  }
+});
+
+test('answers to guards', () => {
+  for (const { status, outcome, result } of vectors.gate_answers) {
+    const headers = outcome ? [['X-Testudo-Outcome', outcome]] : [];
+    const read = () => judge({ status, headers, body: bytes('') });
+    if (result === 'failure') assert.throws(read, GateError, `${status} ${outcome}`);
+    else if (result === 'pass') assert.equal(read().verdict.passes, true);
+    else assert.deepEqual(read(), { outcome: result === 'refused' ? null : outcome });
+  }
+});
+
+test('pages', () => {
+  for (const { status, outcome, page } of vectors.pages) {
+    const headers = outcome ? [['X-Testudo-Outcome', outcome]] : [];
+    assert.equal(isPage({ status, headers, body: bytes('') }), page, `${status} ${outcome}`);
+  }
+});
+
+test('own paths and headers', () => {
+  for (const { target, own } of vectors.own_paths) assert.equal(isOwn(target), own, target);
+  for (const name of vectors.headers.handed_on) assert.equal(isKeptBack(name), false, name);
+  for (const name of vectors.headers.kept_back) assert.equal(isKeptBack(name), true, name);
+});

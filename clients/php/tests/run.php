@@ -1,0 +1,253 @@
+<?php
+// Tests without a framework: `php tests/run.php`. Each function is one; those that need a gate or the stand-in
+// (tests/clients/stand_in) find them in TESTUDO_GATE and TESTUDO_STAND_IN, and say so where they are not there.
+
+declare(strict_types=1);
+
+use Testudo\Gate\{Action, Answer, ApcuCache, Exchange, Gate, GateError, Guard, MemoryCache, Proxies, Verdict};
+
+require __DIR__ . '/../autoload.php';
+error_reporting(E_ALL);
+set_error_handler(static function (int $kind, string $words, string $file, int $line): bool {
+    // What is silenced by `@` is not told.
+    return error_reporting() & $kind ? throw new ErrorException($words, 0, $kind, $file, $line) : true;
+});
+ini_set('error_log', '/dev/null');
+
+final class Skipped extends Exception
+{
+}
+
+function equal(mixed $found, mixed $expected, string $what): void
+{
+    if ($found !== $expected) {
+        throw new Exception("$what: " . var_export($found, true) . ' instead of ' . var_export($expected, true));
+    }
+}
+
+/** @param class-string<Throwable> $kind */
+function throws(callable $act, string $kind, string $what): void
+{
+    try {
+        $act();
+    } catch (Throwable $error) {
+        equal($error::class, $kind, $what);
+        return;
+    }
+    throw new Exception("$what: nothing is thrown");
+}
+
+function vectors(): stdClass
+{
+    return json_decode((string) file_get_contents(__DIR__ . '/../../vectors.json'), flags: JSON_THROW_ON_ERROR);
+}
+
+function env(string $name): string
+{
+    return getenv($name) ?: throw new Skipped("no $name");
+}
+
+/** @return array<string, mixed> */
+function shown(Verdict $verdict): array
+{
+    return [
+        'passes' => $verdict->passes,
+        'action' => $verdict->action->value,
+        'outcome' => $verdict->outcome,
+        'decision' => $verdict->decision ? get_object_vars($verdict->decision) : null,
+        'decisions' => count($verdict->decisions),
+    ];
+}
+
+function test_addresses(): void
+{
+    foreach (vectors()->addresses as $case) {
+        $proxies = new Proxies($case->proxies ?? vectors()->proxies);
+        equal($proxies->client($case->peer, $case->forwarded_for), $case->client, $case->name);
+    }
+}
+
+function test_bad_words(): void
+{
+    foreach (vectors()->bad_proxies as $entry) {
+        throws(static fn () => new Proxies([$entry]), InvalidArgumentException::class, "the proxy `$entry`");
+    }
+    foreach (vectors()->bad_places as $entry) {
+        throws(static fn () => new Exchange($entry, 1), InvalidArgumentException::class, "the place `$entry`");
+    }
+    throws(static fn () => new Gate('maybe'), InvalidArgumentException::class, 'a policy');
+    throws(static fn () => new Gate('open', timeout: NAN), InvalidArgumentException::class, 'a timeout');
+    throws(static fn () => (new Gate('open'))->check('192.0.2'), InvalidArgumentException::class, 'an address');
+    throws(static fn () => Guard::fromEnvironment(), InvalidArgumentException::class, 'a guard of which nothing is said');
+}
+
+function test_checks(): void
+{
+    foreach (vectors()->checks as $case) {
+        $read = static fn () => Verdict::ofCheck(new Answer($case->status, [], $case->body));
+        if ($case->verdict === 'failure') {
+            throws($read, GateError::class, $case->name);
+        } else {
+            $expected = (array) $case->verdict;
+            $expected['decision'] = $expected['decision'] ? (array) $expected['decision'] : null;
+            equal(shown($read()), $expected, $case->name);
+        }
+    }
+}
+
+function test_failures(): void
+{
+    foreach (vectors()->failures as $case) {
+        $found = shown(Verdict::ofFailure($case->fail === 'open', 'why'));
+        equal(array_merge($found, (array) $case->verdict), $found, $case->fail);
+    }
+}
+
+function test_answers_to_guards(): void
+{
+    foreach (vectors()->gate_answers as $case) {
+        $headers = $case->outcome === null ? [] : [['X-Testudo-Outcome', $case->outcome]];
+        $read = static fn () => Guard::judge(new Answer($case->status, $headers, ''));
+        $what = "$case->status $case->outcome";
+        match ($case->result) {
+            'failure' => throws($read, GateError::class, $what),
+            'pass' => equal($read()[0]->passes, true, $what),
+            'refused' => equal($read(), null, $what),
+            'stop' => equal($read(), $case->outcome, $what),
+        };
+    }
+}
+
+function test_pages(): void
+{
+    foreach (vectors()->pages as $case) {
+        $headers = $case->outcome === null ? [] : [['X-Testudo-Outcome', $case->outcome]];
+        equal(Guard::isPage(new Answer($case->status, $headers, '')), $case->page, "$case->status $case->outcome");
+    }
+}
+
+function test_own_paths_and_headers(): void
+{
+    foreach (vectors()->own_paths as $case) {
+        equal(Guard::isOwn($case->target), $case->own, $case->target);
+    }
+    foreach (['handed_on' => false, 'kept_back' => true] as $list => $expected) {
+        foreach (vectors()->headers->$list as $name) {
+            equal(Guard::isKeptBack($name), $expected, $name);
+        }
+    }
+}
+
+function test_memory_is_bounded(): void
+{
+    $cache = new MemoryCache(3);
+    $verdict = Verdict::ofFailure(true, 'x');
+    foreach (range(1, 9) as $number) {
+        $cache->set("k$number", $verdict, 60);
+    }
+    equal(count($cache), 3, 'the size');
+    equal($cache->get('k9'), $verdict, 'the last');
+    equal($cache->get('k6'), null, 'one of the first');
+    $cache->set('k9', $verdict, 0);
+    equal($cache->get('k9'), null, 'one whose time is over');
+    $none = new MemoryCache(0);
+    $none->set('k', $verdict, 60);
+    equal(count($none), 0, 'no size');
+}
+
+function test_shared_memory(): void
+{
+    ApcuCache::isThere() || throw new Skipped('no APCu; -d apc.enable_cli=1');
+    $cache = new ApcuCache('test:' . getmypid() . ':');
+    $verdict = Verdict::ofCheck(new Answer(200, [], vectors()->checks[1]->body));
+    $cache->set('k', $verdict, 60);
+    equal(shown($cache->get('k') ?? Verdict::ofFailure(true, 'x')), shown($verdict), 'what is held');
+    $cache->set('never', $verdict, 0);
+    equal($cache->get('never'), null, 'what is not');
+}
+
+function test_faults(): void
+{
+    $place = env('TESTUDO_STAND_IN');
+    $good = (new Gate('closed', $place))->check('192.0.2.1', 'ok.fault');
+    equal([$good->passes, $good->failure], [true, null], 'the stand-in answers well if it is asked to');
+    foreach (vectors()->faults as $fault) {
+        $where = $fault === 'refuse' ? '127.0.0.1:1' : $place;
+        foreach (['closed' => false, 'open' => true] as $fail => $passes) {
+            $verdict = (new Gate($fail, $where, 0.3))->check('192.0.2.1', "$fault.fault");
+            equal([$verdict->passes, $verdict->failure !== null], [$passes, true], "$fault, $fail");
+        }
+    }
+}
+
+/** @return array<string, string> */
+function server(string $host, string $target = '/', string $method = 'GET'): array
+{
+    return ['REMOTE_ADDR' => '192.0.2.1', 'REQUEST_METHOD' => $method, 'REQUEST_URI' => $target, 'HTTP_HOST' => $host];
+}
+
+function test_faults_of_a_guard(): void
+{
+    $place = env('TESTUDO_STAND_IN');
+    $ask = static function (string $fail, string $where, array $server): int {
+        $found = (new Guard(new Gate($fail, $where, 0.3)))->judgeRequest($server, static fn () => '');
+        return $found instanceof Answer ? $found->status : 200;
+    };
+    equal($ask('closed', $place, server('ok.fault')), 200, 'the stand-in');
+    foreach (vectors()->faults as $fault) {
+        $where = $fault === 'refuse' ? '127.0.0.1:1' : $place;
+        equal($ask('closed', $where, server("$fault.fault")), 503, "$fault, closed");
+        equal($ask('open', $where, server("$fault.fault")), 200, "$fault, open");
+        equal($ask('open', $where, server("$fault.fault", '/.well-known/testudo/answer', 'POST')) === 200, $fault === 'utf8' || $fault === 'html', "$fault, an answer");
+        equal($ask('open', $place, server("page-$fault.fault")), 403, "$fault, where the page is asked for");
+    }
+}
+
+function test_what_is_held(): void
+{
+    $place = env('TESTUDO_STAND_IN');
+    $gate = new Gate('closed', $place, 2, 60, new MemoryCache());
+    $host = 'count-php' . getmypid() . '.fault';
+    $seen = array_map(static fn () => $gate->check('192.0.2.1', $host)->decision?->seconds, range(1, 3));
+    equal($seen, [1, 1, 1], 'the same question');
+    equal($gate->check('::ffff:192.0.2.1', $host)->decision?->seconds, 1, 'the same address');
+    equal($gate->check('192.0.2.1', $host, target: '/x')->decision?->seconds, 2, 'another question');
+    $gate = new Gate('closed', $place, 2, 0, new MemoryCache());
+    $seen = array_map(static fn () => $gate->check('192.0.2.1', $host)->decision?->seconds, range(1, 2));
+    equal($seen, [3, 4], 'nothing is held');
+}
+
+function test_a_real_gate(): void
+{
+    $gate = new Gate('closed', env('TESTUDO_GATE'));
+    $action = static fn (string $address, mixed ...$more): Action => $gate->check($address, ...$more)->action;
+    equal($action('192.0.2.9'), Action::Pass, 'a stranger');
+    equal($action('192.0.2.10'), Action::Ban, 'a ban');
+    equal($action('::ffff:192.0.2.10'), Action::Ban, 'a ban, mapped');
+    equal($action('2001:db8::7'), Action::Ban, 'a ban of a network');
+    equal($action('192.0.2.11'), Action::Captcha, 'a challenge');
+    equal($action('192.0.2.13', method: 'POST'), Action::Restrict, 'a restriction');
+    equal($action('192.0.2.13', target: '/a?b=c&d'), Action::Pass, 'what may be read');
+    equal($action('192.0.2.14'), Action::Header, 'a mark');
+    equal($action('192.0.2.15'), Action::Pass, 'a friend');
+    equal($action('192.0.2.17') === Action::Pass, false, 'a second factor');
+    $verdict = $gate->check('192.0.2.10');
+    equal([$verdict->decision?->type, $verdict->decision?->origin, $verdict->decision?->scenario], ['ban', 'local', 'example/probing'], 'why');
+    equal($gate->check('192.0.2.9', target: '/' . str_repeat('a', 200_000))->passes, false, 'a target that is too long');
+    $socket = new Gate('closed', env('TESTUDO_GATE_SOCKET'));
+    equal($socket->check('192.0.2.10')->action, Action::Ban, 'over a socket');
+}
+
+$code = 0;
+foreach (array_filter(get_defined_functions()['user'], static fn (string $name) => str_starts_with($name, 'test_')) as $test) {
+    try {
+        $test();
+        echo "ok       $test\n";
+    } catch (Skipped $why) {
+        echo "skipped  $test: {$why->getMessage()}\n";
+    } catch (Throwable $error) {
+        echo "FAILED   $test: {$error->getMessage()} ({$error->getFile()}:{$error->getLine()})\n";
+        $code = 1;
+    }
+}
+exit($code);
