@@ -1,0 +1,26 @@
+"""A site that tells what it got, behind the guard for ASGI: `asgi:site` for a server."""
+
+import json
+import os
+
+from testudo_gate import Gate
+from testudo_gate.asgi import Guard
+
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    outcome = dict(scope["headers"]).get(b"x-testudo-outcome", b"").decode()
+    query = scope["query_string"].decode()
+    told = {"method": scope["method"], "target": scope["path"] + ("?" + query if query else ""), "body": body.decode("latin-1")}
+    text = json.dumps({**told, "outcome": outcome}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+site = Guard(app, Gate(os.environ["TESTUDO_GATE"], fail=os.environ["TESTUDO_GATE_FAIL"]))
