@@ -17,6 +17,9 @@ const MAX_FORM = 64 << 10;
 /** The largest answer to a challenge, in bytes: that form encoded once more, and what the challenge is made of. */
 const MAX_ANSWER = 256 << 10;
 
+/** What may be a method or the name of a header. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
+
 // What concerns one connection only, and what the guard says itself.
 const OWN_NAMES = new Set(
   ('host connection keep-alive proxy-connection te trailer transfer-encoding upgrade content-length expect ' +
@@ -127,12 +130,12 @@ export function isToldByUs(name) {
 }
 
 /**
- * Whether a visitor's header is not handed on to the gate.
+ * Whether a visitor's header is not handed on to the gate. What is no name, such as `:authority`, is not.
  * @param {string} given
  */
 export function isKeptBack(given) {
   const name = given.toLowerCase().replaceAll('_', '-');
-  return name.startsWith(':') || OWN_NAMES.has(name) || OWN_PREFIXES.some((prefix) => name.startsWith(prefix));
+  return !TOKEN.test(name) || OWN_NAMES.has(name) || OWN_PREFIXES.some((prefix) => name.startsWith(prefix));
 }
 
 /**
@@ -149,7 +152,7 @@ export function isOwn(target) {
  * @returns {Visit | Reply}
  */
 function visitOf(proxies, { peer, method, target, isHttps, headers }) {
-  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/.test(method)) return plain(400, 'Not a method\n');
+  if (!TOKEN.test(method)) return plain(400, 'Not a method\n');
   const lines = headers.filter(([name]) => name.toLowerCase() === 'x-forwarded-for').map(([, value]) => value);
   const address = proxies.client(peer, lines);
   if (address === null) return plain(500, 'nobody says whose request this is: see `trustedProxies`\n');

@@ -15,14 +15,17 @@ final class Guard
     /** The path below which visitors talk to the gate itself. */
     private const OWN_PATH = '/.well-known/testudo/';
 
-    /** The query by which an answer comes to a script that is there, since nothing else may lead to PHP. */
-    private const ANSWER = 'testudo-answer';
+    /** The query by which what is meant for the gate comes to a script that is there, since no other path may lead to PHP. */
+    private const OWN_QUERY = 'testudo-gate=';
 
     /** The largest form that survives a challenge, in bytes. */
     private const MAX_FORM = 64 << 10;
 
     /** The largest answer to a challenge, in bytes: that form encoded once more, and what the challenge is made of. */
     private const MAX_ANSWER = 256 << 10;
+
+    /** What may be a method or the name of a header. */
+    private const TOKEN = '/^[!#$%&\'*+.^_`|~0-9A-Za-z-]{1,256}$/D';
 
     // What concerns one connection only, and what the guard says itself.
     private const OWN_NAMES = ['host', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding',
@@ -103,14 +106,14 @@ final class Guard
         if ($visit instanceof Answer) {
             return $visit;
         }
-        if (self::isOwn($visit['target']) || $visit['isAnswer']) {
+        if (self::isOwn($visit['target'])) {
             $body = $read(self::MAX_ANSWER);
             if ($body === null) {
                 return self::plain(413, "Too large\n");
             }
-            $target = $visit['isAnswer'] ? self::OWN_PATH . 'answer' : $visit['target'];
             try {
-                return $this->reply($this->gate->ask($visit['method'], $target, self::about($visit), $body), $visit);
+                $answer = $this->gate->ask($visit['method'], $visit['target'], self::about($visit), $body);
+                return self::reply($answer, $visit['script']);
             } catch (GateError $error) {
                 $this->gate->failed($error);
                 return self::unavailable();
@@ -174,7 +177,7 @@ final class Guard
     }
 
     /**
-     * Whether a visitor's header is not handed on to the gate.
+     * Whether a visitor's header is not handed on to the gate. What is no name, which no server lets through, is not.
      *
      * @internal
      */
@@ -182,19 +185,19 @@ final class Guard
     {
         $name = strtr(strtolower($given), '_', '-');
         $isOurs = static fn (string $prefix): bool => str_starts_with($name, $prefix);
-        return in_array($name, self::OWN_NAMES, true) || array_filter(self::OWN_PREFIXES, $isOurs) !== [];
+        return preg_match(self::TOKEN, $given) !== 1 || in_array($name, self::OWN_NAMES, true) || array_filter(self::OWN_PREFIXES, $isOurs) !== [];
     }
 
     /**
      * @param array<string, mixed> $server
-     * @return Answer|array{address: string, host: string, method: string, target: string, isHttps: bool, isAnswer: bool,
+     * @return Answer|array{address: string, host: string, method: string, target: string, script: string, isHttps: bool,
      *     kind: string, headers: list<array{string, string}>}
      */
     private function visit(array $server): Answer|array
     {
         $text = static fn (string $name): string => is_string($server[$name] ?? null) ? $server[$name] : '';
         $method = $text('REQUEST_METHOD');
-        if (preg_match('/^[!#$%&\'*+.^_`|~0-9A-Za-z-]{1,64}$/D', $method) !== 1) {
+        if (preg_match(self::TOKEN, $method) !== 1) {
             return self::plain(400, "Not a method\n");
         }
         // nginx on a socket in the file system says `unix:`.
@@ -210,6 +213,8 @@ final class Guard
         }
         $escape = static fn (array $found): string => rawurlencode($found[0]);
         $target = preg_replace_callback('/[^\x21-\x7e]/', $escape, $text('REQUEST_URI') ?: '/') ?? '/';
+        $query = '/^' . self::OWN_QUERY . '([a-z-]{1,32})$/D';
+        $isForGate = $method === 'POST' && preg_match($query, $text('QUERY_STRING'), $found) === 1;
         $headers = [];
         foreach ($server as $name => $value) {
             if (is_string($value) && str_starts_with((string) $name, 'HTTP_')) {
@@ -223,9 +228,9 @@ final class Guard
             'address' => $address,
             'host' => $text('HTTP_HOST'),
             'method' => $method,
-            'target' => $target,
+            'target' => $isForGate ? self::OWN_PATH . $found[1] : $target,
+            'script' => explode('?', $target)[0],
             'isHttps' => $isHttps,
-            'isAnswer' => $method === 'POST' && $text('QUERY_STRING') === self::ANSWER,
             'kind' => strtolower(trim(explode(';', $text('CONTENT_TYPE'))[0])),
             'headers' => $headers,
         ];
@@ -258,7 +263,7 @@ final class Guard
             return self::refused();
         }
         // One of our own where it is none. Who is refused stays refused.
-        return self::isPage($answer) ? $this->reply($answer, $visit) : self::refused();
+        return self::isPage($answer) ? self::reply($answer, $visit['script']) : self::refused();
     }
 
     /**
@@ -288,21 +293,18 @@ final class Guard
         return [...self::about($visit), ...$own];
     }
 
-    /**
-     * The gate's answer, for a visitor: the form of its challenge leads to where PHP is reached for sure.
-     *
-     * @param array<string, mixed> $visit
-     */
-    private function reply(Answer $answer, array $visit): Answer
+    /** The gate's answer, for a visitor: its forms lead to the script that was asked for, where PHP is reached for sure. */
+    private static function reply(Answer $answer, string $script): Answer
     {
         $isSent = static fn (array $pair): bool => !in_array(strtolower($pair[0]), self::UNSENT, true);
-        $path = explode('?', $visit['target'])[0];
         // Browsers take `//x` and `/\x` for the host x.
-        $isLocal = preg_match('~^/(?![/\\\\])~', $path) === 1 && !self::isOwn($path);
+        $isLocal = preg_match('~^/(?![/\\\\])~', $script) === 1 && !self::isOwn($script);
         $body = $answer->body;
         if ($isLocal && str_starts_with($answer->header('content-type') ?? '', 'text/html')) {
-            $way = htmlspecialchars($path . '?' . self::ANSWER, ENT_QUOTES);
-            $body = str_replace('action="' . self::OWN_PATH . 'answer"', "action=\"$way\"", $body);
+            $way = htmlspecialchars($script . '?' . self::OWN_QUERY, ENT_QUOTES);
+            // No visitor can have written this: pages escape quotes.
+            $form = '~ action="' . self::OWN_PATH . '([a-z-]{1,32})"~';
+            $body = preg_replace_callback($form, static fn (array $found) => " action=\"$way$found[1]\"", $body) ?? $body;
         }
         return new Answer($answer->status, array_values(array_filter($answer->headers, $isSent)), $body);
     }
@@ -327,13 +329,13 @@ final class Guard
     /** The body; null if it has more bytes, or PHP has taken it apart, which it does with files. */
     private static function input(int $most): ?string
     {
-        $announced = (int) ($_SERVER['CONTENT_LENGTH'] ?? 0);
-        $isCoded = isset($_SERVER['HTTP_TRANSFER_ENCODING']);
-        if ($announced > $most || $announced === 0 && !$isCoded) {
-            return $announced === 0 ? '' : null;
+        // Null where nothing says how long it is.
+        $announced = isset($_SERVER['HTTP_TRANSFER_ENCODING']) ? null : (int) ($_SERVER['CONTENT_LENGTH'] ?? 0);
+        if ($announced > $most) {
+            return null;
         }
         $body = (string) file_get_contents('php://input', false, null, 0, $most + 1);
-        return strlen($body) > $most || !$isCoded && strlen($body) !== $announced ? null : $body;
+        return strlen($body) === ($announced ?? strlen($body)) && strlen($body) <= $most ? $body : null;
     }
 
     private static function send(Answer $answer): void

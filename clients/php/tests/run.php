@@ -238,6 +238,38 @@ function test_a_real_gate(): void
     equal($socket->check('192.0.2.10')->action, Action::Ban, 'over a socket');
 }
 
+function test_where_forms_lead(): void
+{
+    $guard = new Guard(new Gate('closed', env('TESTUDO_GATE')));
+    $action = static function (string $target) use ($guard): string {
+        $server = ['REMOTE_ADDR' => '192.0.2.11', 'HTTP_ACCEPT' => 'text/html'] + server('example.org', $target);
+        $found = $guard->judgeRequest($server, static fn () => '');
+        equal($found instanceof Answer && $found->status === 403, true, $target);
+        equal(preg_match_all('/ action="([^"]*)"/', $found->body, $actions), 1, "one form at $target");
+        return $actions[1][0];
+    };
+    equal($action('/shop.php?a=1'), '/shop.php?testudo-gate=answer', 'to the script');
+    equal($action('/a"b\'<?x'), '/a&quot;b&#039;&lt;?testudo-gate=answer', 'escaped');
+    equal($action("/\u{e9}"), '/%C3%A9?testudo-gate=answer', 'letters');
+    foreach (['//evil.example/x', '/\\evil.example/x', 'http://evil.example/x'] as $target) {
+        equal($action($target), '/.well-known/testudo/answer', "not to another host: $target");
+    }
+}
+
+function test_what_is_meant_for_the_gate(): void
+{
+    $guard = new Guard(new Gate('closed', env('TESTUDO_GATE')));
+    $ask = static fn (string $method, string $query): Answer|array => $guard->judgeRequest(
+        ['QUERY_STRING' => $query, 'CONTENT_TYPE' => 'application/x-www-form-urlencoded'] + server('example.org', "/x?$query", $method),
+        static fn () => 'challenge=x',
+    );
+    equal($ask('POST', 'testudo-gate=answer') instanceof Answer, true, 'an answer');
+    equal($ask('POST', 'testudo-gate=nonsense') instanceof Answer, true, 'another path of the gate, with nothing on it');
+    foreach ([['GET', 'testudo-gate=answer'], ['POST', 'testudo-gate=../auth'], ['POST', 'a&testudo-gate=answer']] as [$method, $query]) {
+        equal(is_array($ask($method, $query)), true, "$method $query is the site's");
+    }
+}
+
 $code = 0;
 foreach (array_filter(get_defined_functions()['user'], static fn (string $name) => str_starts_with($name, 'test_')) as $test) {
     try {

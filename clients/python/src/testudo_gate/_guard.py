@@ -20,6 +20,9 @@ MAX_FORM = 64 << 10
 #: The largest answer to a challenge, in bytes: that form encoded once more, and what the challenge is made of.
 MAX_ANSWER = 256 << 10
 
+#: What may be a method or the name of a header.
+TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}"
+
 FORM = "application/x-www-form-urlencoded"
 
 # What concerns one connection only, and what the guard says itself.
@@ -84,7 +87,7 @@ def read_visit(
     proxies: Proxies, peer: str, method: str, target: str, scheme: str, headers: Headers
 ) -> Union[Visit, Reply]:
     """A visit of what a server tells. A reply where nobody says whose request it is."""
-    if not re.fullmatch("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", method):
+    if not re.fullmatch(TOKEN, method):
         return plain(400, "Not a method\n")
     lines = [value for name, value in headers if name.lower() == "x-forwarded-for"]
     address = proxies.client(peer, lines)
@@ -108,9 +111,9 @@ def is_told_by_us(name: str) -> bool:
 
 
 def is_kept_back(name: str) -> bool:
-    """Whether a visitor's header is not handed on to the gate."""
+    """Whether a visitor's header is not handed on to the gate. What is no name, which no server lets through, is not."""
     plain_name = name.lower().replace("_", "-")
-    return plain_name in _OWN_NAMES or plain_name.startswith(_OWN_PREFIXES)
+    return not re.fullmatch(TOKEN, name) or plain_name in _OWN_NAMES or plain_name.startswith(_OWN_PREFIXES)
 
 
 def check_question(visit: Visit) -> bytes:
