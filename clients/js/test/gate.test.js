@@ -87,6 +87,15 @@ test('nothing is held', needsStandIn, async () => {
   for (let again = 0; again < 2; again++) assert.notEqual((await hasty.check('192.0.2.1', { host })).failure, null);
 });
 
+test('a failure is not held', async () => {
+  const body = new TextEncoder().encode('{"pass":true,"outcome":"clean","decision":null,"decisions":[]}');
+  const answers = [() => { throw new Error('gone'); }, () => ({ status: 200, headers: [], body })];
+  const gate = new Gate({ fail: 'closed', cacheTime: 60_000, log, exchange: async () => answers.shift()() });
+  assert.equal((await gate.check('192.0.2.1')).passes, false);
+  assert.equal((await gate.check('192.0.2.1')).passes, true);
+  assert.equal((await gate.check('192.0.2.1')).passes, true);
+});
+
 test('a real gate', needsGate, async () => {
   const gate = new Gate({ place: gatePlace, fail: 'closed' });
   for (const [address, options, action] of [

@@ -14,10 +14,11 @@ async def app(scope, receive, send):
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    outcome = dict(scope["headers"]).get(b"x-testudo-outcome", b"").decode()
+    headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+    forged = headers.get("x-testudo-scenario") or headers.get("x-testudo-new")
     query = scope["query_string"].decode()
     told = {"method": scope["method"], "target": scope["path"] + ("?" + query if query else ""), "body": body.decode("latin-1")}
-    text = json.dumps({**told, "outcome": outcome}).encode()
+    text = json.dumps({**told, "outcome": headers.get("x-testudo-outcome"), "forged": forged}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": text})

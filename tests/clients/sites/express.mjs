@@ -11,7 +11,8 @@ function tell(request, response) {
   request.setEncoding('latin1');
   request.on('data', (data) => (body += data));
   request.on('end', () => {
-    const told = { method: request.method, target: request.originalUrl ?? request.url, body };
+    const forged = request.headers['x-testudo-scenario'] || request.headers['x-testudo-new'] || null;
+    const told = { method: request.method, target: request.originalUrl ?? request.url, body, forged };
     response.setHeader('content-type', 'application/json');
     response.end(JSON.stringify({ ...told, outcome: request.headers['x-testudo-outcome'] }));
   });

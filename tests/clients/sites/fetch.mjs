@@ -11,7 +11,8 @@ const handler = guard(gate, async (request) => {
   const url = new URL(request.url);
   const body = Buffer.from(await request.arrayBuffer()).toString('latin1');
   if (verdictOf(request)?.outcome !== request.headers.get('x-testudo-outcome')) throw new Error('two verdicts');
-  const told = { method: request.method, target: url.pathname + url.search, body };
+  const forged = request.headers.get('x-testudo-scenario') || request.headers.get('x-testudo-new');
+  const told = { method: request.method, target: url.pathname + url.search, body, forged };
   return new Response(JSON.stringify({ ...told, outcome: request.headers.get('x-testudo-outcome') }), {
     headers: { 'content-type': 'application/json' },
   });

@@ -15,6 +15,7 @@ def app(environ, start_response):
         "target": environ["PATH_INFO"] + ("?" + environ["QUERY_STRING"] if environ["QUERY_STRING"] else ""),
         "body": body.decode("latin-1"),
         "outcome": environ.get("HTTP_X_TESTUDO_OUTCOME"),
+        "forged": environ.get("HTTP_X_TESTUDO_SCENARIO") or environ.get("HTTP_X_TESTUDO_NEW"),
     }
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps(told).encode()]

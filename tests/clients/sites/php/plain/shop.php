@@ -6,4 +6,5 @@ echo json_encode([
     'target' => $_SERVER['REQUEST_URI'],
     'body' => file_get_contents('php://input'),
     'outcome' => $_SERVER['HTTP_X_TESTUDO_OUTCOME'] ?? null,
+    'forged' => ($_SERVER['HTTP_X_TESTUDO_SCENARIO'] ?? null ?: null) ?? $_SERVER['HTTP_X_TESTUDO_NEW'] ?? null,
 ]);
