@@ -232,6 +232,13 @@ static void test_cache(const char *stand_in) {
     expect(ask(gate, "192.0.2.1", host, NULL, NULL).decision.seconds == 4, "nothing is held", host);
     testudo_gate_free(gate);
 
+    /* A failure is not held: the stand-in counts after a fifth of a second. */
+    gate = gate_at(stand_in, TESTUDO_GATE_FAIL_CLOSED, 20, 60000);
+    expect(*ask(gate, "192.0.2.2", host, NULL, NULL).failure, "a failure", host);
+    gate->timeout_ms = 5000;
+    expect(!*ask(gate, "192.0.2.2", host, NULL, NULL).failure, "a failure is not held", host);
+    testudo_gate_free(gate);
+
     /* Few places for many questions, of which some fail: nobody waits for ever, and threads may take each other's places. */
     struct testudo_gate_options options = {stand_in, TESTUDO_GATE_FAIL_CLOSED, 2000, 1, 4};
     gate = testudo_gate_new(&options, NULL, 0);
