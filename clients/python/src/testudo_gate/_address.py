@@ -58,7 +58,7 @@ class Proxies:
 def parse(text: str) -> Optional[Address]:
     """An address, without its zone, IPv4 never in its mapped form."""
     bare, percent, zone = text.partition("%")
-    if percent and not zone or not text.isascii():
+    if percent and not zone or not bare.isascii():
         return None
     try:
         address = ipaddress.ip_address(bare)

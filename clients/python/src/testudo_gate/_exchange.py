@@ -9,7 +9,7 @@ import asyncio
 import re
 import socket
 import time
-from typing import Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Iterable, List, NamedTuple, Optional, Tuple
 
 Headers = List[Tuple[str, str]]
 
@@ -131,12 +131,22 @@ def _left(end: float) -> float:
 
 
 def _connect(place: Place, end: float) -> socket.socket:
-    if place.path is None:
-        return socket.create_connection((place.host, place.port), _left(end))
-    connection = socket.socket(socket.AF_UNIX)
+    if place.path is not None:
+        return _connect_to(socket.AF_UNIX, place.path, end)
+    failure: OSError = OSError("its name has no address")
+    for family, _, _, _, address in socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM):
+        try:
+            return _connect_to(family, address, end)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connect_to(family: int, address: Any, end: float) -> socket.socket:
+    connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.settimeout(_left(end))
-        connection.connect(place.path)
+        connection.connect(address)
     except BaseException:
         connection.close()
         raise
@@ -154,12 +164,10 @@ async def exchange_async(place: Place, question: bytes, timeout: float) -> Answe
 
 
 async def _exchange_async(place: Place, question: bytes) -> Answer:
-    streams: Union[Tuple[asyncio.StreamReader, asyncio.StreamWriter]]
     if place.path is None:
-        streams = await asyncio.open_connection(place.host, place.port)
+        source, sink = await asyncio.open_connection(place.host, place.port)
     else:
-        streams = await asyncio.open_unix_connection(place.path)
-    source, sink = streams
+        source, sink = await asyncio.open_unix_connection(place.path)
     try:
         sink.write(question)
         try:
