@@ -33,7 +33,7 @@ enum testudo_gate_action {
     TESTUDO_GATE_CAPTCHA,     /* It has to answer a challenge. */
     TESTUDO_GATE_THROTTLE,    /* It comes too often. */
     TESTUDO_GATE_RESTRICT,    /* It may not do this. */
-    TESTUDO_GATE_MFA,         /* It has to show a second factor. */
+    TESTUDO_GATE_MFA,         /* It has to show a second factor. Where it passes, it is for the application to ask for it. */
     TESTUDO_GATE_UNAVAILABLE  /* It is refused because nothing can be looked up. */
 };
 
@@ -52,12 +52,13 @@ struct testudo_gate_options {
     size_t cache_size;           /* The most verdicts that are held, somewhat less than 1 KiB each; 0: 1024. */
 };
 
-/* All but the address may be NULL. */
+/* All may be NULL, but an address or a user has to be there. */
 struct testudo_gate_question {
     const char *address;
     const char *host;
     const char *method;  /* NULL: GET */
     const char *target;  /* NULL: / */
+    const char *user;    /* Where decisions about users are enforced. */
 };
 
 /* A decision about an address. Texts that are longer are cut. */
@@ -88,7 +89,10 @@ struct testudo_gate *testudo_gate_new(const struct testudo_gate_options *options
 /* Nobody may ask it any more. */
 void testudo_gate_free(struct testudo_gate *gate);
 
-/* What is to be done with an address; counts nothing. 0, or -1 for what is no address: then the verdict is a refusal. */
+/*
+ * What is to be done with an address, a user, or both; counts nothing. 0, or -1 for what is no address, and where there is neither:
+ * then the verdict is a refusal.
+ */
 int testudo_gate_check(struct testudo_gate *gate, const struct testudo_gate_question *question,
                        struct testudo_gate_verdict *verdict);
 
@@ -494,7 +498,8 @@ static bool tg_is_one_of(const char *word, const char *const *words) {
 }
 
 /* Outcomes with which a request goes on. One that is not among them is a refusal, whatever else is said. */
-static const char *const tg_passing[] = {"clean", "allowed", "marked", "passed", "slow", "harmless", "unchecked", NULL};
+static const char *const tg_passing[] = {"clean", "allowed", "marked", "passed", "confirmed", "mfa",
+                                         "slow", "harmless", "unchecked", NULL};
 
 static enum testudo_gate_action tg_action(const struct testudo_gate_verdict *verdict) {
     static const struct {
@@ -503,8 +508,10 @@ static enum testudo_gate_action tg_action(const struct testudo_gate_verdict *ver
     } refusals[] = {
         {"banned", TESTUDO_GATE_BAN},           {"challenged", TESTUDO_GATE_CAPTCHA},
         {"throttled", TESTUDO_GATE_THROTTLE},   {"restricted", TESTUDO_GATE_RESTRICT},
+        {"unconfirmed", TESTUDO_GATE_MFA},      {"unidentified", TESTUDO_GATE_MFA},
         {"unavailable", TESTUDO_GATE_UNAVAILABLE},
     };
+    if (verdict->passes && strcmp(verdict->outcome, "mfa") == 0) return TESTUDO_GATE_MFA;
     if (verdict->passes) return strcmp(verdict->outcome, "marked") == 0 ? TESTUDO_GATE_HEADER : TESTUDO_GATE_PASS;
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         if (strcmp(verdict->outcome, refusals[i].outcome) == 0) return refusals[i].action;
@@ -928,12 +935,14 @@ static void tg_get(struct testudo_gate *gate, char *key, struct testudo_gate_ver
 int testudo_gate_check(struct testudo_gate *gate, const struct testudo_gate_question *question,
                        struct testudo_gate_verdict *verdict) {
     struct tg_address address;
-    char usual[TESTUDO_GATE_ADDRESS];
+    char usual[TESTUDO_GATE_ADDRESS] = "";
+    const char *user = question->user ? question->user : "", *given = question->address;
     struct tg_buffer key = {NULL, 0, 0, false};
     memset(verdict, 0, sizeof *verdict);
-    if (!question->address || !tg_parse_address(question->address, strlen(question->address), &address)) return -1;
-    if (!tg_show_address(&address, usual)) return -1;
-    const char *parts[] = {"ip=", usual, "&host=", question->host ? question->host : "", "&method=",
+    if (!given && !*user) return -1;
+    if (given && (!tg_parse_address(given, strlen(given), &address) || !tg_show_address(&address, usual))) return -1;
+    /* What is empty counts as not said. */
+    const char *parts[] = {"ip=", usual, "&user=", user, "&host=", question->host ? question->host : "", "&method=",
                            question->method ? question->method : "GET", "&target=", question->target ? question->target : "/"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (i % 2 == 0) tg_append_text(&key, parts[i]);

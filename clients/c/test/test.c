@@ -146,8 +146,10 @@ static void test_options(void) {
     options.timeout_ms = 0;
     struct testudo_gate *gate = testudo_gate_new(&options, error, sizeof error);
     struct testudo_gate_verdict verdict;
-    struct testudo_gate_question question = {"192.0.2", NULL, NULL, NULL};
+    struct testudo_gate_question question = {"192.0.2", NULL, NULL, NULL, "alice"};
     expect(testudo_gate_check(gate, &question, &verdict) == -1 && !verdict.passes, "check", "what is no address");
+    question.address = question.user = NULL;
+    expect(testudo_gate_check(gate, &question, &verdict) == -1 && !verdict.passes, "check", "nobody");
     testudo_gate_free(gate);
 }
 
@@ -160,7 +162,7 @@ static struct testudo_gate *gate_at(const char *place, enum testudo_gate_fail fa
 
 static struct testudo_gate_verdict ask(struct testudo_gate *gate, const char *address, const char *host, const char *method,
                                        const char *target) {
-    struct testudo_gate_question question = {address, host, method, target};
+    struct testudo_gate_question question = {address, host, method, target, NULL};
     struct testudo_gate_verdict verdict;
     expect(testudo_gate_check(gate, &question, &verdict) == 0, "check", address);
     return verdict;
@@ -195,7 +197,7 @@ struct asker {
 static void *run_asker(void *given) {
     struct asker *asker = given;
     for (int i = 0; i < asker->rounds; i++) {
-        struct testudo_gate_question question = {"192.0.2.1", asker->host, NULL, asker->target};
+        struct testudo_gate_question question = {"192.0.2.1", asker->host, NULL, asker->target, NULL};
         struct testudo_gate_verdict verdict;
         (void)testudo_gate_check(asker->gate, &question, &verdict);
         asker->seen = verdict.decision.seconds;

@@ -42,14 +42,16 @@ export class Gate {
   }
 
   /**
-   * @param {string} address
+   * @param {string | null} address
    * @param {import('./index.d.ts').CheckOptions} [options]
    * @returns {Promise<Verdict>}
    */
-  async check(address, { host = '', method = 'GET', target = '/' } = {}) {
-    const parsed = parse(address);
-    if (parsed === null) throw new TypeError(`"${address}" is no address`);
-    const query = new URLSearchParams({ ip: parsed.text, host, method, target }).toString();
+  async check(address, { user = '', host = '', method = 'GET', target = '/' } = {}) {
+    const parsed = address === null ? null : parse(address);
+    if (address !== null && parsed === null) throw new TypeError(`"${address}" is no address`);
+    if (parsed === null && !user) throw new TypeError('name an address, a user, or both');
+    const who = { ...(parsed && { ip: parsed.text }), ...(user && { user }) };
+    const query = new URLSearchParams({ ...who, host, method, target }).toString();
     return this.#cache.get(query, async () => {
       try {
         return ofCheck(await ask(this, 'GET', `/check?${query}`, [['Host', 'gate']]));

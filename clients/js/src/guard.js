@@ -26,6 +26,11 @@ const OWN_NAMES = new Set(
     'forwarded x-real-ip').split(' '),
 );
 const OWN_PREFIXES = ['x-testudo-', 'x-original-', 'x-forwarded-'];
+// What the gate looks at in a visitor's own request. Other names could be those by which it is told who the user is.
+const VISITORS_NAMES = new Set(
+  'cookie user-agent origin referer content-type x-http-method x-http-method-override x-method-override'.split(' '),
+);
+const VISITORS_PREFIXES = ['accept', 'sec-'];
 const UNSENT = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length', 'date', 'server']);
 const TOLD = ['x-testudo-outcome', 'x-testudo-decision', 'x-testudo-type', 'x-testudo-origin', 'x-testudo-scenario'];
 
@@ -49,6 +54,7 @@ const TOLD = ['x-testudo-outcome', 'x-testudo-decision', 'x-testudo-type', 'x-te
  * @property {string} target Path and query, in plain ASCII.
  * @property {boolean} isHttps
  * @property {HeaderList} headers
+ * @property {boolean} isByProxy It came from a trusted proxy.
  */
 
 /**
@@ -130,12 +136,15 @@ export function isToldByUs(name) {
 }
 
 /**
- * Whether a visitor's header is not handed on to the gate. What is no name, such as `:authority`, is not.
+ * Whether a header is not handed on to the gate. What is no name, such as `:authority`, is not.
  * @param {string} given
+ * @param {boolean} isByProxy
  */
-export function isKeptBack(given) {
+export function isKeptBack(given, isByProxy) {
   const name = given.toLowerCase().replaceAll('_', '-');
-  return !TOKEN.test(name) || OWN_NAMES.has(name) || OWN_PREFIXES.some((prefix) => name.startsWith(prefix));
+  const begins = (/** @type {string[]} */ prefixes) => prefixes.some((prefix) => name.startsWith(prefix));
+  if (!TOKEN.test(given) || OWN_NAMES.has(name) || begins(OWN_PREFIXES)) return true;
+  return !isByProxy && !VISITORS_NAMES.has(name) && !begins(VISITORS_PREFIXES);
 }
 
 /**
@@ -156,13 +165,15 @@ function visitOf(proxies, { peer, method, target, isHttps, headers }) {
   const lines = headers.filter(([name]) => name.toLowerCase() === 'x-forwarded-for').map(([, value]) => value);
   const address = proxies.client(peer, lines);
   if (address === null) return plain(500, 'nobody says whose request this is: see `trustedProxies`\n');
-  const scheme = proxies.trusts(peer) ? header(headers, 'x-forwarded-proto')?.trim().toLowerCase() : undefined;
+  const isByProxy = proxies.trusts(peer);
+  const scheme = isByProxy ? header(headers, 'x-forwarded-proto')?.trim().toLowerCase() : undefined;
   const host = header(headers, 'host') ?? header(headers, ':authority') ?? '';
   // Only visible ASCII; what is not has bytes as letters.
   const escaped = target.replace(/[^\x21-\x7e]/g, (letter) =>
     letter <= '\xff' ? `%${letter.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}` : '?',
   );
-  return { address, host, method, target: escaped, isHttps: scheme === undefined ? isHttps : scheme === 'https', headers };
+  const isSecure = scheme === undefined ? isHttps : scheme === 'https';
+  return { address, host, method, target: escaped, isHttps: isSecure, headers, isByProxy };
 }
 
 /** @param {Visit} visit */
@@ -176,12 +187,12 @@ function hasForm({ method, headers }) {
  * @param {Visit} visit
  * @returns {HeaderList}
  */
-function about({ host, address, isHttps, headers }) {
+function about({ host, address, isHttps, headers, isByProxy }) {
   return [
     ['Host', host],
     ['X-Forwarded-For', address],
     ['X-Forwarded-Proto', isHttps ? 'https' : 'http'],
-    ...headers.filter(([name]) => !isKeptBack(name)),
+    ...headers.filter(([name]) => !isKeptBack(name, isByProxy)),
   ];
 }
 

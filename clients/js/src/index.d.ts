@@ -1,4 +1,7 @@
-/** What is to be done with a visitor. `stop` is a refusal for a reason that this version does not know. */
+/**
+ * What is to be done with a visitor. `stop` is a refusal for a reason that this version does not know. `mfa` asks for a second
+ * factor: where the verdict passes all the same, it is for the application to ask for it.
+ */
 export type Action = 'pass' | 'header' | 'ban' | 'captcha' | 'throttle' | 'restrict' | 'mfa' | 'unavailable' | 'stop';
 
 /** A decision about an address. */
@@ -67,8 +70,10 @@ export interface GateOptions {
   exchange?: (question: Question) => Promise<Answer>;
 }
 
-/** What is asked about an address, as far as the gate's policy looks at it. */
+/** What is asked about, beside an address, as far as the gate's policy looks at it. */
 export interface CheckOptions {
+  /** The user, where decisions about users are enforced. */
+  user?: string;
   host?: string;
   method?: string;
   target?: string;
@@ -79,10 +84,10 @@ export class Gate {
   /** Throws a `TypeError` for what cannot be. */
   constructor(options: GateOptions);
   /**
-   * What is to be done with an address; counts nothing. Rejects with a `TypeError` for what is no address, and for nothing
-   * that the gate does.
+   * What is to be done with an address, a user, or both; counts nothing. Rejects with a `TypeError` for what is no address, and
+   * where there is neither; for nothing that the gate does.
    */
-  check(address: string, options?: CheckOptions): Promise<Verdict>;
+  check(address: string | null, options?: CheckOptions): Promise<Verdict>;
 }
 
 /** The gate did not answer, or not as a gate does. */

@@ -6,7 +6,7 @@ import { GateError } from './exchange.js';
 /** @typedef {import('./index.d.ts').Action} Action */
 
 /** Outcomes with which a request goes on. One that is not among them is a refusal, whatever else is said. */
-export const PASSING = new Set(['clean', 'allowed', 'marked', 'passed', 'slow', 'harmless', 'unchecked']);
+export const PASSING = new Set('clean allowed marked passed confirmed mfa slow harmless unchecked'.split(' '));
 
 /** Statuses with which a question is refused for what is in it: the visitor's doing, and no failure of the gate. */
 export const REFUSED = new Set([400, 413, 414, 431]);
@@ -15,6 +15,8 @@ export const REFUSED = new Set([400, 413, 414, 431]);
 const REFUSALS = new Map([
   ['banned', 'ban'],
   ['challenged', 'captcha'],
+  ['unconfirmed', 'mfa'],
+  ['unidentified', 'mfa'],
   ['throttled', 'throttle'],
   ['restricted', 'restrict'],
   ['unavailable', 'unavailable'],
@@ -28,7 +30,7 @@ const REFUSALS = new Map([
  * @returns {Action}
  */
 export function actionOf(passes, outcome, kind) {
-  if (passes) return outcome === 'marked' ? 'header' : 'pass';
+  if (passes) return outcome === 'marked' ? 'header' : outcome === 'mfa' ? 'mfa' : 'pass';
   return REFUSALS.get(outcome) ?? (kind === 'mfa' && !PASSING.has(outcome) ? 'mfa' : 'stop');
 }
 

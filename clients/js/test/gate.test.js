@@ -25,6 +25,7 @@ test('what cannot be', async () => {
   assert.throws(() => new Gate(), TypeError);
   assert.throws(() => new Gate({ fail: 'open', timeout: NaN }), TypeError);
   await assert.rejects(new Gate({ fail: 'open' }).check('192.0.2'), TypeError);
+  await assert.rejects(new Gate({ fail: 'open' }).check(null), TypeError);
   const handler = guardFetch({}, () => new Response());
   await assert.rejects(handler(new Request('http://x/'), { remoteAddr: { hostname: '192.0.2.1' } }), TypeError);
 });

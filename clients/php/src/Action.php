@@ -19,7 +19,7 @@ enum Action: string
     case Throttle = 'throttle';
     /** It may not do this. */
     case Restrict = 'restrict';
-    /** It has to show a second factor. */
+    /** It has to show a second factor. Where it passes all the same, it is for the application to ask for it. */
     case Mfa = 'mfa';
     /** It is refused because nothing can be looked up. */
     case Unavailable = 'unavailable';
@@ -30,12 +30,13 @@ enum Action: string
     public static function of(bool $passes, string $outcome, ?string $kind): self
     {
         if ($passes) {
-            return $outcome === 'marked' ? self::Header : self::Pass;
+            return ['marked' => self::Header, 'mfa' => self::Mfa][$outcome] ?? self::Pass;
         }
         $isNew = !in_array($outcome, Verdict::PASSING, true);
         return match ($outcome) {
             'banned' => self::Ban,
             'challenged' => self::Captcha,
+            'unconfirmed', 'unidentified' => self::Mfa,
             'throttled' => self::Throttle,
             'restricted' => self::Restrict,
             'unavailable' => self::Unavailable,

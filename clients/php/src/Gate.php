@@ -42,14 +42,27 @@ final class Gate
     }
 
     /**
-     * What is to be done with an address; counts nothing. Throws nothing for what the gate does.
+     * What is to be done with an address, a user, or both; counts nothing. Throws nothing for what the gate does.
      *
-     * @throws \InvalidArgumentException for what is no address
+     * @throws \InvalidArgumentException for what is no address, and where there is neither
      */
-    public function check(string $address, string $host = '', string $method = 'GET', string $target = '/'): Verdict
-    {
-        $usual = Proxies::usual($address) ?? throw new \InvalidArgumentException("\"$address\" is no address");
-        $query = http_build_query(['ip' => $usual, 'host' => $host, 'method' => $method, 'target' => $target], '', '&');
+    public function check(
+        ?string $address = null,
+        string $host = '',
+        string $method = 'GET',
+        string $target = '/',
+        string $user = '',
+    ): Verdict {
+        $usual = $address === null ? null : Proxies::usual($address);
+        if ($address !== null && $usual === null) {
+            throw new \InvalidArgumentException("\"$address\" is no address");
+        }
+        if ($usual === null && $user === '') {
+            throw new \InvalidArgumentException('name an address, a user, or both');
+        }
+        // What is null is left out.
+        $who = ['ip' => $usual, 'user' => $user === '' ? null : $user];
+        $query = http_build_query($who + ['host' => $host, 'method' => $method, 'target' => $target], '', '&');
         $key = hash('sha256', $this->key . $query);
         $held = $this->cache->get($key);
         if ($held !== null) {

@@ -31,6 +31,10 @@ final class Guard
     private const OWN_NAMES = ['host', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding',
         'upgrade', 'content-length', 'expect', 'forwarded', 'x-real-ip'];
     private const OWN_PREFIXES = ['x-testudo-', 'x-original-', 'x-forwarded-'];
+    // What the gate looks at in a visitor's own request. Other names could be those by which it is told who the user is.
+    private const VISITORS_NAMES = ['cookie', 'user-agent', 'origin', 'referer', 'content-type', 'x-http-method',
+        'x-http-method-override', 'x-method-override'];
+    private const VISITORS_PREFIXES = ['accept', 'sec-'];
     private const UNSENT = ['connection', 'keep-alive', 'transfer-encoding', 'content-length', 'date', 'server'];
     private const TOLD = ['x-testudo-outcome', 'x-testudo-decision', 'x-testudo-type', 'x-testudo-origin', 'x-testudo-scenario'];
 
@@ -177,21 +181,26 @@ final class Guard
     }
 
     /**
-     * Whether a visitor's header is not handed on to the gate. What is no name, which no server lets through, is not.
+     * Whether a header is not handed on to the gate. What is no name, which no server lets through, is not.
      *
      * @internal
      */
-    public static function isKeptBack(string $given): bool
+    public static function isKeptBack(string $given, bool $isByProxy): bool
     {
         $name = strtr(strtolower($given), '_', '-');
-        $isOurs = static fn (string $prefix): bool => str_starts_with($name, $prefix);
-        return preg_match(self::TOKEN, $given) !== 1 || in_array($name, self::OWN_NAMES, true) || array_filter(self::OWN_PREFIXES, $isOurs) !== [];
+        $begins = static fn (string $prefix): bool => str_starts_with($name, $prefix);
+        $isOurs = in_array($name, self::OWN_NAMES, true) || array_filter(self::OWN_PREFIXES, $begins) !== [];
+        if (preg_match(self::TOKEN, $given) !== 1 || $isOurs) {
+            return true;
+        }
+        $isVisitors = in_array($name, self::VISITORS_NAMES, true) || array_filter(self::VISITORS_PREFIXES, $begins) !== [];
+        return !$isByProxy && !$isVisitors;
     }
 
     /**
      * @param array<string, mixed> $server
      * @return Answer|array{address: string, host: string, method: string, target: string, script: string, isHttps: bool,
-     *     kind: string, headers: list<array{string, string}>}
+     *     isByProxy: bool, kind: string, headers: list<array{string, string}>}
      */
     private function visit(array $server): Answer|array
     {
@@ -231,6 +240,7 @@ final class Guard
             'target' => $isForGate ? self::OWN_PATH . $found[1] : $target,
             'script' => explode('?', $target)[0],
             'isHttps' => $isHttps,
+            'isByProxy' => $this->proxies->trusts($peer),
             'kind' => strtolower(trim(explode(';', $text('CONTENT_TYPE'))[0])),
             'headers' => $headers,
         ];
@@ -274,7 +284,7 @@ final class Guard
      */
     private static function about(array $visit): array
     {
-        $handedOn = array_filter($visit['headers'], static fn (array $pair) => !self::isKeptBack($pair[0]));
+        $handedOn = array_filter($visit['headers'], static fn (array $pair) => !self::isKeptBack($pair[0], $visit['isByProxy']));
         return [
             ['Host', $visit['host']],
             ['X-Forwarded-For', $visit['address']],

@@ -8,7 +8,7 @@ namespace Testudo\Gate;
 final class Verdict
 {
     /** Outcomes with which a request goes on. One that is not among them is a refusal, whatever else is said. */
-    public const PASSING = ['clean', 'allowed', 'marked', 'passed', 'slow', 'harmless', 'unchecked'];
+    public const PASSING = ['clean', 'allowed', 'marked', 'passed', 'confirmed', 'mfa', 'slow', 'harmless', 'unchecked'];
 
     /** Statuses with which a question is refused for what is in it: the visitor's doing, and no failure of the gate. */
     public const REFUSED = [400, 413, 414, 431];

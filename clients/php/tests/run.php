@@ -78,6 +78,7 @@ function test_bad_words(): void
     throws(static fn () => new Gate('maybe'), InvalidArgumentException::class, 'a policy');
     throws(static fn () => new Gate('open', timeout: NAN), InvalidArgumentException::class, 'a timeout');
     throws(static fn () => (new Gate('open'))->check('192.0.2'), InvalidArgumentException::class, 'an address');
+    throws(static fn () => (new Gate('open'))->check(), InvalidArgumentException::class, 'nobody');
     throws(static fn () => Guard::fromEnvironment(), InvalidArgumentException::class, 'a guard of which nothing is said');
 }
 
@@ -131,9 +132,10 @@ function test_own_paths_and_headers(): void
     foreach (vectors()->own_paths as $case) {
         equal(Guard::isOwn($case->target), $case->own, $case->target);
     }
-    foreach (['handed_on' => false, 'kept_back' => true] as $list => $expected) {
+    $lists = ['handed_on' => [false, false], 'handed_on_from_proxies' => [true, false], 'kept_back' => [true, true]];
+    foreach ($lists as $list => $expected) {
         foreach (vectors()->headers->$list as $name) {
-            equal(Guard::isKeptBack($name), $expected, $name);
+            equal([Guard::isKeptBack($name, false), Guard::isKeptBack($name, true)], $expected, $name);
         }
     }
 }

@@ -30,7 +30,9 @@ class Words(unittest.TestCase):
         with self.assertRaises(TypeError):
             Gate("127.0.0.1:9740")
         with self.assertRaises(ValueError):
-            Gate(fail="open").check("192.0.2")
+            Gate(fail="open").check("192.0.2", user="alice")
+        with self.assertRaises(ValueError):
+            Gate(fail="open").check()
 
     def test_memory_is_bounded(self):
         cache = Cache(60, 3)

@@ -67,10 +67,9 @@ class Vectors(unittest.TestCase):
             self.assertEqual(Visit("192.0.2.1", "", "GET", case["target"], False, []).is_own, case["own"], case)
 
     def test_headers(self):
-        for name in VECTORS["headers"]["handed_on"]:
-            self.assertFalse(is_kept_back(name), name)
-        for name in VECTORS["headers"]["kept_back"]:
-            self.assertTrue(is_kept_back(name), name)
+        for kind, kept_back in [("handed_on", (False, False)), ("handed_on_from_proxies", (True, False)), ("kept_back", (True, True))]:
+            for name in VECTORS["headers"][kind]:
+                self.assertEqual((is_kept_back(name, False), is_kept_back(name, True)), kept_back, name)
 
 
 def shown(verdict):

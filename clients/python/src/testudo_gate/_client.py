@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Optional
 from urllib.parse import quote, urlencode
 
 from ._address import parse
@@ -45,15 +46,21 @@ class Gate:
         self._cache = Cache(cache_seconds, cache_size)
         self._next_word = 0.0
 
-    def check(self, address: str, *, host: str = "", method: str = "GET", target: str = "/") -> Verdict:
-        """What is to be done with an address; counts nothing. Never raises for what the gate does.
+    def check(
+        self, address: Optional[str] = None, *, user: str = "", host: str = "", method: str = "GET", target: str = "/"
+    ) -> Verdict:
+        """What is to be done with an address, a user, or both; counts nothing. Never raises for what the gate does.
 
-        Raises `ValueError` for what is no address.
+        Raises `ValueError` for what is no address, and where there is neither.
         """
-        parsed = parse(address)
-        if parsed is None:
-            raise ValueError(f"{address!r} is no address")
-        asked = {"ip": str(parsed), "host": host, "method": method, "target": target}
+        parsed = None if address is None else parse(address)
+        if parsed is None and (address is not None or not user):
+            raise ValueError(f"{address!r} is no address" if address is not None else "name an address, a user, or both")
+        asked = {"host": host, "method": method, "target": target}
+        if parsed is not None:
+            asked["ip"] = str(parsed)
+        if user:
+            asked["user"] = user
 
         def ask() -> Verdict:
             path = "/check?" + urlencode(asked, quote_via=quote, safe="", errors="replace")
@@ -62,7 +69,7 @@ class Gate:
             except GateError as error:
                 return self.failed(error)
 
-        return self._cache.get(tuple(asked.values()), ask)
+        return self._cache.get(tuple(asked.items()), ask)
 
     def ask(self, question: bytes) -> Answer:
         """Asks a question of a guard. Raises `GateError`."""

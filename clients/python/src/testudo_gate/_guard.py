@@ -31,6 +31,11 @@ _OWN_NAMES = frozenset(
     " forwarded x-real-ip".split()
 )
 _OWN_PREFIXES = ("x-testudo-", "x-original-", "x-forwarded-")
+# What the gate looks at in a visitor's own request. Other names could be those by which it is told who the user is.
+_VISITORS_NAMES = frozenset(
+    "cookie user-agent origin referer content-type x-http-method x-http-method-override x-method-override".split()
+)
+_VISITORS_PREFIXES = ("accept", "sec-")
 _UNSENT = frozenset(["connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"])
 _TOLD = ("x-testudo-outcome", "x-testudo-decision", "x-testudo-type", "x-testudo-origin", "x-testudo-scenario")
 
@@ -45,6 +50,8 @@ class Visit(NamedTuple):
     target: str
     is_https: bool
     headers: Headers
+    #: It came from a trusted proxy.
+    is_by_proxy: bool = False
 
     @property
     def is_own(self) -> bool:
@@ -97,7 +104,7 @@ def read_visit(
     if told and proxies.trusts(peer):
         scheme = told[0].strip().lower()
     host = next((value for name, value in headers if name.lower() == "host"), "")
-    return Visit(address, host, method, plain_target(target), scheme in ("https", "wss"), headers)
+    return Visit(address, host, method, plain_target(target), scheme in ("https", "wss"), headers, proxies.trusts(peer))
 
 
 def plain_target(target: str) -> str:
@@ -110,10 +117,12 @@ def is_told_by_us(name: str) -> bool:
     return name.lower().replace("_", "-").startswith("x-testudo-")
 
 
-def is_kept_back(name: str) -> bool:
-    """Whether a visitor's header is not handed on to the gate. What is no name, which no server lets through, is not."""
+def is_kept_back(name: str, is_by_proxy: bool) -> bool:
+    """Whether a header is not handed on to the gate. What is no name, which no server lets through, is not."""
     plain_name = name.lower().replace("_", "-")
-    return not re.fullmatch(TOKEN, name) or plain_name in _OWN_NAMES or plain_name.startswith(_OWN_PREFIXES)
+    if not re.fullmatch(TOKEN, name) or plain_name in _OWN_NAMES or plain_name.startswith(_OWN_PREFIXES):
+        return True
+    return not is_by_proxy and plain_name not in _VISITORS_NAMES and not plain_name.startswith(_VISITORS_PREFIXES)
 
 
 def check_question(visit: Visit) -> bytes:
@@ -194,7 +203,7 @@ def plain(status: int, text: str, more: Iterable[Tuple[str, str]] = ()) -> Reply
 
 def _about(visit: Visit) -> Headers:
     # What stands here is no visitor's word: theirs are not handed on under these names.
-    handed_on = [(name, value) for name, value in visit.headers if not is_kept_back(name)]
+    handed_on = [(name, value) for name, value in visit.headers if not is_kept_back(name, visit.is_by_proxy)]
     scheme = "https" if visit.is_https else "http"
     return [("Host", visit.host), ("X-Forwarded-For", visit.address), ("X-Forwarded-Proto", scheme)] + handed_on
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Optional, Tuple
 from ._exchange import Answer, GateError
 
 #: Outcomes with which a request goes on. One that is not among them is a refusal, whatever else is said.
-PASSING = frozenset(["clean", "allowed", "marked", "passed", "slow", "harmless", "unchecked"])
+PASSING = frozenset("clean allowed marked passed confirmed mfa slow harmless unchecked".split())
 
 #: The largest number that JSON carries everywhere.
 MAX_NUMBER = (1 << 53) - 1
@@ -34,7 +34,7 @@ class Action(enum.Enum):
     THROTTLE = "throttle"
     #: It may not do this.
     RESTRICT = "restrict"
-    #: It has to show a second factor.
+    #: It has to show a second factor. Where it passes all the same, it is for the application to ask for it.
     MFA = "mfa"
     #: It is refused because nothing can be looked up.
     UNAVAILABLE = "unavailable"
@@ -45,6 +45,8 @@ class Action(enum.Enum):
 _REFUSALS = {
     "banned": Action.BAN,
     "challenged": Action.CAPTCHA,
+    "unconfirmed": Action.MFA,
+    "unidentified": Action.MFA,
     "throttled": Action.THROTTLE,
     "restricted": Action.RESTRICT,
     "unavailable": Action.UNAVAILABLE,
@@ -86,7 +88,7 @@ class Verdict:
 def action_of(passes: bool, outcome: str, kind: Optional[str]) -> Action:
     """The action of an outcome, where the decision that leads to it is of this kind."""
     if passes:
-        return Action.HEADER if outcome == "marked" else Action.PASS
+        return {"marked": Action.HEADER, "mfa": Action.MFA}.get(outcome, Action.PASS)
     if outcome in _REFUSALS:
         return _REFUSALS[outcome]
     return Action.MFA if kind == "mfa" and outcome not in PASSING else Action.STOP
