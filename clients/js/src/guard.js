@@ -91,10 +91,9 @@ export async function judgeRequest(gate, proxies, told) {
   }
   if ('verdict' in found) return found;
   if (found.outcome === null) return refused();
-  // Something that the gate will not keep stands for what cannot be kept, so that the page tells.
+  // A byte of no type, which the gate will not keep, stands for what cannot be kept, so that the page tells.
   const sent = await told.read(hasForm(visit) ? MAX_FORM : 0);
   const headers = original(visit).filter(([name]) => sent !== null || name.toLowerCase() !== 'content-type');
-  if (sent === null) headers.push(['Content-Type', 'application/octet-stream']);
   headers.push(['X-Testudo-Outcome', found.outcome]);
   try {
     const answer = await ask(gate, 'POST', '/page', headers, sent ?? new Uint8Array([0x3f]));

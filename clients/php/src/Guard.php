@@ -261,9 +261,9 @@ final class Guard
         $body = $read($hasForm ? self::MAX_FORM : 0);
         $headers = self::original($visit);
         if ($body === null) {
-            // Something that the gate will not keep stands for what cannot be kept, so that the page tells.
+            // A byte of no type, which the gate will not keep, stands for what cannot be kept, so that the page tells.
             $headers = array_values(array_filter($headers, static fn (array $pair) => $pair[0] !== 'Content-Type'));
-            [$headers[], $body] = [['Content-Type', 'application/octet-stream'], '?'];
+            $body = '?';
         }
         $headers[] = ['X-Testudo-Outcome', $outcome];
         try {

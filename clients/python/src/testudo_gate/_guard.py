@@ -134,9 +134,8 @@ def page_question(visit: Visit, outcome: str, body: Body) -> bytes:
     """Asks for the page of a refusal."""
     headers = _original(visit) + [("X-Testudo-Outcome", outcome)]
     if body is None:
-        # Something that the gate will not keep stands for what cannot be kept, so that the page tells.
-        headers = [(name, value) for name, value in headers if name.lower() != "content-type"]
-        headers, body = headers + [("Content-Type", "application/octet-stream")], b"?"
+        # A byte of no type, which the gate will not keep, stands for what cannot be kept, so that the page tells.
+        headers, body = [(name, value) for name, value in headers if name.lower() != "content-type"], b"?"
     return request("POST", "/page", headers, body)
 
 
