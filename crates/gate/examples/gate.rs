@@ -83,7 +83,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (place, policy, file) = match words.as_slice() {
         ["snippet", server, place] => {
             let server = WebServer::from_name(server)
-                .ok_or("nginx, caddy, traefik, varnish, apache, lighttpd or haproxy")?;
+                .ok_or("nginx, caddy, traefik, varnish, apache, lighttpd, haproxy, envoy or envoy-http")?;
             let place = match place.strip_prefix('/') {
                 Some(_) => Place::Unix(place.into()),
                 None => Place::Tcp((*place).to_owned()),
@@ -104,11 +104,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => Listen::Tcp(place.parse()?),
     };
     let mut all = vec![listen];
-    // Beside the port for HTTP the next one for FastCGI, and the one after that for HAProxy.
+    // Beside the port for HTTP the next one for FastCGI, the one after that for HAProxy, and a third for gRPC.
     if let Listen::Tcp(address) = all[0].clone() {
         let port = |count| address.port().checked_add(count).ok_or("a lower port");
         all.push(Listen::FastCgi((address.ip(), port(1)?).into()));
         all.push(Listen::Spoe((address.ip(), port(2)?).into()));
+        all.push(Listen::Grpc((address.ip(), port(3)?).into()));
     }
     let decisions = Arc::new(FromFile(RwLock::new(None)));
     tokio::spawn(follow(file.into(), Arc::clone(&decisions)));

@@ -12,7 +12,7 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::Service;
+use super::{Service, envoy};
 use crate::{
     address::Peer,
     form,
@@ -37,7 +37,8 @@ pub(super) async fn answer(request: Request<Incoming>, peer: Peer, service: &Ser
         "/auth" => check(&parts, peer, service),
         "/page" => show(&parts, body, peer, service).await,
         "/gate" => check_and_show(&parts, body, peer, service).await,
-        "/forward" => forward(&parts, peer, service),
+        "/forward" => forward(&parts, body, peer, service).await,
+        _ if path.starts_with(envoy::HTTP_PATH) => envoy::answer_http(&parts, body, peer, service).await,
         page::ANSWER_PATH if parts.method == Method::POST => take(&parts, body, peer, service).await,
         // Who comes here otherwise has followed a link, or reloads.
         _ if path.starts_with(page::OWN_PATH) => home(),
@@ -98,15 +99,17 @@ async fn check_and_show(parts: &Parts, body: Incoming, peer: Peer, service: &Ser
     answer
 }
 
-/// Check and page in one, for a web server that sends only the head of a request.
-fn forward(parts: &Parts, peer: Peer, service: &Service) -> Response<Bytes> {
+/// Check and page in one, for a web server that asks in a request of its own.
+async fn forward(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
+    let body = read(body, service.gate.max_body()).await;
     let start = Instant::now();
     let Some(random) = random() else { return no_random() };
     let answer = match visit(Way::Forwarded, parts, peer, service) {
         Ok(visit) => {
             let now = Moment::now(service.start);
-            // What the visitor sent is not here: it is lost, unless there is nothing.
-            let body = matches!(&*visit.method, "GET" | "HEAD").then_some(&[][..]);
+            // An empty body was most likely not handed on: it is lost, unless there is none.
+            let has_none = matches!(&*visit.method, "GET" | "HEAD");
+            let body = body.as_deref().filter(|body| has_none || !body.is_empty());
             service.gate.check_and_answer(&visit, body, &*service.decisions, now, random)
         }
         Err(untold) => service.gate.untold(untold),
@@ -125,7 +128,7 @@ async fn take(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> R
     }
 }
 
-fn home() -> Response<Bytes> {
+pub(super) fn home() -> Response<Bytes> {
     let mut response = page::bare(StatusCode::SEE_OTHER);
     response.headers_mut().insert(hyper::header::LOCATION, HeaderValue::from_static("/"));
     response
@@ -159,7 +162,7 @@ fn visit<'p>(way: Way, parts: &'p Parts, peer: Peer, service: &Service) -> Resul
 }
 
 /// The body of a request; none if it is too large, too slow or broken.
-async fn read(mut body: Incoming, most: usize) -> Option<Vec<u8>> {
+pub(super) async fn read(mut body: Incoming, most: usize) -> Option<Vec<u8>> {
     let mut bytes = Some(Vec::new());
     let mut total = 0;
     let reading = async {

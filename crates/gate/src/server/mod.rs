@@ -1,8 +1,11 @@
 //! The gate on its sockets.
 
 mod answer;
+mod envoy;
 mod fastcgi;
 mod files;
+mod headers;
+mod protobuf;
 mod spoe;
 #[cfg(test)]
 mod tests;
@@ -54,6 +57,8 @@ pub enum Listen {
     FastCgi(SocketAddr),
     /// On an address and port, for HAProxy's stream processing. Only peers in `trusted_proxies` are answered.
     Spoe(SocketAddr),
+    /// On an address and port, for Envoy's external authorization over gRPC. Only peers in `trusted_proxies` are answered.
+    Grpc(SocketAddr),
     /// On a socket in the file system. Whoever may open it is trusted.
     #[cfg(unix)]
     Unix {
@@ -67,7 +72,9 @@ pub enum Listen {
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) | Self::FastCgi(address) | Self::Spoe(address) => address.fmt(f),
+            Self::Tcp(address) | Self::FastCgi(address) | Self::Spoe(address) | Self::Grpc(address) => {
+                address.fmt(f)
+            }
             #[cfg(unix)]
             Self::Unix { path, .. } => path.display().fmt(f),
         }
@@ -116,10 +123,23 @@ pub enum ServeError {
     Keys(#[from] KeyError),
 }
 
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http,
+    Questions(Questions),
+}
+
+/// A protocol in which only questions are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Questions {
+    FastCgi,
+    Spoe,
+    Grpc,
+}
+
 enum Socket {
-    Tcp(TcpListener),
-    FastCgi(TcpListener),
-    Spoe(TcpListener),
+    Tcp(Protocol, TcpListener),
     #[cfg(unix)]
     Unix(tokio::net::UnixListener, PathBuf),
 }
@@ -176,9 +196,7 @@ impl Server {
     /// The addresses and ports that it listens on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let address = |socket: &Socket| match socket {
-            Socket::Tcp(listener) | Socket::FastCgi(listener) | Socket::Spoe(listener) => {
-                listener.local_addr().ok()
-            }
+            Socket::Tcp(_, listener) => listener.local_addr().ok(),
             #[cfg(unix)]
             Socket::Unix(..) => None,
         };
@@ -205,9 +223,10 @@ impl Server {
 
 fn open(place: &Listen) -> io::Result<Socket> {
     match place {
-        Listen::Tcp(address) => bind_tcp(address).map(Socket::Tcp),
-        Listen::FastCgi(address) => bind_tcp(address).map(Socket::FastCgi),
-        Listen::Spoe(address) => bind_tcp(address).map(Socket::Spoe),
+        Listen::Tcp(address) => bind_tcp(Protocol::Http, address),
+        Listen::FastCgi(address) => bind_tcp(Protocol::Questions(Questions::FastCgi), address),
+        Listen::Spoe(address) => bind_tcp(Protocol::Questions(Questions::Spoe), address),
+        Listen::Grpc(address) => bind_tcp(Protocol::Questions(Questions::Grpc), address),
         #[cfg(unix)]
         Listen::Unix { path, mode } => {
             use std::os::unix::fs::PermissionsExt as _;
@@ -219,10 +238,10 @@ fn open(place: &Listen) -> io::Result<Socket> {
     }
 }
 
-fn bind_tcp(address: &SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(protocol: Protocol, address: &SocketAddr) -> io::Result<Socket> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
+    TcpListener::from_std(listener).map(|listener| Socket::Tcp(protocol, listener))
 }
 
 /// Removes a socket that nobody listens on any more.
@@ -252,18 +271,14 @@ async fn accept(socket: Socket, service: Arc<Service>, most: usize, mut stopped:
         };
         let (service, stopped) = (Arc::clone(&service), stopped.clone());
         match accepted {
-            Ok(Stream::Tcp(stream, peer)) => {
+            Ok(Stream::Tcp(protocol, stream, peer)) => {
                 // An answer is small, and the web server waits for it.
                 let _ = stream.set_nodelay(true);
-                connections.spawn(talk(stream, Peer::Address(peer.ip()), service, stopped));
-            }
-            Ok(Stream::FastCgi(stream, peer)) => {
-                let _ = stream.set_nodelay(true);
-                connections.spawn(ask(Protocol::FastCgi, stream, Peer::Address(peer.ip()), service, stopped));
-            }
-            Ok(Stream::Spoe(stream, peer)) => {
-                let _ = stream.set_nodelay(true);
-                connections.spawn(ask(Protocol::Spoe, stream, Peer::Address(peer.ip()), service, stopped));
+                let peer = Peer::Address(peer.ip());
+                match protocol {
+                    Protocol::Http => connections.spawn(talk(stream, peer, service, stopped)),
+                    Protocol::Questions(kind) => connections.spawn(ask(kind, stream, peer, service, stopped)),
+                };
             }
             #[cfg(unix)]
             Ok(Stream::Unix(stream)) => {
@@ -295,48 +310,38 @@ async fn stop(stopped: &mut watch::Receiver<bool>) {
 }
 
 enum Stream {
-    Tcp(tokio::net::TcpStream, SocketAddr),
-    FastCgi(tokio::net::TcpStream, SocketAddr),
-    Spoe(tokio::net::TcpStream, SocketAddr),
+    Tcp(Protocol, tokio::net::TcpStream, SocketAddr),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
 
 async fn accept_one(socket: &Socket) -> io::Result<Stream> {
     match socket {
-        Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Stream::Tcp(stream, peer)),
-        Socket::Spoe(listener) => listener.accept().await.map(|(stream, peer)| Stream::Spoe(stream, peer)),
-        Socket::FastCgi(listener) => {
-            listener.accept().await.map(|(stream, peer)| Stream::FastCgi(stream, peer))
+        Socket::Tcp(protocol, listener) => {
+            listener.accept().await.map(|(stream, peer)| Stream::Tcp(*protocol, stream, peer))
         }
         #[cfg(unix)]
         Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
     }
 }
 
-/// A protocol in which only questions are asked.
-#[derive(Clone, Copy, Debug)]
-enum Protocol {
-    FastCgi,
-    Spoe,
-}
-
 /// Answers the questions of one connection. A check takes no time, so that none is waited for at the end.
 async fn ask(
-    protocol: Protocol,
+    kind: Questions,
     stream: tokio::net::TcpStream,
     peer: Peer,
     service: Arc<Service>,
     mut stopped: watch::Receiver<bool>,
 ) {
     if !service.gate.with_policy(|policy| peer.is_trusted(&policy.proxies)) {
-        tracing::warn!(?peer, ?protocol, "a peer that is not in `trusted_proxies` asks the gate");
+        tracing::warn!(?peer, ?kind, "a peer that is not in `trusted_proxies` asks the gate");
         return;
     }
     let questions = async {
-        match protocol {
-            Protocol::FastCgi => fastcgi::talk(stream, Arc::clone(&service)).await,
-            Protocol::Spoe => spoe::talk(stream, Arc::clone(&service)).await,
+        match kind {
+            Questions::FastCgi => fastcgi::talk(stream, Arc::clone(&service)).await,
+            Questions::Spoe => spoe::talk(stream, Arc::clone(&service)).await,
+            Questions::Grpc => envoy::talk(stream, Arc::clone(&service)).await,
         }
     };
     let result = tokio::select! {

@@ -5,13 +5,10 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::Instant};
 
-use hyper::{
-    HeaderMap,
-    header::{HOST, HeaderName, HeaderValue},
-};
+use hyper::header::HOST;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::{HEAD_TIMEOUT, MAX_HEADERS, Service};
+use super::{HEAD_TIMEOUT, Service, headers::Headers};
 use crate::{
     address::{self, Peer},
     metrics::Outcome,
@@ -156,22 +153,20 @@ fn check(arguments: &[(&[u8], Value<'_>)], service: &Service) -> Outcome {
         Some(Value::Bytes(bytes)) => Some(String::from_utf8_lossy(bytes)),
         _ => None,
     };
-    let headers = headers(&text("headers").unwrap_or_default());
-    let client = match find("src") {
-        Some(Value::Address(address)) => service.gate.with_policy(|policy| {
-            address::client(Peer::Address(*address), &policy.proxies, policy.address, &headers)
-        }),
-        _ => None,
-    };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let visit = client.ok_or(Untold::Address).and_then(|address| {
+    let told = headers(&text("headers").unwrap_or_default());
+    let visit = told.all().and_then(|headers| {
+        let Some(Value::Address(source)) = find("src") else { return Err(Untold::Address) };
+        let client = service.gate.with_policy(|policy| {
+            address::client(Peer::Address(*source), &policy.proxies, policy.address, headers)
+        });
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         Ok(Visit {
-            address,
+            address: client.ok_or(Untold::Address)?,
             host: host_name(host),
             method: text("method").ok_or(Untold::Method)?,
             target: text("url").ok_or(Untold::Target)?,
             is_https: find("ssl") == Some(&Value::Bool(true)),
-            headers: &headers,
+            headers,
         })
     });
     let outcome = match visit {
@@ -186,15 +181,10 @@ fn check(arguments: &[(&[u8], Value<'_>)], service: &Service) -> Outcome {
 }
 
 /// The headers of a request, as they come over the wire.
-fn headers(text: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for line in text.split("\r\n").take(MAX_HEADERS) {
-        if let Some((name, value)) = line.split_once(':')
-            && let (Ok(name), Ok(value)) =
-                (name.parse::<HeaderName>(), HeaderValue::from_bytes(value.trim().as_bytes()))
-        {
-            headers.append(name, value);
-        }
+fn headers(text: &str) -> Headers {
+    let mut headers = Headers::default();
+    for (name, value) in text.split("\r\n").filter_map(|line| line.split_once(':')) {
+        headers.add(name.as_bytes(), value.trim().as_bytes());
     }
     headers
 }

@@ -35,6 +35,7 @@ struct File {
     listen: Vec<String>,
     listen_fastcgi: Vec<String>,
     listen_spoe: Vec<String>,
+    listen_grpc: Vec<String>,
     policy: PathBuf,
     log_level: String,
 }
@@ -55,6 +56,7 @@ impl Default for File {
             listen: vec!["127.0.0.1:9740".to_owned()],
             listen_fastcgi: Vec::new(),
             listen_spoe: Vec::new(),
+            listen_grpc: Vec::new(),
             policy: PathBuf::from(POLICY),
             log_level: "info".to_owned(),
         }
@@ -102,6 +104,9 @@ impl GateConfig {
         }
         for text in &file.listen_spoe {
             listen.push(Listen::Spoe(place(text)?));
+        }
+        for text in &file.listen_grpc {
+            listen.push(Listen::Grpc(place(text)?));
         }
         let access = Access {
             url: file.api_url,
