@@ -208,6 +208,18 @@ impl Gate {
         self.refuse(&rules, visit, body, &verdict, now, random)
     }
 
+    /// The answer to a visitor who may not pass, by the verdict of a check. `body` as for [`Gate::page`].
+    pub(crate) fn refusal(
+        &self,
+        visit: &Visit<'_>,
+        body: Option<&[u8]>,
+        verdict: &Verdict,
+        now: Moment,
+        random: Random,
+    ) -> Response<Bytes> {
+        self.refuse(&self.rules(), visit, body, verdict, now, random)
+    }
+
     /// Check and answer in one: 200 for who may pass, else the page. `body` as for [`Gate::page`].
     pub fn check_and_answer(
         &self,

@@ -39,7 +39,7 @@ pub(super) async fn answer(request: Request<Incoming>, peer: Peer, service: &Ser
         "/gate" => check_and_show(&parts, body, peer, service).await,
         "/forward" => forward(&parts, body, peer, service).await,
         _ if path.starts_with(envoy::HTTP_PATH) => envoy::answer_http(&parts, body, peer, service).await,
-        page::ANSWER_PATH if parts.method == Method::POST => take(&parts, body, peer, service).await,
+        page::ANSWER_PATH if parts.method == Method::POST => take_own(&parts, body, peer, service).await,
         // Who comes here otherwise has followed a link, or reloads.
         _ if path.starts_with(page::OWN_PATH) => home(),
         "/check" | "/metrics" | "/health" if parts.method != Method::GET && parts.method != Method::HEAD => {
@@ -87,12 +87,8 @@ async fn show(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> R
 async fn check_and_show(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
     let body = read(body, service.gate.max_body()).await;
     let start = Instant::now();
-    let Some(random) = random() else { return no_random() };
     let answer = match visit(Way::Original, parts, peer, service) {
-        Ok(visit) => {
-            let now = Moment::now(service.start);
-            service.gate.check_and_answer(&visit, body.as_deref(), &*service.decisions, now, random)
-        }
+        Ok(visit) => decide(&visit, body.as_deref(), service),
         Err(untold) => service.gate.untold(untold),
     };
     service.gate.metrics().took(start.elapsed());
@@ -103,14 +99,12 @@ async fn check_and_show(parts: &Parts, body: Incoming, peer: Peer, service: &Ser
 async fn forward(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
     let body = read(body, service.gate.max_body()).await;
     let start = Instant::now();
-    let Some(random) = random() else { return no_random() };
     let answer = match visit(Way::Forwarded, parts, peer, service) {
         Ok(visit) => {
-            let now = Moment::now(service.start);
             // An empty body was most likely not handed on: it is lost, unless there is none.
             let has_none = matches!(&*visit.method, "GET" | "HEAD");
             let body = body.as_deref().filter(|body| has_none || !body.is_empty());
-            service.gate.check_and_answer(&visit, body, &*service.decisions, now, random)
+            decide(&visit, body, service)
         }
         Err(untold) => service.gate.untold(untold),
     };
@@ -118,12 +112,29 @@ async fn forward(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -
     answer
 }
 
-/// The answer to a challenge.
-async fn take(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
-    let body = read(body, service.gate.max_body()).await;
+/// Check and answer in one: 200 for who may pass, else the page. `body` is what the visitor sent; none where it is not here.
+pub(super) fn decide(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
+    let now = Moment::now(service.start);
+    let verdict = service.gate.check(visit, &*service.decisions, now);
+    if verdict.passes() {
+        return service.gate.brief(&verdict);
+    }
+    // The system is asked for random numbers only where there is a page.
     let Some(random) = random() else { return no_random() };
+    service.gate.refusal(visit, body, &verdict, now, random)
+}
+
+/// The answer to a challenge.
+pub(super) fn take(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
+    let Some(random) = random() else { return no_random() };
+    service.gate.answer(visit, body, Moment::now(service.start), random)
+}
+
+/// The answer to a challenge, as a visitor sends it.
+async fn take_own(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
+    let body = read(body, service.gate.max_body()).await;
     match visit(Way::Own, parts, peer, service) {
-        Ok(visit) => service.gate.answer(&visit, body.as_deref(), Moment::now(service.start), random),
+        Ok(visit) => take(&visit, body.as_deref(), service),
         Err(untold) => service.gate.untold(untold),
     }
 }
@@ -184,13 +195,13 @@ pub(super) async fn read(mut body: Incoming, most: usize) -> Option<Vec<u8>> {
     bytes.filter(|_| is_whole)
 }
 
-pub(super) fn random() -> Option<Random> {
+fn random() -> Option<Random> {
     let mut random = Random { challenge: [0; 16], nonce: [0; 16] };
     getrandom::fill(&mut random.challenge).ok()?;
     getrandom::fill(&mut random.nonce).ok()?;
     Some(random)
 }
 
-pub(super) fn no_random() -> Response<Bytes> {
+fn no_random() -> Response<Bytes> {
     page::plain(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random numbers\n")
 }

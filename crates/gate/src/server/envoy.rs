@@ -26,7 +26,6 @@ use super::{
 };
 use crate::{
     address::{self, Peer},
-    moment::Moment,
     page, path,
     policy::host_name,
     visit::{Untold, Visit, Way},
@@ -243,16 +242,12 @@ impl<'m> Question<'m> {
             Ok(visit) => visit,
             Err(untold) => return denied(&service.gate.untold(untold)),
         };
-        let Some(random) = answer::random() else { return denied(&answer::no_random()) };
         let body = is_whole(&visit, self.body.is_empty()).then_some(self.body);
-        let now = Moment::now(service.start);
         match path::path_of(&visit.target) {
-            page::ANSWER_PATH if visit.method == "POST" => {
-                denied(&service.gate.answer(&visit, body, now, random))
-            }
+            page::ANSWER_PATH if visit.method == "POST" => denied(&answer::take(&visit, body, service)),
             path if path.starts_with(page::OWN_PATH) => denied(&answer::home()),
             _ => {
-                let response = service.gate.check_and_answer(&visit, body, &*service.decisions, now, random);
+                let response = answer::decide(&visit, body, service);
                 if response.status().is_success() {
                     allowed(response.headers(), visit.headers)
                 } else {
@@ -363,12 +358,10 @@ pub(super) async fn answer_http(
 ) -> Response<Bytes> {
     let body = answer::read(body, service.gate.max_body()).await;
     let start = Instant::now();
-    let Some(random) = answer::random() else { return answer::no_random() };
     let response = match visit_http(parts, peer, service) {
         Ok(visit) => {
             let body = body.as_deref().filter(|body| is_whole(&visit, body.is_empty()));
-            let now = Moment::now(service.start);
-            service.gate.check_and_answer(&visit, body, &*service.decisions, now, random)
+            answer::decide(&visit, body, service)
         }
         Err(untold) => service.gate.untold(untold),
     };
@@ -398,7 +391,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{super::MAX_HEADERS, *};
-    use crate::{Decisions, Gate, Keys, Match, Policy};
+    use crate::{Decisions, Gate, Keys, Match, Moment, Policy};
 
     /// Bans everybody but one address.
     struct AllButOne(IpAddr);

@@ -11,12 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Response, header::CONTENT_TYPE};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 
-use super::{HEAD_TIMEOUT, MAX_HEAD, Service, answer, headers::Headers};
+use super::{BUFFER, HEAD_TIMEOUT, MAX_HEAD, Service, answer, headers::Headers};
 use crate::{
     address::{self, Peer},
-    moment::Moment,
     policy::host_name,
     visit::{Untold, Visit},
 };
@@ -60,9 +59,11 @@ struct Exchange {
 
 /// Answers the requests of one connection, one after the other.
 pub(super) async fn talk(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     service: Arc<Service>,
 ) -> io::Result<()> {
+    // A request is several small records, which mostly come together.
+    let mut stream = BufReader::with_capacity(BUFFER, stream);
     let mut open: Option<Exchange> = None;
     loop {
         let record = tokio::time::timeout(HEAD_TIMEOUT, read(&mut stream)).await;
@@ -176,11 +177,9 @@ fn answer_params(bytes: &[u8], service: &Service) -> io::Result<Response<Bytes>>
     let headers = headers(&params);
     let response = match headers.all().and_then(|headers| visit(&params, headers, service)) {
         Ok(visit) => {
-            let Some(random) = answer::random() else { return Ok(answer::no_random()) };
             // What the visitor sent is not here: it is lost, unless there is nothing.
             let body = matches!(&*visit.method, "GET" | "HEAD").then_some(&[][..]);
-            let now = Moment::now(service.start);
-            service.gate.check_and_answer(&visit, body, &*service.decisions, now, random)
+            answer::decide(&visit, body, service)
         }
         Err(untold) => service.gate.untold(untold),
     };

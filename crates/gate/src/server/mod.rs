@@ -39,6 +39,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// The largest head of a request, in bytes: that of the visitor, and what the web server adds.
 const MAX_HEAD: usize = 64 << 10;
 
+/// How much is read at once of a connection in which only questions are asked, in bytes: mostly a whole one.
+const BUFFER: usize = 8 << 10;
+
 /// The most headers of a request.
 const MAX_HEADERS: usize = 128;
 
