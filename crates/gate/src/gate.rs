@@ -220,6 +220,15 @@ impl Gate {
         self.refuse(&self.rules(), visit, body, verdict, now, random)
     }
 
+    /// The answer to a visitor who may pass, but whom the site does not answer.
+    pub(crate) fn no_answer(&self, visit: &Visit<'_>, status: StatusCode) -> Response<Bytes> {
+        let rules = self.rules();
+        let contact = rules.policy.host(&visit.host).contact.as_deref();
+        let mut response = page::notice(visit, Notice::Unavailable, Facts { decision: None, contact });
+        *response.status_mut() = status;
+        response
+    }
+
     /// Check and answer in one: 200 for who may pass, else the page. `body` as for [`Gate::page`].
     pub fn check_and_answer(
         &self,

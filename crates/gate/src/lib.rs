@@ -41,7 +41,7 @@ pub use self::{
     moment::Moment,
     page::OWN_PATH,
     policy::{ChallengePolicy, Failure, Host, Policy, Restriction, Section},
-    server::{Listen, ServeError, Server, ServerConfig, serve},
+    server::{Listen, ServeError, Server, ServerConfig, Upstream, serve},
     snippet::{Place, WebServer, snippet},
     throttle::Rate,
     visit::{Untold, Visit, Way},

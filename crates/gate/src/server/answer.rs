@@ -16,9 +16,9 @@ use super::{Service, envoy};
 use crate::{
     address::Peer,
     form,
-    gate::Random,
+    gate::{Random, Verdict},
     moment::Moment,
-    page,
+    page, path,
     visit::{Untold, Visit, Way},
 };
 
@@ -114,18 +114,35 @@ async fn forward(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -
 
 /// Check and answer in one: 200 for who may pass, else the page. `body` is what the visitor sent; none where it is not here.
 pub(super) fn decide(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
-    let now = Moment::now(service.start);
-    let verdict = service.gate.check(visit, &*service.decisions, now);
+    let verdict = service.gate.check(visit, &*service.decisions, Moment::now(service.start));
     if verdict.passes() {
         return service.gate.brief(&verdict);
     }
+    refuse(visit, body, &verdict, service)
+}
+
+/// The answer to a visitor who may not pass. `body` as for [`decide`].
+pub(super) fn refuse(
+    visit: &Visit<'_>,
+    body: Option<&[u8]>,
+    verdict: &Verdict,
+    service: &Service,
+) -> Response<Bytes> {
     // The system is asked for random numbers only where there is a page.
     let Some(random) = random() else { return no_random() };
-    service.gate.refusal(visit, body, &verdict, now, random)
+    service.gate.refusal(visit, body, verdict, Moment::now(service.start), random)
+}
+
+/// The answer to a request below the gate's own path.
+pub(super) fn own(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
+    match path::path_of(&visit.target) {
+        page::ANSWER_PATH if visit.method == "POST" => take(visit, body, service),
+        _ => home(),
+    }
 }
 
 /// The answer to a challenge.
-pub(super) fn take(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
+fn take(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
     let Some(random) = random() else { return no_random() };
     service.gate.answer(visit, body, Moment::now(service.start), random)
 }
@@ -139,7 +156,7 @@ async fn take_own(parts: &Parts, body: Incoming, peer: Peer, service: &Service) 
     }
 }
 
-pub(super) fn home() -> Response<Bytes> {
+fn home() -> Response<Bytes> {
     let mut response = page::bare(StatusCode::SEE_OTHER);
     response.headers_mut().insert(hyper::header::LOCATION, HeaderValue::from_static("/"));
     response

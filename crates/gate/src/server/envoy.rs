@@ -243,17 +243,14 @@ impl<'m> Question<'m> {
             Err(untold) => return denied(&service.gate.untold(untold)),
         };
         let body = is_whole(&visit, self.body.is_empty()).then_some(self.body);
-        match path::path_of(&visit.target) {
-            page::ANSWER_PATH if visit.method == "POST" => denied(&answer::take(&visit, body, service)),
-            path if path.starts_with(page::OWN_PATH) => denied(&answer::home()),
-            _ => {
-                let response = answer::decide(&visit, body, service);
-                if response.status().is_success() {
-                    allowed(response.headers(), visit.headers)
-                } else {
-                    denied(&response)
-                }
-            }
+        if path::path_of(&visit.target).starts_with(page::OWN_PATH) {
+            return denied(&answer::own(&visit, body, service));
+        }
+        let response = answer::decide(&visit, body, service);
+        if response.status().is_success() {
+            allowed(response.headers(), visit.headers)
+        } else {
+            denied(&response)
         }
     }
 

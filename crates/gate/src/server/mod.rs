@@ -6,6 +6,7 @@ mod fastcgi;
 mod files;
 mod headers;
 mod protobuf;
+mod proxy;
 mod spoe;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,8 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{answer::answer, files::Files};
+pub use self::proxy::Upstream;
+use self::{answer::answer, files::Files, proxy::Proxy};
 use crate::{address::Peer, decisions::Decisions, gate::Gate, keys::KeyError, moment::Moment};
 
 /// How long the head of a request may take, and how long a connection may rest between requests: longer than web servers
@@ -62,6 +64,8 @@ pub enum Listen {
     Spoe(SocketAddr),
     /// On an address and port, for Envoy's external authorization over gRPC. Only peers in `trusted_proxies` are answered.
     Grpc(SocketAddr),
+    /// On an address and port, for visitors: what passes goes on to [`ServerConfig::upstreams`].
+    Proxy(SocketAddr),
     /// On a socket in the file system. Whoever may open it is trusted.
     #[cfg(unix)]
     Unix {
@@ -75,9 +79,11 @@ pub enum Listen {
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) | Self::FastCgi(address) | Self::Spoe(address) | Self::Grpc(address) => {
-                address.fmt(f)
-            }
+            Self::Tcp(address)
+            | Self::FastCgi(address)
+            | Self::Spoe(address)
+            | Self::Grpc(address)
+            | Self::Proxy(address) => address.fmt(f),
             #[cfg(unix)]
             Self::Unix { path, .. } => path.display().fmt(f),
         }
@@ -91,7 +97,9 @@ pub struct ServerConfig {
     pub listen: Vec<Listen>,
     /// The file of its policy. It and the file of the keys are read again when they change.
     pub policy: PathBuf,
-    /// Connections on one socket at one time; more wait to be accepted.
+    /// The sites behind [`Listen::Proxy`].
+    pub upstreams: Vec<Upstream>,
+    /// Connections on one socket at one time; more wait to be accepted. Visitors of [`Listen::Proxy`] have a limit of their own.
     pub max_connections: usize,
     /// How often it is looked whether the files have changed.
     pub look_every: Duration,
@@ -100,7 +108,13 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// What is usual, for a policy.
     pub fn new(listen: Vec<Listen>, policy: PathBuf) -> Self {
-        Self { listen, policy, max_connections: 1_024, look_every: Duration::from_secs(5) }
+        Self {
+            listen,
+            policy,
+            upstreams: Vec::new(),
+            max_connections: 1_024,
+            look_every: Duration::from_secs(5),
+        }
     }
 }
 
@@ -118,6 +132,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// The sites behind the proxy cannot be used.
+    #[error("upstream: {0}")]
+    Upstream(String),
     /// The policy cannot be used.
     #[error(transparent)]
     Policy(#[from] ConfigError),
@@ -130,6 +147,7 @@ pub enum ServeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     Http,
+    Proxy,
     Questions(Questions),
 }
 
@@ -158,6 +176,8 @@ struct Service {
 pub struct Server {
     service: Arc<Service>,
     sockets: Vec<Socket>,
+    /// Where there is one.
+    proxy: Option<Arc<Proxy>>,
     files: Files,
     config: ServerConfig,
 }
@@ -184,6 +204,9 @@ impl Server {
         if config.listen.is_empty() {
             return Err(ServeError::Nowhere);
         }
+        let has_proxy = config.listen.iter().any(|place| matches!(place, Listen::Proxy(_)));
+        let proxy = has_proxy.then(|| Proxy::new(&config.upstreams)).transpose();
+        let proxy = proxy.map_err(ServeError::Upstream)?.map(Arc::new);
         let start = Instant::now();
         let (files, policy, keys) = Files::read(&config.policy)?;
         let refused = |place: &Listen| {
@@ -193,7 +216,8 @@ impl Server {
         let sockets = config.listen.iter().map(|place| open(place).map_err(refused(place)));
         let sockets = sockets.collect::<Result<_, _>>()?;
         let gate = Gate::new(policy, keys, Moment::now(start));
-        Ok(Self { service: Arc::new(Service { gate, decisions, start }), sockets, files, config })
+        let service = Arc::new(Service { gate, decisions, start });
+        Ok(Self { service, sockets, proxy, files, config })
     }
 
     /// The addresses and ports that it listens on.
@@ -212,7 +236,8 @@ impl Server {
         let mut tasks = JoinSet::new();
         for socket in self.sockets {
             let (service, stopped) = (Arc::clone(&self.service), stopped.clone());
-            tasks.spawn(accept(socket, service, self.config.max_connections.max(1), stopped));
+            let most = self.config.max_connections.max(1);
+            tasks.spawn(accept(socket, service, self.proxy.clone(), most, stopped));
         }
         let watching = files::watch(self.files, Arc::clone(&self.service), self.config.look_every);
         tokio::select! {
@@ -229,6 +254,7 @@ fn open(place: &Listen) -> io::Result<Socket> {
         Listen::Tcp(address) => bind_tcp(Protocol::Http, address),
         Listen::FastCgi(address) => bind_tcp(Protocol::Questions(Questions::FastCgi), address),
         Listen::Spoe(address) => bind_tcp(Protocol::Questions(Questions::Spoe), address),
+        Listen::Proxy(address) => bind_tcp(Protocol::Proxy, address),
         Listen::Grpc(address) => bind_tcp(Protocol::Questions(Questions::Grpc), address),
         #[cfg(unix)]
         Listen::Unix { path, mode } => {
@@ -261,7 +287,17 @@ fn remove_left_over(path: &std::path::Path) {
 }
 
 /// Accepts connections until it is stopped, then waits for those that are open.
-async fn accept(socket: Socket, service: Arc<Service>, most: usize, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    socket: Socket,
+    service: Arc<Service>,
+    proxy: Option<Arc<Proxy>>,
+    most: usize,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let most = match &socket {
+        Socket::Tcp(Protocol::Proxy, _) => proxy::MAX_CONNECTIONS,
+        _ => most,
+    };
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -277,11 +313,18 @@ async fn accept(socket: Socket, service: Arc<Service>, most: usize, mut stopped:
             Ok(Stream::Tcp(protocol, stream, peer)) => {
                 // An answer is small, and the web server waits for it.
                 let _ = stream.set_nodelay(true);
-                let peer = Peer::Address(peer.ip());
-                match protocol {
-                    Protocol::Http => connections.spawn(talk(stream, peer, service, stopped)),
-                    Protocol::Questions(kind) => connections.spawn(ask(kind, stream, peer, service, stopped)),
-                };
+                match (protocol, &proxy) {
+                    (Protocol::Proxy, Some(proxy)) => {
+                        let proxy = Arc::clone(proxy);
+                        connections.spawn(proxy::talk(stream, peer.ip(), proxy, service, stopped));
+                    }
+                    (Protocol::Questions(kind), _) => {
+                        connections.spawn(ask(kind, stream, Peer::Address(peer.ip()), service, stopped));
+                    }
+                    (Protocol::Http | Protocol::Proxy, _) => {
+                        connections.spawn(talk(stream, Peer::Address(peer.ip()), service, stopped));
+                    }
+                }
             }
             #[cfg(unix)]
             Ok(Stream::Unix(stream)) => {

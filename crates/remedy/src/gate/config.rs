@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use testudo_client::Settings;
 use testudo_config::{Document, Secret, Variable};
-use testudo_gate::Listen;
+use testudo_gate::{Listen, Upstream};
 
 use crate::access::{Access, AccessError};
 use crate::follow::Wanted;
@@ -36,8 +36,18 @@ struct File {
     listen_fastcgi: Vec<String>,
     listen_spoe: Vec<String>,
     listen_grpc: Vec<String>,
+    listen_proxy: Vec<String>,
+    upstream: Vec<UpstreamKeys>,
     policy: PathBuf,
     log_level: String,
+}
+
+/// Where requests for some hosts go.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpstreamKeys {
+    names: Vec<String>,
+    to: Vec<String>,
 }
 
 impl Default for File {
@@ -57,6 +67,8 @@ impl Default for File {
             listen_fastcgi: Vec::new(),
             listen_spoe: Vec::new(),
             listen_grpc: Vec::new(),
+            listen_proxy: Vec::new(),
+            upstream: Vec::new(),
             policy: PathBuf::from(POLICY),
             log_level: "info".to_owned(),
         }
@@ -72,6 +84,8 @@ pub struct GateConfig {
     pub wanted: Wanted,
     /// Where web servers find the gate.
     pub listen: Vec<Listen>,
+    /// The sites behind the gate, where it is a proxy.
+    pub upstreams: Vec<Upstream>,
     /// The file with the policy.
     pub policy: PathBuf,
     /// `error`, `warning`, `info`, `debug` or `trace`.
@@ -108,6 +122,10 @@ impl GateConfig {
         for text in &file.listen_grpc {
             listen.push(Listen::Grpc(place(text)?));
         }
+        for text in &file.listen_proxy {
+            listen.push(Listen::Proxy(place(text)?));
+        }
+        let upstreams = file.upstream.into_iter().map(|keys| Upstream { names: keys.names, to: keys.to });
         let access = Access {
             url: file.api_url,
             key: file.api_key,
@@ -130,6 +148,7 @@ impl GateConfig {
                 every: crate::access::period("update_frequency", &file.update_frequency)?,
             },
             listen,
+            upstreams: upstreams.collect(),
             policy: file.policy,
             log_level: file.log_level,
         })

@@ -37,7 +37,13 @@ pub async fn run(config: &GateConfig, shutdown: impl Future<Output = ()>) -> Res
     let client = Client::new(config.client.clone())?;
     let book = Arc::new(Book::default());
     let known: Arc<dyn Decisions> = Arc::<Book>::clone(&book);
-    let server = Server::bind(ServerConfig::new(config.listen.clone(), config.policy.clone()), known)?;
+    let server = Server::bind(
+        ServerConfig {
+            upstreams: config.upstreams.clone(),
+            ..ServerConfig::new(config.listen.clone(), config.policy.clone())
+        },
+        known,
+    )?;
     let (sender, mut news) = mpsc::channel(NEWS_MOST);
     let hear = async {
         let mut is_lost = false;
