@@ -19,7 +19,8 @@ use crate::{
     decisions::{Decisions, Match},
     form,
     judge::{Judgement, judge},
-    keys::Keys,
+    kept,
+    keys::{Keys, MAC_BYTES},
     metrics::{Metrics, Outcome, Sizes, Solved},
     moment::Moment,
     page::{self, Facts, Notice, Puzzle},
@@ -152,6 +153,32 @@ impl Gate {
         self.rules().policy.clone()
     }
 
+    /// Shares which challenges were answered with the gates of this machine that use the same file.
+    pub(crate) fn share_answered(&self, path: &std::path::Path) -> std::io::Result<()> {
+        lock(&self.replay).share(path)
+    }
+
+    /// Has gates elsewhere told which challenges are answered here.
+    pub(crate) fn tell_answered(&self, tellers: Vec<tokio::sync::mpsc::Sender<crate::replay::Key>>) {
+        lock(&self.replay).tell(tellers);
+    }
+
+    /// Takes note of challenges that were answered elsewhere.
+    pub(crate) fn hear_answered(&self, keys: impl Iterator<Item = crate::replay::Key>, now: Moment) {
+        let valid_for = self.rules().policy.challenge.valid_for;
+        lock(&self.replay).hear(keys, valid_for, now);
+    }
+
+    /// Signs a message to gates with the same keys.
+    pub(crate) fn sign(&self, purpose: &str, message: &[u8]) -> [u8; MAC_BYTES] {
+        self.rules().keys.sign(purpose, message)
+    }
+
+    /// Whether a gate with the same keys signed a message.
+    pub(crate) fn verify(&self, purpose: &str, message: &[u8], signature: &[u8; MAC_BYTES]) -> bool {
+        self.rules().keys.verify(purpose, message, signature)
+    }
+
     /// Reads what a peer tells about a request by the policy that holds now, and hands it on.
     pub(crate) fn with_policy<T>(&self, read: impl FnOnce(&Policy) -> T) -> T {
         read(&self.rules().policy)
@@ -271,7 +298,7 @@ impl Gate {
             Ok(cookie) => {
                 // Otherwise a page elsewhere could send a form in the name of this site.
                 let kept = kept.filter(|_| visit.is_from_same_site());
-                let kept = kept.and_then(|kept| form::fields(kept.as_bytes()).ok());
+                let kept = kept.and_then(kept::read);
                 match kept {
                     Some(kept) => page::send_on(visit, target, &kept, cookie, random.nonce),
                     None => {
@@ -396,12 +423,12 @@ impl Gate {
             Outcome::Restricted => page::notice(visit, Notice::Restricted, facts),
             Outcome::Throttled => page::notice(visit, Notice::Throttled(verdict.wait), facts),
             Outcome::Challenged => {
-                let is_kept = visit.is_from_same_site() && visit.has_form();
                 let kept = body
-                    .filter(|_| is_kept)
-                    .and_then(|body| keepable(body, rules.policy.challenge.keep_body));
+                    .filter(|_| visit.is_from_same_site())
+                    .and_then(|body| kept::keep(visit, body, rules.policy.challenge.keep_body));
                 let sent_nothing = body.is_some_and(<[u8]>::is_empty);
                 let lost = kept.is_none() && !sent_nothing;
+                let kept = kept.as_deref();
                 self.ask(rules, visit, (visit.way_back(), kept), (lost, false), decision, now, random)
             }
             // It would pass now. Either the check let it pass as well, and it is the web server that does not, or what the
@@ -505,15 +532,6 @@ impl Gate {
         self.metrics.count(Outcome::Untold);
         page::plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{untold}\n"))
     }
-}
-
-/// The body of a form if it can go to the browser and come back as it is.
-fn keepable(body: &[u8], most: usize) -> Option<&str> {
-    let text = str::from_utf8(body).ok()?;
-    let is_plain =
-        !text.is_empty() && text.len() <= most && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
-    let fields = form::fields(body).ok().filter(|_| is_plain)?;
-    page::survives(&fields).then_some(text)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,12 +9,15 @@
 
 mod action;
 mod address;
+#[cfg(unix)]
+mod answered;
 mod challenge;
 mod cookie;
 mod decisions;
 mod form;
 mod gate;
 mod judge;
+mod kept;
 mod keys;
 mod metrics;
 mod moment;
@@ -41,7 +44,7 @@ pub use self::{
     moment::Moment,
     page::OWN_PATH,
     policy::{ChallengePolicy, Failure, Host, Policy, Restriction, Section},
-    server::{Listen, ServeError, Server, ServerConfig, Upstream, serve},
+    server::{Listen, ServeError, Server, ServerConfig, TlsFiles, Upstream, serve},
     snippet::{Place, WebServer, snippet},
     throttle::Rate,
     visit::{Untold, Visit, Way},

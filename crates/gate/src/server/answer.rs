@@ -12,7 +12,7 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::{Service, envoy};
+use super::{Service, envoy, peers};
 use crate::{
     address::Peer,
     form,
@@ -38,6 +38,7 @@ pub(super) async fn answer(request: Request<Incoming>, peer: Peer, service: &Ser
         "/page" => show(&parts, body, peer, service).await,
         "/gate" => check_and_show(&parts, body, peer, service).await,
         "/forward" => forward(&parts, body, peer, service).await,
+        peers::PATH if parts.method == Method::POST => peers::hear(body, service).await,
         _ if path.starts_with(envoy::HTTP_PATH) => envoy::answer_http(&parts, body, peer, service).await,
         page::ANSWER_PATH if parts.method == Method::POST => take_own(&parts, body, peer, service).await,
         // Who comes here otherwise has followed a link, or reloads.
@@ -133,7 +134,7 @@ pub(super) fn refuse(
     service.gate.refusal(visit, body, verdict, Moment::now(service.start), random)
 }
 
-/// The answer to a request below the gate's own path.
+/// The answer to a request below the gate's own path, where everything is known about it.
 pub(super) fn own(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
     match path::path_of(&visit.target) {
         page::ANSWER_PATH if visit.method == "POST" => take(visit, body, service),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{ServeError, Service};
-use crate::{keys::Keys, policy::Policy};
+use crate::{gate::Gate, keys::Keys, policy::Policy};
 
 /// What tells a file from an older one: when it was changed, and its size.
 type Mark = Option<(SystemTime, u64)>;
@@ -46,6 +46,9 @@ pub(super) async fn watch(mut files: Files, service: Arc<Service>, every: Durati
         match Files::read(&files.policy.0) {
             Ok((fresh, policy, keys)) => {
                 service.gate.replace(policy, keys);
+                if fresh.keys.0 != files.keys.0 {
+                    share(&service.gate, &fresh.keys.0);
+                }
                 files = fresh;
                 tracing::info!("the gate has read its policy and keys again");
             }
@@ -55,6 +58,16 @@ pub(super) async fn watch(mut files: Files, service: Arc<Service>, every: Durati
                 tracing::error!(%error, "the gate goes on with its old policy and keys");
             }
         }
+    }
+}
+
+/// Shares which challenges were answered with the gates of this machine that have the same key file.
+pub(super) fn share(gate: &Gate, key_file: &Path) {
+    let mut path = key_file.as_os_str().to_owned();
+    path.push(".answered");
+    if let Err(error) = gate.share_answered(Path::new(&path)) {
+        let path = Path::new(&path).display();
+        tracing::warn!(%path, %error, "gates with the same keys do not learn which challenges were answered here");
     }
 }
 

@@ -5,6 +5,7 @@ mod envoy;
 mod fastcgi;
 mod files;
 mod headers;
+mod peers;
 mod protobuf;
 mod proxy;
 mod spoe;
@@ -30,7 +31,7 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use self::proxy::Upstream;
+pub use self::proxy::{TlsFiles, Upstream};
 use self::{answer::answer, files::Files, proxy::Proxy};
 use crate::{address::Peer, decisions::Decisions, gate::Gate, keys::KeyError, moment::Moment};
 
@@ -66,6 +67,8 @@ pub enum Listen {
     Grpc(SocketAddr),
     /// On an address and port, for visitors: what passes goes on to [`ServerConfig::upstreams`].
     Proxy(SocketAddr),
+    /// The same over TLS.
+    ProxyTls(SocketAddr),
     /// On a socket in the file system. Whoever may open it is trusted.
     #[cfg(unix)]
     Unix {
@@ -83,7 +86,8 @@ impl fmt::Display for Listen {
             | Self::FastCgi(address)
             | Self::Spoe(address)
             | Self::Grpc(address)
-            | Self::Proxy(address) => address.fmt(f),
+            | Self::Proxy(address)
+            | Self::ProxyTls(address) => address.fmt(f),
             #[cfg(unix)]
             Self::Unix { path, .. } => path.display().fmt(f),
         }
@@ -99,6 +103,11 @@ pub struct ServerConfig {
     pub policy: PathBuf,
     /// The sites behind [`Listen::Proxy`].
     pub upstreams: Vec<Upstream>,
+    /// The certificate of [`Listen::ProxyTls`].
+    pub tls: Option<TlsFiles>,
+    /// Gates on other machines that share the site and the keys, with the ports on which they answer web servers: they are
+    /// told which challenges were answered here.
+    pub peers: Vec<String>,
     /// Connections on one socket at one time; more wait to be accepted. Visitors of [`Listen::Proxy`] have a limit of their own.
     pub max_connections: usize,
     /// How often it is looked whether the files have changed.
@@ -112,6 +121,8 @@ impl ServerConfig {
             listen,
             policy,
             upstreams: Vec::new(),
+            tls: None,
+            peers: Vec::new(),
             max_connections: 1_024,
             look_every: Duration::from_secs(5),
         }
@@ -132,9 +143,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
-    /// The sites behind the proxy cannot be used.
-    #[error("upstream: {0}")]
-    Upstream(String),
+    /// The sites behind the proxy, or its certificate, cannot be used.
+    #[error("the proxy cannot be started: {0}")]
+    Proxy(String),
     /// The policy cannot be used.
     #[error(transparent)]
     Policy(#[from] ConfigError),
@@ -148,6 +159,7 @@ pub enum ServeError {
 enum Protocol {
     Http,
     Proxy,
+    ProxyTls,
     Questions(Questions),
 }
 
@@ -204,9 +216,15 @@ impl Server {
         if config.listen.is_empty() {
             return Err(ServeError::Nowhere);
         }
-        let has_proxy = config.listen.iter().any(|place| matches!(place, Listen::Proxy(_)));
-        let proxy = has_proxy.then(|| Proxy::new(&config.upstreams)).transpose();
-        let proxy = proxy.map_err(ServeError::Upstream)?.map(Arc::new);
+        let has_tls = config.listen.iter().any(|place| matches!(place, Listen::ProxyTls(_)));
+        if has_tls && config.tls.is_none() {
+            return Err(ServeError::Proxy(
+                "no `tls` names the files of a certificate and its key".to_owned(),
+            ));
+        }
+        let has_proxy = has_tls || config.listen.iter().any(|place| matches!(place, Listen::Proxy(_)));
+        let proxy = has_proxy.then(|| Proxy::new(&config.upstreams, config.tls.as_ref())).transpose();
+        let proxy = proxy.map_err(ServeError::Proxy)?.map(Arc::new);
         let start = Instant::now();
         let (files, policy, keys) = Files::read(&config.policy)?;
         let refused = |place: &Listen| {
@@ -215,7 +233,9 @@ impl Server {
         };
         let sockets = config.listen.iter().map(|place| open(place).map_err(refused(place)));
         let sockets = sockets.collect::<Result<_, _>>()?;
+        let key_file = policy.key_file.clone();
         let gate = Gate::new(policy, keys, Moment::now(start));
+        files::share(&gate, &key_file);
         let service = Arc::new(Service { gate, decisions, start });
         Ok(Self { service, sockets, proxy, files, config })
     }
@@ -239,6 +259,10 @@ impl Server {
             let most = self.config.max_connections.max(1);
             tasks.spawn(accept(socket, service, self.proxy.clone(), most, stopped));
         }
+        let telling = peers::tellers(&self.config.peers, &self.service);
+        for teller in telling {
+            tasks.spawn(peers::tell(teller, Arc::clone(&self.service), stopped.clone()));
+        }
         let watching = files::watch(self.files, Arc::clone(&self.service), self.config.look_every);
         tokio::select! {
             () = watching => {}
@@ -255,6 +279,7 @@ fn open(place: &Listen) -> io::Result<Socket> {
         Listen::FastCgi(address) => bind_tcp(Protocol::Questions(Questions::FastCgi), address),
         Listen::Spoe(address) => bind_tcp(Protocol::Questions(Questions::Spoe), address),
         Listen::Proxy(address) => bind_tcp(Protocol::Proxy, address),
+        Listen::ProxyTls(address) => bind_tcp(Protocol::ProxyTls, address),
         Listen::Grpc(address) => bind_tcp(Protocol::Questions(Questions::Grpc), address),
         #[cfg(unix)]
         Listen::Unix { path, mode } => {
@@ -295,7 +320,7 @@ async fn accept(
     mut stopped: watch::Receiver<bool>,
 ) {
     let most = match &socket {
-        Socket::Tcp(Protocol::Proxy, _) => proxy::MAX_CONNECTIONS,
+        Socket::Tcp(Protocol::Proxy | Protocol::ProxyTls, _) => proxy::MAX_CONNECTIONS,
         _ => most,
     };
     let mut connections = JoinSet::new();
@@ -314,14 +339,14 @@ async fn accept(
                 // An answer is small, and the web server waits for it.
                 let _ = stream.set_nodelay(true);
                 match (protocol, &proxy) {
-                    (Protocol::Proxy, Some(proxy)) => {
-                        let proxy = Arc::clone(proxy);
-                        connections.spawn(proxy::talk(stream, peer.ip(), proxy, service, stopped));
+                    (Protocol::Proxy | Protocol::ProxyTls, Some(proxy)) => {
+                        let (proxy, is_tls) = (Arc::clone(proxy), protocol == Protocol::ProxyTls);
+                        connections.spawn(proxy::talk(stream, peer.ip(), is_tls, proxy, service, stopped));
                     }
                     (Protocol::Questions(kind), _) => {
                         connections.spawn(ask(kind, stream, Peer::Address(peer.ip()), service, stopped));
                     }
-                    (Protocol::Http | Protocol::Proxy, _) => {
+                    (Protocol::Http | Protocol::Proxy | Protocol::ProxyTls, _) => {
                         connections.spawn(talk(stream, Peer::Address(peer.ip()), service, stopped));
                     }
                 }

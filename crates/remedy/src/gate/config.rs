@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use testudo_client::Settings;
 use testudo_config::{Document, Secret, Variable};
-use testudo_gate::{Listen, Upstream};
+use testudo_gate::{Listen, TlsFiles, Upstream};
 
 use crate::access::{Access, AccessError};
 use crate::follow::Wanted;
@@ -37,7 +37,10 @@ struct File {
     listen_spoe: Vec<String>,
     listen_grpc: Vec<String>,
     listen_proxy: Vec<String>,
+    listen_proxy_tls: Vec<String>,
+    tls: Option<TlsKeys>,
     upstream: Vec<UpstreamKeys>,
+    peers: Vec<String>,
     policy: PathBuf,
     log_level: String,
 }
@@ -48,6 +51,14 @@ struct File {
 struct UpstreamKeys {
     names: Vec<String>,
     to: Vec<String>,
+}
+
+/// The certificate that visitors see.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsKeys {
+    cert_file: PathBuf,
+    key_file: PathBuf,
 }
 
 impl Default for File {
@@ -68,7 +79,10 @@ impl Default for File {
             listen_spoe: Vec::new(),
             listen_grpc: Vec::new(),
             listen_proxy: Vec::new(),
+            listen_proxy_tls: Vec::new(),
+            tls: None,
             upstream: Vec::new(),
+            peers: Vec::new(),
             policy: PathBuf::from(POLICY),
             log_level: "info".to_owned(),
         }
@@ -86,6 +100,10 @@ pub struct GateConfig {
     pub listen: Vec<Listen>,
     /// The sites behind the gate, where it is a proxy.
     pub upstreams: Vec<Upstream>,
+    /// The certificate that visitors of the proxy see.
+    pub tls: Option<TlsFiles>,
+    /// Gates on other machines that share the site and the keys.
+    pub peers: Vec<String>,
     /// The file with the policy.
     pub policy: PathBuf,
     /// `error`, `warning`, `info`, `debug` or `trace`.
@@ -125,6 +143,9 @@ impl GateConfig {
         for text in &file.listen_proxy {
             listen.push(Listen::Proxy(place(text)?));
         }
+        for text in &file.listen_proxy_tls {
+            listen.push(Listen::ProxyTls(place(text)?));
+        }
         let upstreams = file.upstream.into_iter().map(|keys| Upstream { names: keys.names, to: keys.to });
         let access = Access {
             url: file.api_url,
@@ -149,6 +170,8 @@ impl GateConfig {
             },
             listen,
             upstreams: upstreams.collect(),
+            tls: file.tls.map(|keys| TlsFiles { cert_file: keys.cert_file, key_file: keys.key_file }),
+            peers: file.peers,
             policy: file.policy,
             log_level: file.log_level,
         })

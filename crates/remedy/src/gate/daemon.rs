@@ -40,6 +40,8 @@ pub async fn run(config: &GateConfig, shutdown: impl Future<Output = ()>) -> Res
     let server = Server::bind(
         ServerConfig {
             upstreams: config.upstreams.clone(),
+            tls: config.tls.clone(),
+            peers: config.peers.clone(),
             ..ServerConfig::new(config.listen.clone(), config.policy.clone())
         },
         known,

@@ -41,6 +41,8 @@ pub(super) struct Ways {
     pub(super) client: IpAddr,
     /// Whether the peer is a trusted proxy.
     pub(super) is_trusted: bool,
+    /// Whether it came over TLS.
+    pub(super) is_tls: bool,
     /// Whether the connection is to become a tunnel.
     pub(super) is_tunnel: bool,
 }
@@ -120,7 +122,8 @@ pub(super) fn to_site(visitor: &HeaderMap, told: &HeaderMap, ways: Ways) -> Head
     if let Some(host) = visitor.get(HOST) {
         headers.entry(FORWARDED_HOST).or_insert_with(|| host.clone());
     }
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    let scheme = if ways.is_tls { "https" } else { "http" };
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
     for (name, value) in
         told.iter().filter(|(name, value)| name.as_str().starts_with("x-testudo-") && !value.is_empty())
     {
@@ -213,6 +216,7 @@ mod tests {
             peer: IpAddr::from([192, 0, 2, 1]),
             client: IpAddr::from([198, 51, 100, 1]),
             is_trusted,
+            is_tls: false,
             is_tunnel: false,
         };
         let told =

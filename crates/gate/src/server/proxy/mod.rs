@@ -8,6 +8,7 @@ mod pool;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{
     collections::HashMap,
@@ -25,14 +26,17 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{Semaphore, watch},
 };
+use tokio_rustls::TlsAcceptor;
 
-pub use self::pool::Upstream;
+pub use self::{pool::Upstream, tls::TlsFiles};
 use self::{
     pool::{Failed, Pools},
     stall::{Moving, Unstalled},
+    tls::Tls,
 };
 use super::{MAX_HEAD, MAX_HEADERS, Service, answer, stop};
 use crate::{
@@ -45,10 +49,13 @@ use crate::{
 /// How long the head of a request may take, and how long a connection may rest between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the beginning of TLS may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long a visitor may leave a body unfinished, or an answer unread.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the site may take to begin its answer.
+/// How long the site may take to begin its answer, once it has the whole request.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Connections at one time of one address, or of one network of IPv6.
@@ -67,16 +74,18 @@ pub(super) struct Proxy {
     clients: Mutex<HashMap<IpAddr, u32>>,
     /// Room for connections that speak something else by now.
     tunnels: Arc<Semaphore>,
+    tls: Option<Tls>,
 }
 
 impl Proxy {
     /// A proxy for these sites.
     ///
     /// # Errors
-    /// What is wrong about them, in words.
-    pub(super) fn new(upstreams: &[Upstream]) -> Result<Self, String> {
+    /// What is wrong about them, or about the certificate, in words.
+    pub(super) fn new(upstreams: &[Upstream], tls: Option<&TlsFiles>) -> Result<Self, String> {
         Ok(Self {
             pools: Pools::new(upstreams)?,
+            tls: tls.cloned().map(Tls::new).transpose()?,
             clients: Mutex::new(HashMap::new()),
             tunnels: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         })
@@ -119,10 +128,20 @@ impl Drop for Place {
     }
 }
 
+/// A visitor's connection.
+#[derive(Clone)]
+struct Visitor {
+    peer: IpAddr,
+    is_tls: bool,
+    /// None for a trusted proxy that has more connections than others may have.
+    place: Option<Arc<Place>>,
+}
+
 /// Answers the requests of one connection.
 pub(super) async fn talk(
     stream: TcpStream,
     peer: IpAddr,
+    is_tls: bool,
     proxy: Arc<Proxy>,
     service: Arc<Service>,
     mut stopped: watch::Receiver<bool>,
@@ -133,9 +152,32 @@ pub(super) async fn talk(
         service.gate.metrics().count_refused_connection();
         return;
     }
+    let visitor = Visitor { peer, is_tls, place };
+    let Some(tls) = proxy.tls.as_ref().filter(|_| is_tls) else {
+        return serve(stream, visitor, proxy, service, stopped).await;
+    };
+    let accepting = TlsAcceptor::from(tls.current()).accept(stream);
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting) => accepted,
+        () = stop(&mut stopped) => return,
+    };
+    if let Ok(Ok(stream)) = accepted {
+        serve(stream, visitor, proxy, service, stopped).await;
+    } else {
+        service.gate.metrics().count_refused_connection();
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    visitor: Visitor,
+    proxy: Arc<Proxy>,
+    service: Arc<Service>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let answers = service_fn(|request: Request<Incoming>| {
-        let (service, proxy, place) = (Arc::clone(&service), Arc::clone(&proxy), place.clone());
-        async move { Ok::<_, Infallible>(handle(request, peer, place.as_ref(), &proxy, &service).await) }
+        let (service, proxy, visitor) = (Arc::clone(&service), Arc::clone(&proxy), visitor.clone());
+        async move { Ok::<_, Infallible>(handle(request, &visitor, &proxy, &service).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -163,24 +205,18 @@ pub(super) async fn talk(
 }
 
 /// Answers a request, or has the site answer it.
-async fn handle(
-    request: Request<Incoming>,
-    peer: IpAddr,
-    place: Option<&Arc<Place>>,
-    proxy: &Proxy,
-    service: &Service,
-) -> Answer {
+async fn handle(request: Request<Incoming>, visitor: &Visitor, proxy: &Proxy, service: &Service) -> Answer {
     let (mut parts, body) = request.into_parts();
     if let Err((status, text)) = heads::check(&mut parts) {
         return own(page::plain(status, text));
     }
     let request = (parts.method.as_str(), parts.uri.path_and_query().map_or("/", |target| target.as_str()));
     let (is_trusted, visit) = service.gate.with_policy(|policy| {
-        let peer = Peer::Address(peer);
+        let peer = Peer::Address(visitor.peer);
         (peer.is_trusted(&policy.proxies), Visit::read(Way::Own, peer, policy, request, &parts.headers))
     });
     let visit = match visit {
-        Ok(visit) => visit,
+        Ok(visit) => Visit { is_https: visit.is_https || visitor.is_tls, ..visit },
         Err(untold) => return own(service.gate.untold(untold)),
     };
     if parts.uri.path().starts_with(page::OWN_PATH) {
@@ -195,23 +231,38 @@ async fn handle(
         return own(answer::refuse(&visit, body.as_deref(), &verdict, service));
     }
     let tunnel = heads::wants_tunnel(&parts).then(|| parts.extensions.get::<OnUpgrade>().cloned()).flatten();
-    let mut sent = Request::new(Moving::new(body, STALL_TIMEOUT));
+    let (body, whole) = Moving::new(body, STALL_TIMEOUT);
+    let mut sent = Request::new(body);
     *sent.method_mut() = parts.method.clone();
     *sent.uri_mut() = parts.uri.clone();
     let told = service.gate.brief(&verdict).into_parts().0.headers;
-    let ways = heads::Ways { peer, client: visit.address, is_trusted, is_tunnel: tunnel.is_some() };
+    let ways = heads::Ways {
+        peer: visitor.peer,
+        client: visit.address,
+        is_trusted,
+        is_tls: visitor.is_tls,
+        is_tunnel: tunnel.is_some(),
+    };
     *sent.headers_mut() = heads::to_site(&parts.headers, &told, ways);
     let Some(pool) = proxy.pools.of(&visit.host) else {
         return own(page::plain(StatusCode::NOT_FOUND, "no site has this name here\n"));
     };
-    match tokio::time::timeout(ANSWER_TIMEOUT, pool.send(sent)).await {
-        Ok(Ok(response)) => match from_site(response, tunnel, place, proxy) {
+    let late = async {
+        // Its sender goes when the request is sent; a body may take as long as it moves.
+        let _ = whole.await;
+        tokio::time::sleep(ANSWER_TIMEOUT).await;
+    };
+    let answered = tokio::select! {
+        answered = pool.send(sent) => answered,
+        () = late => return own(service.gate.no_answer(&visit, StatusCode::GATEWAY_TIMEOUT)),
+    };
+    match answered {
+        Ok(response) => match from_site(response, tunnel, visitor, proxy) {
             Some(response) => response,
             None => own(service.gate.no_answer(&visit, StatusCode::BAD_GATEWAY)),
         },
-        Ok(Err(Failed::Body)) => own(page::plain(StatusCode::REQUEST_TIMEOUT, "the body did not arrive\n")),
-        Ok(Err(Failed::Site)) => own(service.gate.no_answer(&visit, StatusCode::BAD_GATEWAY)),
-        Err(_) => own(service.gate.no_answer(&visit, StatusCode::GATEWAY_TIMEOUT)),
+        Err(Failed::Body) => own(page::plain(StatusCode::REQUEST_TIMEOUT, "the body did not arrive\n")),
+        Err(Failed::Site) => own(service.gate.no_answer(&visit, StatusCode::BAD_GATEWAY)),
     }
 }
 
@@ -223,18 +274,18 @@ fn own(response: Response<Bytes>) -> Answer {
 fn from_site(
     mut response: Response<Incoming>,
     tunnel: Option<OnUpgrade>,
-    place: Option<&Arc<Place>>,
+    visitor: &Visitor,
     proxy: &Proxy,
 ) -> Option<Answer> {
     let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if is_tunnel {
         let room = Arc::clone(&proxy.tunnels).try_acquire_owned().ok()?;
-        let (visitor, site) = (tunnel?, hyper::upgrade::on(&mut response));
-        let place = place.cloned();
+        let (ours, theirs) = (tunnel?, hyper::upgrade::on(&mut response));
+        let place = visitor.place.clone();
         tokio::spawn(async move {
-            if let (Ok(visitor), Ok(site)) = tokio::join!(visitor, site) {
-                let (mut visitor, mut site) = (TokioIo::new(visitor), TokioIo::new(site));
-                if let Err(error) = tokio::io::copy_bidirectional(&mut visitor, &mut site).await {
+            if let (Ok(ours), Ok(theirs)) = tokio::join!(ours, theirs) {
+                let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
+                if let Err(error) = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await {
                     tracing::debug!(%error, "a tunnel broke off");
                 }
             }

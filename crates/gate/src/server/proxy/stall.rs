@@ -1,6 +1,7 @@
 //! Time limits for what moves: the writing of a connection, the arrival of a body.
 
 use std::{
+    convert::Infallible,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
     time::{Instant, Sleep},
 };
 
@@ -89,12 +91,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unstalled<S> {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, limit } = self.get_mut();
+        let polled = Pin::new(stream).poll_flush(context);
+        limit.hold(polled, context, || Err(late("nothing is taken")))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, limit } = self.get_mut();
+        let polled = Pin::new(stream).poll_shutdown(context);
+        limit.hold(polled, context, || Err(late("nothing is taken")))
     }
 }
 
@@ -104,18 +110,21 @@ pub(super) struct Moving {
     body: Option<Incoming>,
     limit: Option<Limit>,
     most: Duration,
+    /// Goes with the body.
+    _whole: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Moving {
-    /// A body of which something has to arrive within this time.
-    pub(super) fn new(body: Incoming, most: Duration) -> Self {
+    /// A body of which something has to arrive within this time, and what ends when nobody needs it any more: it was sent.
+    pub(super) fn new(body: Incoming, most: Duration) -> (Self, oneshot::Receiver<Infallible>) {
         let body = Some(body).filter(|body| !body.is_end_stream());
-        Self { body, limit: None, most }
+        let (sender, whole) = oneshot::channel();
+        (Self { body, limit: None, most, _whole: Some(sender) }, whole)
     }
 
     /// No body at all.
     pub(super) const fn nothing() -> Self {
-        Self { body: None, limit: None, most: Duration::ZERO }
+        Self { body: None, limit: None, most: Duration::ZERO, _whole: None }
     }
 }
 
@@ -127,7 +136,7 @@ impl Body for Moving {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Self { body, limit, most } = self.get_mut();
+        let Self { body, limit, most, .. } = self.get_mut();
         let Some(body) = body else { return Poll::Ready(None) };
         let polled =
             Pin::new(body).poll_frame(context).map(|frame| frame.map(|frame| frame.map_err(Into::into)));

@@ -296,10 +296,71 @@ async fn a_server_that_is_gone_is_passed_over() {
 }
 
 #[tokio::test]
+async fn over_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let certified = rcgen::generate_simple_self_signed(["example.org".to_owned()]).expect("a certificate");
+    let files =
+        TlsFiles { cert_file: folder.path().join("cert.pem"), key_file: folder.path().join("key.pem") };
+    std::fs::write(&files.cert_file, certified.cert.pem()).expect("it is written");
+    let (listener, address) = site().await;
+    let bind = |tls: Option<TlsFiles>| {
+        let config = ServerConfig {
+            upstreams: vec![Upstream { names: vec!["*".to_owned()], to: vec![address.to_string()] }],
+            tls,
+            ..ServerConfig::new(
+                vec![Listen::ProxyTls((Ipv4Addr::LOCALHOST, 0).into())],
+                policy(folder.path()),
+            )
+        };
+        Server::bind(config, Arc::new(Ends))
+    };
+    let wrong = |tls| bind(tls).err().expect("it is refused").to_string();
+    assert!(wrong(None).contains("no `tls`"));
+    assert!(wrong(Some(files.clone())).contains("cannot read"));
+    std::fs::write(&files.key_file, "nothing").expect("it is written");
+    assert!(wrong(Some(files.clone())).contains("holds no key"));
+    std::fs::write(&files.key_file, certified.signing_key.serialize_pem()).expect("it is written");
+    let server = bind(Some(files)).expect("it listens");
+    let place = server.addresses()[0];
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(server.run(async { drop(stopped.await) }));
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certified.cert.der().clone()).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let stream = TcpStream::connect(place).await.expect("it connects");
+    let name = "example.org".try_into().expect("a name");
+    let mut stream = connector.connect(name, stream).await.expect("TLS");
+    stream.write_all(GET.as_bytes()).await.expect("it is sent");
+    let (mut upstream, _) = listener.accept().await.expect("a connection");
+    let seen = read_to(&mut upstream, "\r\n\r\n").await;
+    assert!(seen.contains("\r\nx-forwarded-proto: https\r\n"), "{seen}");
+    upstream.write_all(OK).await.expect("it is sent");
+    let mut answer = [0; 15];
+    stream.read_exact(&mut answer).await.expect("it is answered");
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    // In the clear, there is no answer.
+    let mut clear = TcpStream::connect(place).await.expect("it connects");
+    clear.write_all(GET.as_bytes()).await.expect("it is sent");
+    let mut answer = Vec::new();
+    drop(clear.read_to_end(&mut answer).await);
+    assert!(!answer.starts_with(b"HTTP"));
+    drop(stream);
+    stop.send(()).expect("it runs");
+    task.await.expect("it ends");
+}
+
+#[tokio::test]
 async fn one_client_has_so_many_connections() {
     let (_listener, address) = site().await;
     let upstream = Upstream { names: vec!["*".to_owned()], to: vec![address.to_string()] };
-    let proxy = Arc::new(Proxy::new(&[upstream]).expect("a proxy"));
+    let proxy = Arc::new(Proxy::new(&[upstream], None).expect("a proxy"));
     let first: IpAddr = "2001:db8::1".parse().expect("an address");
     let places: Vec<_> = (0..MAX_PER_CLIENT).map(|_| proxy.enter(first).expect("room")).collect();
     for (client, enters) in
