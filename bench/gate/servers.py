@@ -160,10 +160,10 @@ sub vcl_recv {{ set req.backend_hint = site; return (pass); }}
         state = self.folder / f"varnish-{port}/state"
         return self.start("varnishd", "-F", "-n", state, "-a", f"127.0.0.1:{port}", "-f", path, "-s", "malloc,16m", "-j", "none"), port
 
-    def traefik(self, gated):
+    def traefik(self, gated, middleware="testudo-gate"):
         port = self.free_port()
         folder = f"traefik-{port}"
-        used = "middlewares: [testudo-gate], " if gated else ""
+        used = f"middlewares: [{middleware}], " if gated else ""
         if gated:
             self.write(f"{folder}/dynamic/testudo.yaml", self.snippet("traefik"))
         self.write(
@@ -186,6 +186,9 @@ providers: {{file: {{directory: {self.folder}/{folder}/dynamic, watch: false}}}}
 """,
         )
         return self.start("traefik", f"--configFile={path}"), port
+
+    def traefik_forms(self, gated):
+        return self.traefik(gated, "testudo-gate-forms")
 
     def envoy(self, gated, flavour="envoy"):
         port = self.free_port()
@@ -240,11 +243,12 @@ MEASURED = [
     ("lighttpd", "FastCGI", "lighttpd", Servers.lighttpd),
     ("Varnish", "the question, then the request again", "varnishd", Servers.varnish),
     ("Traefik", "`forwardAuth`", "traefik", Servers.traefik),
+    ("Traefik", "`forwardAuth` with bodies", "traefik", Servers.traefik_forms),
     ("Envoy", "`ext_authz`, gRPC", "envoy", Servers.envoy),
     ("Envoy", "`ext_authz`, HTTP", "envoy", Servers.envoy_http),
 ]
 
 
-def found(program):
+def is_installed(program):
     """Whether it is installed."""
     return shutil.which(program) is not None

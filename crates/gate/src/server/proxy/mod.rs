@@ -53,7 +53,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a visitor may leave a body unfinished, or an answer unread.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long the site may take to begin its answer, once it has the whole request.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
