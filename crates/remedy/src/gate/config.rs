@@ -177,3 +177,48 @@ impl GateConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<GateConfig, AccessError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gate.yaml");
+        let text = format!("api_url: http://127.0.0.1:8080/\napi_key: key\n{text}");
+        std::fs::write(&path, text).expect("it is written");
+        GateConfig::load(&path, &|_| None)
+    }
+
+    #[test]
+    fn doors() {
+        let config = load(
+            "listen: [\"127.0.0.1:1\"]\nlisten_fastcgi: [\"127.0.0.1:2\"]\nlisten_spoe: [\"127.0.0.1:3\"]\n\
+             listen_grpc: [\"127.0.0.1:4\"]\nlisten_proxy: [\"0.0.0.0:5\"]\nlisten_proxy_tls: [\"[::]:6\"]\n\
+             tls: {cert_file: /c, key_file: /k}\npeers: [\"192.0.2.2:1\"]\n\
+             upstream: [{names: [\"*\"], to: [\"127.0.0.1:7\"]}]\n",
+        )
+        .expect("it is read");
+        let place = |text: &str| text.parse().expect("a place");
+        let expected = [
+            Listen::Tcp(place("127.0.0.1:1")),
+            Listen::FastCgi(place("127.0.0.1:2")),
+            Listen::Spoe(place("127.0.0.1:3")),
+            Listen::Grpc(place("127.0.0.1:4")),
+            Listen::Proxy(place("0.0.0.0:5")),
+            Listen::ProxyTls(place("[::]:6")),
+        ];
+        assert_eq!(config.listen, expected);
+        assert_eq!(config.peers, ["192.0.2.2:1"]);
+        assert_eq!(config.upstreams[0].to, ["127.0.0.1:7"]);
+        assert_eq!(config.tls.expect("TLS").key_file, Path::new("/k"));
+        for wrong in [
+            "listen_proxy: [x]",
+            "upstream: [{names: [a]}]",
+            "upstream: [{names: [a], to: [], at: 1}]",
+            "tls: {}",
+        ] {
+            assert!(load(wrong).is_err(), "{wrong}");
+        }
+    }
+}
