@@ -1,6 +1,7 @@
 //! What the firewall is told: the file that the bouncers of the ecosystem read, and a section of our own.
 
 mod mode;
+mod xdp;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::follow::Wanted;
 
 use self::mode::Filters;
 pub use self::mode::{Hook, HookPoint, IptablesMode, Mode, NamedSets, SetPlace};
+pub use self::xdp::{XdpConfig, XdpMode};
 
 /// Where the file is, if none is named: the first that is there.
 pub const DEFAULT_PATHS: [&str; 2] =
@@ -238,11 +240,17 @@ struct Own {
     throttle_packets_per_second: u32,
     protect: bool,
     never_ban: Vec<String>,
+    interfaces: Vec<String>,
+    xdp_mode: XdpMode,
+    xdp_addresses: u32,
+    xdp_ranges: u32,
+    xdp_folder: PathBuf,
 }
 
 impl Default for Own {
     fn default() -> Self {
         let rules = Rules::default();
+        let xdp = XdpConfig::default();
         Own {
             table: "testudo".to_owned(),
             hooks: Vec::new(),
@@ -261,6 +269,11 @@ impl Default for Own {
             throttle_packets_per_second: 20,
             protect: true,
             never_ban: Vec::new(),
+            interfaces: xdp.interfaces,
+            xdp_mode: xdp.mode,
+            xdp_addresses: xdp.addresses,
+            xdp_ranges: xdp.ranges,
+            xdp_folder: xdp.folder,
         }
     }
 }
@@ -284,7 +297,7 @@ pub struct FirewallConfig {
     pub throttle: u32,
     /// The packet filter.
     pub mode: Mode,
-    /// The table that is ours, or the chain; what our sets begin with.
+    /// The table that is ours, or the chain; what our sets, and links of XDP, begin with.
     pub table: String,
     /// Where countries and the networks of providers are looked up.
     pub databases: Databases,
@@ -350,6 +363,15 @@ impl FirewallConfig {
             ipv6,
             table: &file.testudo.table,
             types: &file.supported_decisions_types,
+            xdp: XdpConfig {
+                interfaces: file.testudo.interfaces.clone(),
+                mode: file.testudo.xdp_mode,
+                addresses: file.testudo.xdp_addresses,
+                ranges: file.testudo.xdp_ranges,
+                folder: file.testudo.xdp_folder.clone(),
+            },
+            deny: file.deny_action,
+            is_logged: file.deny_log,
         })?;
         let access = Access {
             url: file.api_url,
@@ -456,6 +478,37 @@ mod tests {
         assert_eq!(config.rules.types, ["ban", "throttle"]);
         let passing = config.protect.now();
         assert!(passing.iter().any(|(net, _)| net.contains([127, 0, 0, 1].into())), "loopback");
+    }
+
+    #[test]
+    fn xdp_and_its_interfaces() {
+        let base = "mode: xdp\napi_url: http://127.0.0.1:8080/\napi_key: k\n";
+        let xdp = |own: &str| {
+            let config = read(&format!("{base}testudo:\n  {own}\n"))?;
+            match config.mode {
+                Mode::Xdp(xdp) => Ok::<_, AccessError>(xdp),
+                other => panic!("{other:?}"),
+            }
+        };
+        let read_all = xdp("{interfaces: [eth0, eth1.5], xdp_mode: native, xdp_addresses: 9, xdp_ranges: 8}")
+            .expect("read");
+        assert_eq!((read_all.interfaces.len(), read_all.mode), (2, XdpMode::Native));
+        assert_eq!((read_all.addresses, read_all.ranges), (9, 8));
+        for (own, problem) in [
+            ("{}", "interfaces: it is missing"),
+            ("{interfaces: [\"a b\"]}", "interfaces: \"a b\" is no name"),
+            ("{interfaces: [sixteen-letters-]}", "is no name of a network interface"),
+            ("{interfaces: [eth0], xdp_addresses: 0}", "xdp_addresses: it must be from 1"),
+            ("{interfaces: [eth0], xdp_mode: fast}", "\"fast\" is not offered"),
+            ("{interfaces: [eth0]}\ndeny_action: REJECT", "deny_action: XDP cannot answer"),
+            ("{interfaces: [eth0]}\ndeny_log: true", "deny_log: the kernel logs nothing"),
+        ] {
+            let told = xdp(own).expect_err(own).to_string();
+            assert!(told.contains(problem), "{own}: {told}");
+        }
+        // Other modes have no interfaces.
+        let other = read(&base.replace("xdp", "nftables")).expect("read").mode;
+        assert!(matches!(other, Mode::Nftables { .. }), "{other:?}");
     }
 
     #[test]

@@ -14,12 +14,14 @@ mod pf;
 mod sets;
 mod usage;
 #[cfg(target_os = "linux")]
+mod xdp;
+#[cfg(target_os = "linux")]
 mod xtables;
 
 pub use crate::expand::Databases;
 pub use config::{
     DEFAULT_PATHS, Deny, FirewallConfig, Hook, HookPoint, IptablesMode, Mode, NamedSets, OnExit, Protect,
-    SetPlace,
+    SetPlace, XdpConfig, XdpMode,
 };
 pub use daemon::{FirewallError, Stop, run};
 pub use filter::{AnyFilter, Filter, FilterError, open};
