@@ -240,12 +240,7 @@ impl<M> Assembler<M> {
     pub fn load_number(&mut self, dst: Reg, value: u64) {
         let code = code::LD | Width::Double.code();
         let (low, high) = (value as u32, (value >> 32) as u32);
-        self.push(Instruction {
-            code,
-            dst: dst as u8,
-            number: low.cast_signed(),
-            ..Instruction::default()
-        });
+        self.push(Instruction { code, dst: dst as u8, number: low.cast_signed(), ..Instruction::default() });
         self.push(Instruction { number: high.cast_signed(), ..Instruction::default() });
     }
 
@@ -295,11 +290,7 @@ impl<M> Assembler<M> {
 
     /// Calls a function of the kernel by its number.
     pub fn call(&mut self, function: i32) {
-        self.push(Instruction {
-            code: code::JMP | code::CALL,
-            number: function,
-            ..Instruction::default()
-        });
+        self.push(Instruction { code: code::JMP | code::CALL, number: function, ..Instruction::default() });
     }
 
     /// Ends with the verdict that is in `R0`.

@@ -24,7 +24,9 @@ pub enum Error {
         what: String,
     },
     /// There is no bpf in the kernel, or not enough of it.
-    #[error("the kernel cannot {what}: {problem}; XDP needs Linux 5.9 or later, built with CONFIG_BPF_SYSCALL")]
+    #[error(
+        "the kernel cannot {what}: {problem}; XDP needs Linux 5.9 or later, built with CONFIG_BPF_SYSCALL"
+    )]
     Unsupported {
         /// What was to be done.
         what: String,

@@ -71,7 +71,8 @@ impl Folder {
         if path.exists() {
             return Ok(link);
         }
-        let pinned = link.pin(&path).map_err(|error| Error::of(format!("keeping {}", path.display()), &error))?;
+        let pinned =
+            link.pin(&path).map_err(|error| Error::of(format!("keeping {}", path.display()), &error))?;
         Ok(pinned.into())
     }
 
@@ -97,9 +98,8 @@ impl Folder {
         let mut indices = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            let index: Option<u32> = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(&self.name)?.strip_prefix('_')?.parse().ok());
+            let index: Option<u32> =
+                name.to_str().and_then(|name| name.strip_prefix(&self.name)?.strip_prefix('_')?.parse().ok());
             indices.extend(index);
         }
         Ok(indices)

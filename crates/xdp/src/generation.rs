@@ -73,7 +73,10 @@ pub(crate) struct Generation {
 
 impl fmt::Debug for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Generation").field("id", &self.id).field("groups", &self.groups).finish_non_exhaustive()
+        f.debug_struct("Generation")
+            .field("id", &self.id)
+            .field("groups", &self.groups)
+            .finish_non_exhaustive()
     }
 }
 
@@ -202,10 +205,9 @@ impl Generation {
     pub(crate) fn get(&self, net: Prefix) -> Result<Option<Held>, Error> {
         let now = now_ns();
         let found = self.value(net.canonical().network())?;
-        Ok(found.filter(|[end, _]| *end > now).map(|[end, about]| Held {
-            group: about as u32,
-            remaining: Duration::from_nanos(end - now),
-        }))
+        Ok(found
+            .filter(|[end, _]| *end > now)
+            .map(|[end, about]| Held { group: about as u32, remaining: Duration::from_nanos(end - now) }))
     }
 
     /// Removes what has ended, and tells how many that were.
@@ -234,8 +236,12 @@ impl Generation {
         for net in &wanted {
             let bits = u32::from(net.bits());
             match net.addr() {
-                IpAddr::V4(addr) => self.allow4.insert(&Key::new(bits, addr.octets()), 1, 0).map_err(failed)?,
-                IpAddr::V6(addr) => self.allow6.insert(&Key::new(bits, addr.octets()), 1, 0).map_err(failed)?,
+                IpAddr::V4(addr) => {
+                    self.allow4.insert(&Key::new(bits, addr.octets()), 1, 0).map_err(failed)?
+                }
+                IpAddr::V6(addr) => {
+                    self.allow6.insert(&Key::new(bits, addr.octets()), 1, 0).map_err(failed)?
+                }
             }
         }
         for net in before.iter().filter(|net| wanted.binary_search(net).is_err()) {
@@ -264,7 +270,9 @@ impl Generation {
         let groups = 0..self.groups.len() as u32;
         Ok(Counters {
             processed: pair(0)?,
-            blocked: groups.map(|group| pair(COUNTERS_BEFORE_GROUPS + 2 * group)).collect::<Result<_, Error>>()?,
+            blocked: groups
+                .map(|group| pair(COUNTERS_BEFORE_GROUPS + 2 * group))
+                .collect::<Result<_, Error>>()?,
         })
     }
 

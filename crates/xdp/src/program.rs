@@ -149,8 +149,7 @@ pub(crate) fn maps(plan: &Plan) -> Vec<MapSpec> {
     let trie = |table, address_bytes, value_bytes, most| {
         spec(table, kind::LPM_TRIE, key_bytes(address_bytes), value_bytes, most, NO_PREALLOC)
     };
-    let hash =
-        |table, bytes| spec(table, kind::HASH, bytes, 16, plan.addresses_max, NO_PREALLOC);
+    let hash = |table, bytes| spec(table, kind::HASH, bytes, 16, plan.addresses_max, NO_PREALLOC);
     let mut maps = vec![
         spec(Table::Counters, kind::PERCPU_ARRAY, 4, 16, counters, 0),
         trie(Table::Allow4, 4, 1, ALLOWED_MAX),

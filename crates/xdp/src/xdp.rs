@@ -59,7 +59,9 @@ impl Xdp {
     /// The kernel cannot, or we may not.
     pub fn open(layout: Layout) -> Result<Xdp, Error> {
         if layout.interfaces.is_empty() {
-            return Err(Error::Layout("no interface is named: without one no packet is looked at".to_owned()));
+            return Err(Error::Layout(
+                "no interface is named: without one no packet is looked at".to_owned(),
+            ));
         }
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if layout.name.is_empty() || !layout.name.chars().all(is_plain) {
@@ -325,7 +327,8 @@ impl Xdp {
     /// Puts the program into the place of the one on a link; nothing if the link leads nowhere any more.
     fn update(&mut self, name: &str, link: FdLink) -> Result<Option<FdLink>, Error> {
         let program = self.generation.as_mut().ok_or(Error::NotThere)?.program()?;
-        let link = XdpLink::try_from(link).map_err(|error| Error::of(format!("the link on {name}"), &error))?;
+        let link =
+            XdpLink::try_from(link).map_err(|error| Error::of(format!("the link on {name}"), &error))?;
         let id = match program.attach_to_link(link) {
             Ok(id) => id,
             Err(error) if errno(&error) == Some(ENOLINK) => return Ok(None),
@@ -396,7 +399,8 @@ fn is_free(name: &str, device: &Device, ours: Option<u32>) -> Result<(), Error> 
 fn named(id: u32) -> String {
     let program = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
     let name = program.and_then(|program| program.name_as_str().map(str::to_owned));
-    name.filter(|name| !name.is_empty()).map_or_else(|| format!("number {id}"), |name| format!("{name}, number {id}"))
+    name.filter(|name| !name.is_empty())
+        .map_or_else(|| format!("number {id}"), |name| format!("{name}, number {id}"))
 }
 
 fn refused(name: &str, error: &(dyn std::error::Error + 'static)) -> Error {

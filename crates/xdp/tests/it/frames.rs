@@ -19,7 +19,10 @@ fn the_source_is_found_behind_whatever_carries_it() {
         let v4 = packet("192.0.2.1".parse().expect("an address"), 10);
         let v6 = packet("2001:db8::1".parse().expect("an address"), 10);
         // The header of IPv6 names the source, whatever follows it: here, options and a fragment.
-        let extended = [header_v6("2001:db8:1::7".parse().expect("an address"), 0, 64, 40), vec![44, 0, 1, 4, 0, 0, 0, 0]];
+        let extended = [
+            header_v6("2001:db8:1::7".parse().expect("an address"), 0, 64, 40),
+            vec![44, 0, 1, 4, 0, 0, 0, 0],
+        ];
         let extended = [extended.concat(), vec![17; 40]].concat();
         let dropped = [
             ("an address", frame(&[], IPV4, &v4)),
@@ -68,7 +71,11 @@ fn frames_that_are_cut_off_pass() {
             let whole = frame(tags, kind, &packet(source.parse().expect(source), 10));
             let least = 14 + 4 * tags.len() + header;
             for length in 14..whole.len() {
-                assert_eq!(passes(&mut xdp, &whole[..length]), length < least, "{length} of {source} behind {tags:?}");
+                assert_eq!(
+                    passes(&mut xdp, &whole[..length]),
+                    length < least,
+                    "{length} of {source} behind {tags:?}"
+                );
             }
         }
     });
@@ -107,7 +114,9 @@ fn neighbours_find_each_other() {
         for kind in 133..=137 {
             assert!(passes(&mut xdp, &neighbour(58, 255, kind)), "{kind}");
         }
-        for (next, hops, kind) in [(58, 255, 128), (58, 255, 132), (58, 255, 138), (58, 254, 135), (17, 255, 135)] {
+        for (next, hops, kind) in
+            [(58, 255, 128), (58, 255, 132), (58, 255, 138), (58, 254, 135), (17, 255, 135)]
+        {
             assert!(!passes(&mut xdp, &neighbour(next, hops, kind)), "{next} {hops} {kind}");
         }
     });
@@ -119,7 +128,12 @@ fn an_end_is_an_end() {
         let mut xdp = opened(layout());
         let short = |text: &str| Element { timeout: Duration::from_millis(50), ..element(text, 0) };
         // A network is in force on, when an address in it is not, and the other way round.
-        let elements = [short("192.0.2.1"), short("198.51.100.0/24"), element("192.0.2.0/25", 0), element("198.51.100.7", 0)];
+        let elements = [
+            short("192.0.2.1"),
+            short("198.51.100.0/24"),
+            element("192.0.2.0/25", 0),
+            element("198.51.100.7", 0),
+        ];
         xdp.replace(&[DROP], elements).expect("in force");
         assert!(!passes(&mut xdp, &from("198.51.100.1")));
         std::thread::sleep(Duration::from_millis(60));
@@ -139,10 +153,12 @@ fn everything_is_counted_by_its_group() {
         let elements = [element("192.0.2.1", 0), element("198.51.100.0/24", 1), element("2001:db8::1", 1)];
         xdp.replace(&[DROP, DROP], elements).expect("in force");
         // A packet has 38 bytes of IPv4, or 58 of IPv6, whatever the frame has.
-        for (source, times) in [("192.0.2.1", 3), ("198.51.100.9", 2), ("2001:db8::1", 5), ("203.0.113.1", 4)] {
+        for (source, times) in [("192.0.2.1", 3), ("198.51.100.9", 2), ("2001:db8::1", 5), ("203.0.113.1", 4)]
+        {
             xdp.try_frame(&from(source), times).expect("tried");
         }
-        let padded = [frame(&[VLAN], IPV4, &packet("192.0.2.1".parse().expect("an address"), 10)), vec![0; 300]];
+        let padded =
+            [frame(&[VLAN], IPV4, &packet("192.0.2.1".parse().expect("an address"), 10)), vec![0; 300]];
         xdp.try_frame(&padded.concat(), 1).expect("tried");
         let counters = xdp.counters().expect("counted");
         let count = |packets, each| Count { packets, bytes: packets * each };

@@ -53,6 +53,21 @@ pub(crate) fn run(command: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// Whether an interface can be made in this way; says so when not.
+pub(crate) fn can_add(words: &str) -> bool {
+    let made = Command::new("ip")
+        .args(["link", "add", "probe"])
+        .args(words.split_whitespace())
+        .output()
+        .expect("ip");
+    if made.status.success() {
+        run("ip link del probe");
+    } else {
+        println!("skipped: the kernel makes no interface of {words}");
+    }
+    made.status.success()
+}
+
 /// Another machine, at the end of a cable: here is 10.9.0.1 and fd09::1, there all from 2 to 9.
 pub(crate) struct Peer {
     holder: Child,
@@ -84,6 +99,20 @@ impl Peer {
             self.run(&format!("ip addr add fd09::{last}/64 dev there nodad"));
         }
         self.run("ip link set there up");
+        self.wait_for_cable();
+    }
+
+    /// Until packets arrive: it takes a moment until interfaces are up, and neighbours have found each other.
+    fn wait_for_cable(&self) {
+        for (here, there) in [("10.9.0.1:9998", "10.9.0.9"), ("[fd09::1]:9998", "fd09::9")] {
+            let (listening, sending) = (UdpSocket::bind(here).expect(here), self.socket(there));
+            listening.set_read_timeout(Some(Duration::from_millis(20))).expect("a limit");
+            let arrives = |_| {
+                let _ = sending.send_to(b"here", here);
+                listening.recv_from(&mut [0; 8]).is_ok()
+            };
+            assert!((0..500).any(arrives), "no packet of {there} arrives");
+        }
     }
 
     /// Runs a command over there.
