@@ -9,6 +9,7 @@ use testudo_config::{Document, Secret, Variable};
 use testudo_event::Prefix;
 use testudo_guard::{Paths, protected};
 
+use super::xdp::{XdpConfig, XdpMode};
 use crate::access::{Access, AccessError, period};
 use crate::enforcer::Rules;
 use crate::follow::Wanted;
@@ -223,11 +224,17 @@ struct Own {
     throttle_packets_per_second: u32,
     protect: bool,
     never_ban: Vec<String>,
+    interfaces: Vec<String>,
+    xdp_mode: XdpMode,
+    xdp_addresses: u32,
+    xdp_ranges: u32,
+    xdp_folder: PathBuf,
 }
 
 impl Default for Own {
     fn default() -> Self {
         let rules = Rules::default();
+        let xdp = XdpConfig::default();
         Own {
             table: "testudo".to_owned(),
             on_exit: OnExit::default(),
@@ -240,6 +247,11 @@ impl Default for Own {
             throttle_packets_per_second: 20,
             protect: true,
             never_ban: Vec::new(),
+            interfaces: xdp.interfaces,
+            xdp_mode: xdp.mode,
+            xdp_addresses: xdp.addresses,
+            xdp_ranges: xdp.ranges,
+            xdp_folder: xdp.folder,
         }
     }
 }
@@ -261,8 +273,10 @@ pub struct FirewallConfig {
     pub log_prefix: Option<String>,
     /// Packets a second that a throttled address may send.
     pub throttle: u32,
-    /// The table that is ours.
+    /// The table that is ours; with XDP, what the names of our links begin with.
     pub table: String,
+    /// What XDP is told, where it enforces and not nftables.
+    pub xdp: Option<XdpConfig>,
     /// What becomes of it at the end.
     pub on_exit: OnExit,
     /// Where decisions are kept for the next start.
@@ -308,8 +322,8 @@ impl FirewallConfig {
 
     fn of(file: File) -> Result<FirewallConfig, AccessError> {
         let value = |key, problem: String| AccessError::Value { key, problem };
-        if file.mode != "nftables" {
-            let problem = format!("`{}` is not offered; use `mode: nftables`", file.mode);
+        if !["nftables", "xdp"].contains(&file.mode.as_str()) {
+            let problem = format!("`{}` is not offered; use `mode: nftables`, or `mode: xdp`", file.mode);
             return Err(value("mode", problem));
         }
         let access = Access {
@@ -344,6 +358,17 @@ impl FirewallConfig {
             return Err(value("table", problem));
         }
         let never_ban = never_ban.collect::<Result<Vec<_>, AccessError>>()?;
+        let xdp = XdpConfig {
+            interfaces: own.interfaces,
+            mode: own.xdp_mode,
+            addresses: own.xdp_addresses,
+            ranges: own.xdp_ranges,
+            folder: own.xdp_folder,
+        };
+        let xdp = match file.mode.as_str() {
+            "xdp" => Some(xdp.check(file.deny_action, file.deny_log)?),
+            _ => None,
+        };
         let protect = Protect { never_ban, system: own.protect };
         Ok(FirewallConfig {
             client,
@@ -370,6 +395,7 @@ impl FirewallConfig {
             log_prefix: file.deny_log.then_some(file.deny_log_prefix),
             throttle: own.throttle_packets_per_second.max(1),
             table: own.table,
+            xdp,
             on_exit: own.on_exit,
             state_file: own.state_file,
             audit_every: period("audit_interval", &own.audit_interval)?,
@@ -410,6 +436,31 @@ mod tests {
         assert_eq!(config.rules.types, ["ban", "throttle"]);
         let passing = config.protect.now();
         assert!(passing.iter().any(|(net, _)| net.contains([127, 0, 0, 1].into())), "loopback");
+    }
+
+    #[test]
+    fn xdp_and_its_interfaces() {
+        let base = "mode: xdp\napi_url: http://127.0.0.1:8080/\napi_key: k\n";
+        let xdp =
+            |own: &str| read(&format!("{base}testudo:\n  {own}\n")).map(|config| config.xdp.expect("xdp"));
+        let read_all = xdp("{interfaces: [eth0, eth1.5], xdp_mode: native, xdp_addresses: 9, xdp_ranges: 8}")
+            .expect("read");
+        assert_eq!((read_all.interfaces.len(), read_all.mode), (2, XdpMode::Native));
+        assert_eq!((read_all.addresses, read_all.ranges), (9, 8));
+        for (own, problem) in [
+            ("{}", "interfaces: it is missing"),
+            ("{interfaces: [\"a b\"]}", "interfaces: \"a b\" is no name"),
+            ("{interfaces: [sixteen-letters-]}", "is no name of a network interface"),
+            ("{interfaces: [eth0], xdp_addresses: 0}", "xdp_addresses: it must be from 1"),
+            ("{interfaces: [eth0], xdp_mode: fast}", "\"fast\" is not offered"),
+            ("{interfaces: [eth0]}\ndeny_action: REJECT", "deny_action: XDP cannot answer"),
+            ("{interfaces: [eth0]}\ndeny_log: true", "deny_log: the kernel logs nothing"),
+        ] {
+            let told = xdp(own).expect_err(own).to_string();
+            assert!(told.contains(problem), "{own}: {told}");
+        }
+        // Other modes have no interfaces.
+        assert_eq!(read(&base.replace("xdp", "nftables")).expect("read").xdp, None);
     }
 
     #[test]
