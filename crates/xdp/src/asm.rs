@@ -346,8 +346,8 @@ mod tests {
         let mut program = Assembler::default();
         write(&mut program);
         let bytes = program.assemble().expect("a program").code;
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        bytes.chunks(8).map(hex).collect()
+        let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().expect("eight bytes"));
+        bytes.chunks(8).map(|bytes| format!("{:016x}", number(bytes))).collect()
     }
 
     #[test]

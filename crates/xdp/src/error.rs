@@ -107,7 +107,7 @@ impl Error {
     pub(crate) fn of(what: impl Into<String>, error: &(dyn StdError + 'static)) -> Error {
         let what = what.into();
         match errno(error) {
-            Some(EPERM | EACCES) => Error::Permission { what },
+            Some(EPERM) => Error::Permission { what },
             Some(ENOSYS) => Error::Unsupported { what, problem: told(error) },
             _ => Error::System { what, problem: told(error) },
         }
@@ -118,12 +118,13 @@ pub(crate) const EPERM: i32 = 1;
 pub(crate) const ENOENT: i32 = 2;
 pub(crate) const E2BIG: i32 = 7;
 pub(crate) const ENOMEM: i32 = 12;
-pub(crate) const EACCES: i32 = 13;
 pub(crate) const EBUSY: i32 = 16;
 pub(crate) const EINVAL: i32 = 22;
 pub(crate) const ENOSPC: i32 = 28;
 pub(crate) const ENOSYS: i32 = 38;
 pub(crate) const ENOLINK: i32 = 67;
+pub(crate) const EOPNOTSUPP: i32 = 95;
+pub(crate) const ERANGE: i32 = 34;
 
 /// The number that the kernel gave, wherever it is in the chain.
 pub(crate) fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {

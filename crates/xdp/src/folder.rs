@@ -8,10 +8,10 @@ use aya::programs::links::{FdLink, PinnedLink};
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, mount};
 
-use crate::error::{EACCES, EPERM, Error};
+use crate::error::{EPERM, Error};
 
 /// The kind of file system that keeps such names.
-const BPF_FS: i64 = 0xcafe_4a11;
+const BPF_FS: u64 = 0xcafe_4a11;
 
 /// The folder, and what the names of our links begin with.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ impl Folder {
             let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
             mount("bpf", path, "bpf", flags, Some(c"mode=0700")).map_err(|errno| {
                 match errno.raw_os_error() {
-                    EPERM | EACCES => failed(format!(
+                    EPERM => failed(format!(
                         "the file system bpf cannot be mounted there: {errno}; mount it before, by \
                          `mount -t bpf bpf {}`, or run with CAP_SYS_ADMIN",
                         path.display()
@@ -107,5 +107,6 @@ impl Folder {
 }
 
 fn is_bpf(path: &Path) -> io::Result<bool> {
-    Ok(i64::from(statfs(path)?.f_type) == BPF_FS)
+    // The type of the number differs from platform to platform.
+    Ok(statfs(path)?.f_type as u64 & 0xffff_ffff == BPF_FS)
 }

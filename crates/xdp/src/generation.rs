@@ -1,5 +1,6 @@
 //! A program and its tables, as the kernel holds them.
 
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
 use std::net::IpAddr;
@@ -65,7 +66,7 @@ pub(crate) struct Generation {
     nets4: LpmTrie<MapData, [u8; 4], Value>,
     nets6: LpmTrie<MapData, [u8; 16], Value>,
     /// Who passes.
-    allowed: Vec<Prefix>,
+    allowed: BTreeSet<Prefix>,
     ends: Ends,
     addresses_max: u32,
     ranges_max: u32,
@@ -122,7 +123,7 @@ impl Generation {
             bpf,
             id,
             groups: groups.to_vec(),
-            allowed: Vec::new(),
+            allowed: BTreeSet::new(),
             ends: Ends::default(),
             addresses_max: plan.addresses_max,
             ranges_max: plan.ranges_max,
@@ -231,28 +232,25 @@ impl Generation {
         let mut wanted: Vec<Prefix> = nets.iter().map(|net| net.canonical().network()).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let before = std::mem::take(&mut self.allowed);
         let failed = |error: MapError| Error::of("letting an address pass", &error);
         for net in &wanted {
             let bits = u32::from(net.bits());
-            match net.addr() {
-                IpAddr::V4(addr) => {
-                    self.allow4.insert(&Key::new(bits, addr.octets()), 1, 0).map_err(failed)?
-                }
-                IpAddr::V6(addr) => {
-                    self.allow6.insert(&Key::new(bits, addr.octets()), 1, 0).map_err(failed)?
-                }
-            }
+            let inserted = match net.addr() {
+                IpAddr::V4(addr) => self.allow4.insert(&Key::new(bits, addr.octets()), 1, 0),
+                IpAddr::V6(addr) => self.allow6.insert(&Key::new(bits, addr.octets()), 1, 0),
+            };
+            inserted.map_err(failed)?;
+            self.allowed.insert(*net);
         }
-        for net in before.iter().filter(|net| wanted.binary_search(net).is_err()) {
+        while let Some(net) = self.allowed.iter().find(|net| wanted.binary_search(net).is_err()).copied() {
             let bits = u32::from(net.bits());
             let removed = match net.addr() {
                 IpAddr::V4(addr) => self.allow4.remove(&Key::new(bits, addr.octets())),
                 IpAddr::V6(addr) => self.allow6.remove(&Key::new(bits, addr.octets())),
             };
             removed.or_else(|error| if is_missing(&error) { Ok(()) } else { Err(failed(error)) })?;
+            self.allowed.remove(&net);
         }
-        self.allowed = wanted;
         Ok(())
     }
 

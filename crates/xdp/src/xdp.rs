@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use aya::programs::links::FdLink;
 use aya::programs::loaded_programs;
 use aya::programs::xdp::{XdpLink, XdpMode};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use testudo_event::Prefix;
 
 use crate::device::{Device, Devices};
-use crate::error::{EBUSY, ENOLINK, Error, errno, told};
+use crate::error::{EBUSY, EINVAL, ENOLINK, EOPNOTSUPP, EPERM, ERANGE, Error, errno, told};
 use crate::folder::Folder;
 use crate::generation::{Counters, Generation, Tried, now_ns};
 use crate::layout::{Change, Element, Group, Held, Layout, Mode};
@@ -70,6 +71,8 @@ impl Xdp {
                 layout.name
             )));
         }
+        // Before Linux 5.11, tables count against this limit. Where it may not be raised, they may be refused.
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
         let tiny = Layout { addresses_max: 1, ranges_max: 1, ..layout.clone() };
         Generation::load(&tiny, &[])?;
         Ok(Xdp {
@@ -97,30 +100,27 @@ impl Xdp {
         groups: &[Group],
         elements: impl IntoIterator<Item = Element>,
     ) -> Result<Applied, Error> {
-        // Nothing is made for interfaces that do not take it.
-        self.look_for_room()?;
-        let mut new = Generation::load(&self.layout, groups)?;
+        let new = Generation::load(&self.layout, groups)?;
+        let before = self.generation.replace(new);
+        let applied = self.fill_and_switch(elements);
+        if applied.is_err() {
+            self.generation = before;
+        }
+        applied
+    }
+
+    fn fill_and_switch(&mut self, elements: impl IntoIterator<Item = Element>) -> Result<Applied, Error> {
+        // Where nothing is in force, the new one may be at once: if no interface takes it, nothing more is done.
+        self.guard_all(|device| device.programs.is_empty())?;
+        let new = self.generation.as_mut().ok_or(Error::NotThere)?;
+        new.allow(&self.layout.allow)?;
         let mut applied = Applied::default();
         for element in elements {
             if let Err(error) = new.put_first(&element) {
                 applied.failed.push((element.net, error));
             }
         }
-        new.allow(&self.layout.allow)?;
-        let before = self.generation.replace(new);
-        let mut refused = None;
-        let mut is_any_guarded = false;
-        for name in self.layout.interfaces.clone() {
-            match self.guard(&name) {
-                Ok(Outcome::Absent) => {}
-                Ok(_) => is_any_guarded = true,
-                Err(error) => refused = Some(error),
-            }
-        }
-        if let Some(error) = refused.filter(|_| !is_any_guarded) {
-            self.generation = before;
-            return Err(error);
-        }
+        self.guard_all(|_| true)?;
         self.let_go()?;
         Ok(applied)
     }
@@ -212,6 +212,10 @@ impl Xdp {
                 standing = Standing::PutBack;
             }
         }
+        // Links of interfaces that are gone hold the tables of their time.
+        if self.links.len() > self.layout.interfaces.len() - self.unguarded.len() {
+            self.let_go()?;
+        }
         Ok(standing)
     }
 
@@ -250,18 +254,27 @@ impl Xdp {
         Xdp::remove(&self.layout).map(|_| ())
     }
 
-    /// Refuses where interfaces are there, but none of them can be ours.
-    fn look_for_room(&mut self) -> Result<(), Error> {
+    /// Brings the program onto those interfaces that are to have it now.
+    ///
+    /// # Errors
+    /// Interfaces are there, but none of them can be ours.
+    fn guard_all(&mut self, is_now: impl Fn(&Device) -> bool) -> Result<(), Error> {
         let mut refused = None;
+        let mut is_any_free = false;
         for name in self.layout.interfaces.clone() {
-            let Some(device) = self.devices.find(&name)? else { return Ok(()) };
-            let link = self.link(device.index);
-            match is_free(&name, &device, link.and_then(program_of)) {
-                Ok(()) => return Ok(()),
+            let Some(device) = self.devices.find(&name)? else {
+                self.note(&name, &Ok(Outcome::Absent));
+                is_any_free = true;
+                continue;
+            };
+            let ours = self.link(device.index).and_then(program_of);
+            let is_waiting = !is_now(&device) && is_free(&name, &device, ours).is_ok();
+            match if is_waiting { Ok(Outcome::Stands) } else { self.guard(&name) } {
+                Ok(_) => is_any_free = true,
                 Err(error) => refused = Some(error),
             }
         }
-        refused.map_or(Ok(()), Err)
+        refused.filter(|_| !is_any_free).map_or(Ok(()), Err)
     }
 
     /// Our link on an interface: the one that is held, or was left by another run.
@@ -277,7 +290,12 @@ impl Xdp {
     /// Brings the program that is to be in force onto an interface, and notes why not.
     fn guard(&mut self, name: &str) -> Result<Outcome, Error> {
         let outcome = self.attach(name);
-        match &outcome {
+        self.note(name, &outcome);
+        outcome
+    }
+
+    fn note(&mut self, name: &str, outcome: &Result<Outcome, Error>) {
+        match outcome {
             Ok(Outcome::Absent) => {
                 self.unguarded.insert(name.to_owned(), format!("{name} is not there"));
             }
@@ -288,7 +306,6 @@ impl Xdp {
                 self.unguarded.insert(name.to_owned(), error.to_string());
             }
         }
-        outcome
     }
 
     fn attach(&mut self, name: &str) -> Result<Outcome, Error> {
@@ -405,9 +422,9 @@ fn named(id: u32) -> String {
 
 fn refused(name: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     let hint = match errno(error) {
-        Some(crate::error::EPERM) => return Error::of(format!("hang a program on {name}"), error),
-        Some(95) => "; its driver has no XDP: use the mode `generic`",
-        Some(crate::error::EINVAL | 34) => {
+        Some(EPERM) => return Error::of(format!("hang a program on {name}"), error),
+        Some(EOPNOTSUPP) => "; its driver has no XDP: use the mode `generic`",
+        Some(EINVAL | ERANGE) => {
             "; the driver may want a smaller MTU, fewer queues, or LRO to be off, or use the mode `generic`"
         }
         _ => "",

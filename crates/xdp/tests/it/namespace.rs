@@ -155,7 +155,7 @@ impl Drop for Peer {
 /// A socket here that takes packets.
 pub(crate) fn listener(addr: &str) -> UdpSocket {
     let socket = UdpSocket::bind(addr).expect(addr);
-    socket.set_read_timeout(Some(Duration::from_millis(300))).expect("a limit");
+    socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a limit");
     socket
 }
 
