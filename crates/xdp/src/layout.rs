@@ -31,7 +31,7 @@ pub struct Layout {
     pub folder: PathBuf,
     /// What the names of our links begin with, so that several can share a folder: letters, digits, `-` and `_`.
     pub name: String,
-    /// Single addresses of each family that there is room for. Each takes 8 bytes of the kernel's memory before it comes,
+    /// Single addresses of each family that there is room for. Each takes 16 bytes of the kernel's memory before it comes,
     /// and about 80 more when it is there.
     pub addresses_max: u32,
     /// Networks of each family.
