@@ -1,6 +1,7 @@
 //! Network interfaces, and which XDP program each runs: asked by routing netlink.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
@@ -33,6 +34,10 @@ const NAME_BYTES: usize = 16;
 
 /// What the kernel tells of an interface with all its counters and virtual functions fits well.
 const ANSWER_BYTES: usize = 256 << 10;
+
+/// How often, and after which pause it is looked whether a program is gone: half a second.
+const GONE_TRIES: u32 = 500;
+const GONE_PAUSE: Duration = Duration::from_millis(1);
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +81,19 @@ impl Devices {
             Err(Errno::NODEV) => Ok(None),
             Err(errno) => Err(Error::of(format!("asking for {name}"), &std::io::Error::from(errno))),
         }
+    }
+
+    /// Waits until none of these programs is on an interface: the kernel takes them away a moment after their links are
+    /// gone. Somebody else may hold the links, so that they stay.
+    pub(crate) fn wait_until_gone(&mut self, name: &str, programs: &[u32]) -> Result<(), Error> {
+        for _ in 0..GONE_TRIES {
+            let device = self.find(name)?;
+            if device.is_none_or(|device| !device.programs.iter().any(|id| programs.contains(id))) {
+                break;
+            }
+            std::thread::sleep(GONE_PAUSE);
+        }
+        Ok(())
     }
 
     fn ask(&mut self, name: &str) -> Result<Option<Device>, Errno> {

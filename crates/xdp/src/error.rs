@@ -119,6 +119,7 @@ pub(crate) const ENOENT: i32 = 2;
 pub(crate) const E2BIG: i32 = 7;
 pub(crate) const ENOMEM: i32 = 12;
 pub(crate) const EBUSY: i32 = 16;
+pub(crate) const EEXIST: i32 = 17;
 pub(crate) const EINVAL: i32 = 22;
 pub(crate) const ENOSPC: i32 = 28;
 pub(crate) const ENOSYS: i32 = 38;

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use testudo_event::Prefix;
 
 use crate::device::{Device, Devices};
-use crate::error::{EBUSY, EINVAL, ENOLINK, EOPNOTSUPP, EPERM, ERANGE, Error, errno, told};
+use crate::error::{EBUSY, EEXIST, EINVAL, ENOLINK, EOPNOTSUPP, EPERM, ERANGE, Error, errno, told};
 use crate::folder::Folder;
 use crate::generation::{Counters, Generation, Tried, now_ns};
 use crate::layout::{Change, Element, Group, Held, Layout, Mode};
@@ -137,11 +137,11 @@ impl Xdp {
             .iter()
             .enumerate()
             .map(|(at, change)| match change {
-                Change::Put(element) => (element.net, at),
-                Change::Remove(net) => (*net, at),
+                Change::Put(element) => (element.net.canonical().network(), at),
+                Change::Remove(net) => (net.canonical().network(), at),
             })
             .collect();
-        let lasting = |at: usize, net: Prefix| last.get(&net) == Some(&at);
+        let lasting = |at: usize, net: Prefix| last.get(&net.canonical().network()) == Some(&at);
         let mut late = Vec::new();
         let mut applied = Applied::default();
         for (at, change) in changes.iter().enumerate() {
@@ -240,7 +240,15 @@ impl Xdp {
     pub fn remove(layout: &Layout) -> Result<usize, Error> {
         let Some(folder) = Folder::existing(&layout.folder, &layout.name)? else { return Ok(0) };
         let indices = folder.indices()?;
-        indices.iter().try_for_each(|index| folder.drop(*index))?;
+        let mut programs = Vec::new();
+        for index in &indices {
+            programs.extend(folder.link(*index).as_ref().and_then(program_of));
+            folder.drop(*index)?;
+        }
+        if !indices.is_empty() {
+            let mut devices = Devices::open()?;
+            layout.interfaces.iter().try_for_each(|name| devices.wait_until_gone(name, &programs))?;
+        }
         Ok(indices.len())
     }
 
@@ -335,6 +343,7 @@ impl Xdp {
         }
         let was_ours = self.links.remove(&index).is_some();
         self.folder.drop(index)?;
+        self.devices.wait_until_gone(name, ours.as_slice())?;
         let link = self.create(name, index)?;
         let link = self.folder.keep(index, link)?;
         self.links.insert(index, link);
@@ -424,6 +433,7 @@ fn refused(name: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     let hint = match errno(error) {
         Some(EPERM) => return Error::of(format!("hang a program on {name}"), error),
         Some(EOPNOTSUPP) => "; its driver has no XDP: use the mode `generic`",
+        Some(EEXIST) => "; maybe the interface that it is a part of runs a program",
         Some(EINVAL | ERANGE) => {
             "; the driver may want a smaller MTU, fewer queues, or LRO to be off, or use the mode `generic`"
         }

@@ -81,7 +81,7 @@ fn elements_come_go_and_stay_longer() {
         // The last word about a network counts.
         apply(&mut xdp, &[put("192.0.2.7", 0), Change::Remove(net("192.0.2.7"))]);
         assert!(passes(&mut xdp, "192.0.2.7"));
-        apply(&mut xdp, &[Change::Remove(net("192.0.2.7")), put("192.0.2.7", 0)]);
+        apply(&mut xdp, &[Change::Remove(net("192.0.2.7")), put("::ffff:192.0.2.7", 0)]);
         assert!(!passes(&mut xdp, "192.0.2.7"));
         // Nothing is left from before.
         xdp.replace(&[DROP], [element("203.0.113.1", 0)]).expect("replaced");

@@ -49,6 +49,70 @@ fn element(net: Prefix) -> Element {
     Element { net, group: 0, timeout: Duration::from_hours(1) }
 }
 
+/// Frames that may be anything, but often are nearly right.
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let tag = prop_oneof![Just(VLAN), Just(QINQ), Just(0x9100), any::<u16>()];
+    let kind = prop_oneof![4 => Just(IPV4), 4 => Just(IPV6), 1 => any::<u16>()];
+    let hop_limit = prop_oneof![Just(255), any::<u8>()];
+    let content = (prop_oneof![Just(58), any::<u8>()], hop_limit, vec(any::<u8>(), 0..64), 130u8..140);
+    (vec(tag, 0..4), kind, content).prop_map(|(tags, kind, (next, hops, mut content, first))| {
+        for (at, byte) in [(6, next), (7, hops), (40, first)] {
+            if let Some(place) = content.get_mut(at) {
+                *place = byte;
+            }
+        }
+        frame(&tags, kind, &content)
+    })
+}
+
+/// The source of what a frame carries, unless neighbours find each other by it: written as the standards say it.
+fn source_of(frame: &[u8]) -> Option<IpAddr> {
+    let mut rest = frame.get(12..)?;
+    for _ in 0..2 {
+        let kind = u16::from_be_bytes(*rest.first_chunk()?);
+        if ![VLAN, QINQ, 0x9100].contains(&kind) {
+            break;
+        }
+        rest = rest.get(4..)?;
+    }
+    let kind = u16::from_be_bytes(*rest.first_chunk()?);
+    let packet = rest.get(2..)?;
+    match kind {
+        IPV4 => packet
+            .first_chunk()
+            .map(|header: &[u8; 20]| Ipv4Addr::new(header[12], header[13], header[14], header[15]).into()),
+        IPV6 => {
+            let header: &[u8; 40] = packet.first_chunk()?;
+            let is_of_neighbours =
+                header[6] == 58 && header[7] == 255 && (133..=137).contains(packet.get(40).unwrap_or(&0));
+            let source: [u8; 16] = header[8..24].try_into().expect("16 bytes");
+            (!is_of_neighbours).then(|| Ipv6Addr::from(source).into())
+        }
+        _ => None,
+    }
+}
+
+/// Half of all addresses are listed.
+#[test]
+fn any_frame_is_understood_as_it_is_written() {
+    within("model::any_frame_is_understood_as_it_is_written", || {
+        let half = ["128.0.0.0/1", "8000::/1"];
+        let shared = RefCell::new(crate::dropping(layout(), &half));
+        let mut runner = TestRunner::new(Config { cases: 4_000, ..Config::default() });
+        let checked = runner.run(&any_frame(), |frame| {
+            let expected = source_of(&frame)
+                .is_none_or(|source| !half.iter().any(|net| crate::net(net).contains(source)));
+            let tried = shared.borrow_mut().try_frame(&frame, 1).expect("tried");
+            prop_assert_eq!(tried.passes, expected);
+            Ok(())
+        });
+        checked.expect("as the model");
+        let counters = shared.borrow_mut().counters().expect("counted");
+        let dropped = counters.blocked[0].map(|count| count.packets);
+        assert!(dropped.iter().all(|packets| *packets > 100), "{counters:?}");
+    });
+}
+
 #[test]
 fn what_is_listed_and_not_allowed_is_dropped() {
     within("model::what_is_listed_and_not_allowed_is_dropped", || {

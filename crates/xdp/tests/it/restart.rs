@@ -80,6 +80,7 @@ fn the_next_may_want_it_otherwise() {
         // Interfaces that are no longer named are let go.
         crate::namespace::run("ip link add second type veth peer name end");
         let _last = dropping(Layout { interfaces: vec!["second".to_owned()], ..layout() }, &["10.9.0.2"]);
-        assert!(passes(&peer, "10.9.0.2"));
+        // The kernel lets it go a moment later.
+        assert!((0..50).any(|_| passes(&peer, "10.9.0.2")));
     });
 }
