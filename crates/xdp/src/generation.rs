@@ -153,7 +153,7 @@ impl Generation {
     }
 
     /// `noted` is the end that the element has until now.
-    fn place(&mut self, element: &Element, noted: Option<u64>) -> Result<(), Error> {
+    fn place(&mut self, element: &Element, mut noted: Option<u64>) -> Result<(), Error> {
         let net = element.net.canonical().network();
         let Some(group) = self.groups.get(element.group as usize) else {
             return Err(Error::NoSuchGroup { net, group: element.group, groups: self.groups.len() });
@@ -174,7 +174,11 @@ impl Generation {
                         tries += 1;
                         std::thread::yield_now();
                     }
-                    Some(E2BIG | ENOSPC) if tries == 0 && self.sweep(now_ns())? > 0 => tries += 1,
+                    Some(E2BIG | ENOSPC) if tries == 0 && self.sweep(now_ns())? > 0 => {
+                        tries += 1;
+                        // Its note may have gone, too.
+                        noted = None;
+                    }
                     Some(E2BIG | ENOSPC) => return Err(self.full(net)),
                     _ => return Err(Error::of("adding an element", &error)),
                 },

@@ -444,3 +444,37 @@ impl Writer {
         self.code.jump_if(Cond::Gt, Reg::R1, END, self.labels.pass);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_where_the_program_looks_for_them() {
+        let rate = Some(Rate { pause_ns: 1_000, burst: 7 });
+        for (rate, tables) in [(None, 7), (rate, 8)] {
+            let plan = Plan { groups: 3, addresses_max: 10, ranges_max: 5, rate };
+            let maps = maps(&plan);
+            let all = [
+                Table::Counters,
+                Table::Allow4,
+                Table::Allow6,
+                Table::Hosts4,
+                Table::Hosts6,
+                Table::Nets4,
+                Table::Nets6,
+                Table::Rates,
+            ];
+            assert_eq!(maps.len(), tables);
+            for (map, table) in maps.iter().zip(all) {
+                assert_eq!((map.name, maps[table as usize].name), (table.name(), table.name()));
+            }
+            assert_eq!(maps[0].entries_max, 8);
+            let program = program(&plan).expect("a program");
+            let used = program.maps.iter().map(|(_, table)| *table).max();
+            assert_eq!(used, Some(tables - 1));
+            // Kernels before 5.2, and processes that may do less, take no more.
+            assert!(program.code.len() / 8 < 4_096, "{} instructions", program.code.len() / 8);
+        }
+    }
+}
