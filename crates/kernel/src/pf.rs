@@ -61,7 +61,7 @@ impl Pf {
             let of: Vec<Prefix> = nets.iter().copied().filter(|net| family(*net) == at).collect();
             self.table(at, "replace", &of)?;
         }
-        self.kill(nets)
+        Ok(())
     }
 
     /// Puts networks into the tables.
@@ -69,8 +69,7 @@ impl Pf {
     /// # Errors
     /// [`ProgramError::Full`] where they do not fit: those of one family are in force together, or none is.
     pub fn add(&self, nets: &[Prefix]) -> Result<(), ProgramError> {
-        self.change("add", nets)?;
-        self.kill(nets)
+        self.change("add", nets)
     }
 
     /// Takes networks out of the tables, where they are in them.
@@ -145,8 +144,11 @@ impl Pf {
         })
     }
 
-    /// Ends the connections of those who are in these networks, whoever began them.
-    fn kill(&self, nets: &[Prefix]) -> Result<(), ProgramError> {
+    /// Ends the connections of those who are in these networks, which do not overlap, whoever began them.
+    ///
+    /// # Errors
+    /// The program refuses; some connections may have ended.
+    pub fn kill(&self, nets: &[Prefix]) -> Result<(), ProgramError> {
         if nets.is_empty() {
             return Ok(());
         }
