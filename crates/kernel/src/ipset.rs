@@ -203,6 +203,15 @@ impl Ipsets {
     /// # Errors
     /// It cannot be told what was done.
     pub fn replace(&mut self, elements: &[Element]) -> Result<IpsetApplied, ProgramError> {
+        self.replace_around(elements, |_| Ok(()))
+    }
+
+    /// The same; `between` is done when everything is in that is to be, and nothing out yet.
+    pub(crate) fn replace_around(
+        &mut self,
+        elements: &[Element],
+        between: impl FnOnce(&Ipsets) -> Result<(), ProgramError>,
+    ) -> Result<IpsetApplied, ProgramError> {
         let mut applied = IpsetApplied::default();
         let mut wanted: Vec<(Prefix, usize)> = Vec::with_capacity(elements.len());
         let mut added = Vec::with_capacity(elements.len());
@@ -226,7 +235,7 @@ impl Ipsets {
                 }
             })?;
         }
-        self.run(added, deleted, &mut applied)?;
+        self.run(added, deleted, between, &mut applied)?;
         Ok(applied)
     }
 
@@ -244,7 +253,7 @@ impl Ipsets {
             deleted.extend(self.deleted(element.net, Some(set)));
         }
         deleted.extend(go.iter().flat_map(|net| self.deleted(*net, None)));
-        self.run(added, deleted, &mut applied)?;
+        self.run(added, deleted, |_| Ok(()), &mut applied)?;
         Ok(applied)
     }
 
@@ -268,18 +277,35 @@ impl Ipsets {
         Ok(found)
     }
 
-    /// Removes the sets, and what is left of earlier ones with this prefix.
+    /// Removes the sets, and all others whose names begin so.
     ///
     /// # Errors
     /// They cannot be removed; rules of others may refer to them.
-    pub fn remove(&mut self, prefix: &str) -> Result<(), ProgramError> {
-        let there = self.program.output(&["list", "-n"])?;
-        let own = format!("{prefix}-");
-        for name in there.lines().filter(|name| name.starts_with(&own)) {
-            self.destroy(name)?;
+    pub(crate) fn remove(&mut self, beginnings: &[String]) -> Result<(), ProgramError> {
+        for name in self.beginning(beginnings)? {
+            self.destroy(&name)?;
         }
         self.sets.clear();
         Ok(())
+    }
+
+    /// Removes sets whose names begin so, of groups that are no more. What rules still refer to stays for now.
+    pub(crate) fn sweep(&self, beginnings: &[String]) -> Result<(), ProgramError> {
+        for name in self.beginning(beginnings)? {
+            if !self.sets.iter().any(|set| set.name == name) {
+                match self.program.output(&["destroy", &name]) {
+                    Ok(_) | Err(ProgramError::Refused { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn beginning(&self, beginnings: &[String]) -> Result<Vec<String>, ProgramError> {
+        let there = self.program.output(&["list", "-n"])?;
+        let is_one = |name: &&str| beginnings.iter().any(|begin| name.starts_with(begin.as_str()));
+        Ok(there.lines().filter(is_one).map(str::to_owned).collect())
     }
 
     /// The kernel lets go of a set some moments after the last rule that refers to it.
@@ -340,10 +366,12 @@ impl Ipsets {
         &mut self,
         added: Vec<Line>,
         deleted: Vec<Line>,
+        between: impl FnOnce(&Ipsets) -> Result<(), ProgramError>,
         applied: &mut IpsetApplied,
     ) -> Result<(), ProgramError> {
         let may_make_room = !deleted.is_empty();
         let mut full = self.feed(added, applied)?;
+        between(self)?;
         self.feed(deleted, applied)?;
         if may_make_room && !full.is_empty() {
             full = self.feed(full, applied)?;
@@ -460,9 +488,10 @@ pub(crate) fn check_name(name: &str) -> Result<(), ProgramError> {
     Err(ProgramError::Kind { what: format!("'{name}'"), problem })
 }
 
-/// The name of the set of a group: its own where that fits, otherwise a part of it and a number that tells it apart.
+/// The name of the set of a group: its own where that fits, otherwise a part of it and a number that tells it apart. No
+/// prefix has a dot, so that no set of one is taken for that of another.
 pub(crate) fn set_name(prefix: &str, group: &str, family: Family) -> String {
-    // Two dashes, the digit of the family, and what marks a larger one.
+    // Two dots, the digit of the family, and what marks a larger one.
     let room = IPSET_NAME_MAX.saturating_sub(prefix.len() + 4);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let shown = if group.len() <= room && group.chars().all(is_plain) {
@@ -472,7 +501,7 @@ pub(crate) fn set_name(prefix: &str, group: &str, family: Family) -> String {
         let begin: String = group.chars().filter(|c| is_plain(*c)).take(room.saturating_sub(9)).collect();
         format!("{begin}.{number:08x}")
     };
-    format!("{prefix}-{shown}-{}", family.digit())
+    format!("{prefix}.{shown}.{}", family.digit())
 }
 
 #[cfg(test)]
@@ -481,8 +510,8 @@ mod tests {
 
     #[test]
     fn names_fit_and_stay_different() {
-        assert_eq!(set_name("testudo", "crowdsec", Family::V4), "testudo-crowdsec-4");
-        assert_eq!(set_name("testudo", "CAPI", Family::V6), "testudo-CAPI-6");
+        assert_eq!(set_name("testudo", "crowdsec", Family::V4), "testudo.crowdsec.4");
+        assert_eq!(set_name("testudo", "CAPI", Family::V6), "testudo.CAPI.6");
         let long = set_name("testudo", "lists:a-very-long-name-of-a-list", Family::V4);
         let other = set_name("testudo", "lists:a-very-long-name-of-a-list2", Family::V4);
         assert_ne!(long, other);

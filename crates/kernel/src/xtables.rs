@@ -130,10 +130,12 @@ impl Xtables {
         for side in &self.sides {
             self.write_passing(side.family)?;
         }
-        let applied = self.sets.replace(elements)?;
-        for side in &mut self.sides {
-            side.put(&self.layout, &self.sets)?;
-        }
+        let (layout, sides) = (&self.layout, &mut self.sides);
+        // Whoever comes into another set is in both while the rules change.
+        let applied = self
+            .sets
+            .replace_around(elements, |sets| sides.iter_mut().try_for_each(|side| side.put(layout, sets)))?;
+        self.sets.sweep(&[format!("{}.", self.layout.name)])?;
         Ok(applied)
     }
 
@@ -256,7 +258,7 @@ impl Xtables {
                 side.tables.output(&["-X", name])?;
             }
         }
-        self.sets.remove(name)
+        self.sets.remove(&[format!("{name}."), format!("{name}:")])
     }
 }
 
@@ -332,7 +334,7 @@ fn leads(shown: &str, chain: &str, name: &str) -> bool {
 
 /// The set of those who pass. No group's set has such a name.
 fn passing(name: &str, family: Family) -> String {
-    format!("{name}-.pass-{}", family.digit())
+    format!("{name}:pass.{}", family.digit())
 }
 
 fn halves(net: Prefix) -> Vec<Prefix> {

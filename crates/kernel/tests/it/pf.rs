@@ -8,44 +8,8 @@ use testudo_kernel::{Pf, ProgramError};
 
 use crate::net;
 
-/// The strict double: any command line that is not among those of pfctl(8) that are used here is an error.
-const DOUBLE: &str = r#"#!/bin/sh
-set -eu
-here=$(dirname "$0")
-echo "$@" >>"$here/calls"
-anchor=
-if [ "${1-}" = -a ]; then anchor="$2/"; mkdir -p "$here/$anchor"; shift 2; fi
-refuse() { echo "pfctl: $1" >&2; exit 1; }
-case "${1-} ${2-}" in
-"-s info") [ $# = 2 ] || refuse usage; cat "$here/info"; exit ;;
-"-s Tables") [ $# = 2 ] || refuse usage; (cd "$here/$anchor" && ls | sed -n 's/\.table$//p'); exit ;;
-"-s states") [ $# = 2 ] || refuse usage; cat "$here/states"; exit ;;
-"-k "*)
-    [ $# = 2 ] || { [ $# = 4 ] && [ "$3" = -k ]; } || refuse usage
-    echo "killed 1 states" >&2; exit ;;
-"-t "*) ;;
-*) refuse "usage: $*" ;;
-esac
-table="$here/$anchor$2.table"
-[ "$3" = -T ] || refuse usage
-case "$4" in
-show) [ $# = 4 ] || refuse usage; [ -e "$table" ] || refuse "Table does not exist."; sed 's/^/   /' "$table"; exit ;;
-add|delete|replace) [ $# = 6 ] && [ "$5 $6" = "-f -" ] || refuse usage ;;
-*) refuse "usage: $*" ;;
-esac
-new="$here/new"
-cat >"$new"
-grep -qvE '^[0-9a-f.:]+/[0-9]+$' "$new" && refuse "cannot parse $(cat "$new")"
-touch "$table"
-case "$4" in
-replace) sort -u "$new" >"$new.sum" ;;
-add) sort -u "$table" "$new" >"$new.sum" ;;
-delete) sort -u "$table" | grep -vxFf "$new" >"$new.sum" || true ;;
-esac
-[ "$(wc -l <"$new.sum")" -le 5 ] || refuse "Cannot allocate memory."
-mv "$new.sum" "$table"
-echo "done." >&2
-"#;
+/// The strict double.
+const DOUBLE: &str = include_str!("../../../../tests/firewall/pfctl");
 
 struct Double {
     folder: PathBuf,
@@ -61,6 +25,7 @@ impl Double {
         fs::write(folder.join("info"), "Status: Enabled for 0 days 00:01:02           Debug: Urgent\n")
             .expect("written");
         fs::write(folder.join("states"), "").expect("written");
+        fs::write(folder.join("most"), "5").expect("written");
         Double { folder }
     }
 

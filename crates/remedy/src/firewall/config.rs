@@ -1,5 +1,7 @@
 //! What the firewall is told: the file that the bouncers of the ecosystem read, and a section of our own.
 
+mod mode;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +13,11 @@ use testudo_guard::{Paths, protected};
 
 use crate::access::{Access, AccessError, period};
 use crate::enforcer::Rules;
+use crate::expand::Databases;
 use crate::follow::Wanted;
+
+use self::mode::Filters;
+pub use self::mode::{Hook, HookPoint, IptablesMode, Mode, NamedSets, SetPlace};
 
 /// Where the file is, if none is named: the first that is there.
 pub const DEFAULT_PATHS: [&str; 2] =
@@ -22,6 +28,9 @@ const LOG_PREFIX_MOST: usize = 60;
 
 /// The longest name of a table.
 const TABLE_MOST: usize = 48;
+
+/// A country, or the network of a provider, that is more networks than this is refused, unless more are allowed.
+const EXPAND_MOST: usize = 100_000;
 
 /// What becomes of packets that are denied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -104,18 +113,18 @@ struct File {
     log_max_files: Ignored,
     log_max_age: Ignored,
     retry_initial_connect: Ignored,
-    blacklists_ipv4: Ignored,
-    blacklists_ipv6: Ignored,
-    ipset_type: Ignored,
-    ipset_size: Ignored,
+    blacklists_ipv4: Option<String>,
+    blacklists_ipv6: Option<String>,
+    ipset_type: mode::IpsetType,
+    ipset_size: u32,
     ipset_disable_timeouts: Ignored,
-    iptables_chains: Ignored,
-    iptables_v4_chains: Ignored,
-    iptables_v6_chains: Ignored,
-    iptables_add_rule_comments: Ignored,
-    nftables: Ignored,
-    nftables_hooks: Ignored,
-    pf: Ignored,
+    iptables_chains: Vec<String>,
+    iptables_v4_chains: Vec<String>,
+    iptables_v6_chains: Vec<String>,
+    iptables_add_rule_comments: bool,
+    nftables: mode::Nftables,
+    nftables_hooks: Vec<String>,
+    pf: mode::PfKeys,
 }
 
 /// A key that is there for others.
@@ -155,18 +164,18 @@ impl Default for File {
             log_max_files: Ignored::default(),
             log_max_age: Ignored::default(),
             retry_initial_connect: Ignored::default(),
-            blacklists_ipv4: Ignored::default(),
-            blacklists_ipv6: Ignored::default(),
-            ipset_type: Ignored::default(),
-            ipset_size: Ignored::default(),
+            blacklists_ipv4: None,
+            blacklists_ipv6: None,
+            ipset_type: mode::IpsetType::default(),
+            ipset_size: mode::IPSET_SIZE,
             ipset_disable_timeouts: Ignored::default(),
-            iptables_chains: Ignored::default(),
-            iptables_v4_chains: Ignored::default(),
-            iptables_v6_chains: Ignored::default(),
-            iptables_add_rule_comments: Ignored::default(),
-            nftables: Ignored::default(),
-            nftables_hooks: Ignored::default(),
-            pf: Ignored::default(),
+            iptables_chains: Vec::new(),
+            iptables_v4_chains: Vec::new(),
+            iptables_v6_chains: Vec::new(),
+            iptables_add_rule_comments: true,
+            nftables: mode::Nftables::default(),
+            nftables_hooks: Vec::new(),
+            pf: mode::PfKeys::default(),
         }
     }
 }
@@ -213,6 +222,12 @@ impl TryFrom<PortText> for Port {
 #[serde(default, deny_unknown_fields)]
 struct Own {
     table: String,
+    hooks: Vec<String>,
+    hook_priority: Option<i32>,
+    ipset_size_most: u32,
+    country_database: Option<PathBuf>,
+    as_database: Option<PathBuf>,
+    expand_most: usize,
     on_exit: OnExit,
     state_file: PathBuf,
     audit_interval: String,
@@ -230,6 +245,12 @@ impl Default for Own {
         let rules = Rules::default();
         Own {
             table: "testudo".to_owned(),
+            hooks: Vec::new(),
+            hook_priority: None,
+            ipset_size_most: mode::IPSET_SIZE_MOST,
+            country_database: None,
+            as_database: None,
+            expand_most: EXPAND_MOST,
             on_exit: OnExit::default(),
             state_file: PathBuf::from("/var/lib/testudo/firewall.snapshot"),
             audit_interval: "5s".to_owned(),
@@ -261,8 +282,12 @@ pub struct FirewallConfig {
     pub log_prefix: Option<String>,
     /// Packets a second that a throttled address may send.
     pub throttle: u32,
-    /// The table that is ours.
+    /// The packet filter.
+    pub mode: Mode,
+    /// The table that is ours, or the chain; what our sets begin with.
     pub table: String,
+    /// Where countries and the networks of providers are looked up.
+    pub databases: Databases,
     /// What becomes of it at the end.
     pub on_exit: OnExit,
     /// Where decisions are kept for the next start.
@@ -308,10 +333,24 @@ impl FirewallConfig {
 
     fn of(file: File) -> Result<FirewallConfig, AccessError> {
         let value = |key, problem: String| AccessError::Value { key, problem };
-        if file.mode != "nftables" {
-            let problem = format!("`{}` is not offered; use `mode: nftables`", file.mode);
-            return Err(value("mode", problem));
-        }
+        let ipv6 = !file.disable_ipv6 && file.nftables.ipv6.enabled;
+        let mode = Mode::of(Filters {
+            mode: &file.mode,
+            nftables: file.nftables,
+            nftables_hooks: file.nftables_hooks,
+            hooks: file.testudo.hooks.clone(),
+            priority: file.testudo.hook_priority,
+            blacklists: [file.blacklists_ipv4, file.blacklists_ipv6],
+            ipset_type: file.ipset_type,
+            ipset_size: file.ipset_size,
+            ipset_size_most: file.testudo.ipset_size_most,
+            chains: [file.iptables_chains, file.iptables_v4_chains, file.iptables_v6_chains],
+            comments: file.iptables_add_rule_comments,
+            pf: file.pf,
+            ipv6,
+            table: &file.testudo.table,
+            types: &file.supported_decisions_types,
+        })?;
         let access = Access {
             url: file.api_url,
             key: file.api_key,
@@ -322,9 +361,14 @@ impl FirewallConfig {
         };
         let client = access.settings("firewall")?;
         let own = file.testudo;
+        let databases =
+            Databases { country: own.country_database, system: own.as_database, most: own.expand_most, ipv6 };
         let list = |name: &str, values: &[String]| (name.to_owned(), values.join(","));
-        let scopes =
-            if file.scopes.is_empty() { vec!["ip".to_owned(), "range".to_owned()] } else { file.scopes };
+        let scopes = if file.scopes.is_empty() {
+            ["ip", "range"].into_iter().chain(databases.scopes()).map(str::to_owned).collect()
+        } else {
+            file.scopes
+        };
         let never_ban = own.never_ban.iter().map(|text| {
             let single = || text.parse().ok().map(Prefix::single);
             let net = Prefix::parse(text).or_else(single).map(|net| net.canonical().network());
@@ -362,14 +406,16 @@ impl FirewallConfig {
                 ipv6_bits: own.ipv6_prefix.min(128),
                 least_bits_v4: own.least_bits_v4,
                 least_bits_v6: own.least_bits_v6,
-                ipv6: !file.disable_ipv6,
+                ipv6,
                 protected: protect.never_ban.clone(),
             },
             protect,
             deny: file.deny_action,
             log_prefix: file.deny_log.then_some(file.deny_log_prefix),
             throttle: own.throttle_packets_per_second.max(1),
+            mode,
             table: own.table,
+            databases,
             on_exit: own.on_exit,
             state_file: own.state_file,
             audit_every: period("audit_interval", &own.audit_interval)?,
@@ -416,7 +462,7 @@ mod tests {
     fn what_is_wrong_is_told() {
         let told = |text: &str| read(text).expect_err(text).to_string();
         let base = "api_url: http://127.0.0.1:8080/\n";
-        assert!(told("mode: pf\n").starts_with("mode: `pf` is not offered"));
+        assert!(told("mode: npf\n").starts_with("mode: `npf` is not offered"));
         assert!(told("").starts_with("api_url: it is missing"));
         assert!(told(base).contains("testudo bouncers add firewall"));
         let with_key = format!("{base}api_key: k\n");
