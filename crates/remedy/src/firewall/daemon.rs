@@ -192,7 +192,12 @@ impl<B: Backend> Work<'_, B> {
                 .map_err(|error| FirewallError::Backend(error.to_string()))?;
             self.done(Ok(outcome));
         }
-        tracing::info!(held, mode = ?self.config.mode, table = self.config.table, "the firewall enforces");
+        tracing::info!(
+            held,
+            mode = self.config.mode.name(),
+            table = self.config.table,
+            "the firewall enforces"
+        );
         #[cfg(target_os = "linux")]
         if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
             tracing::debug!(%error, "the service manager does not listen");

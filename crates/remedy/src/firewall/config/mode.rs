@@ -220,6 +220,17 @@ impl Mode {
         Ok(mode)
     }
 
+    /// Its name, for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Mode::Nftables { .. } => "nftables",
+            Mode::SetOnly { .. } => "nftables, sets only",
+            Mode::Iptables(_) => "iptables",
+            Mode::Ipset(_) => "ipset",
+            Mode::Pf { .. } => "pf",
+        }
+    }
+
     /// Whether the rules are ours, and not those of the user.
     pub fn has_own_rules(&self) -> bool {
         matches!(self, Mode::Nftables { .. } | Mode::Iptables(_))
