@@ -382,7 +382,8 @@ impl<B: Backend> Enforcer<B> {
         if self.is_lost || self.known_groups != self.groups.all().len() {
             return self.replace(now_ms);
         }
-        if now_ms >= self.retry_at {
+        let is_retry = now_ms >= self.retry_at;
+        if is_retry {
             std::mem::take(&mut self.failed).into_iter().for_each(|net| self.touch(net));
             self.touch_left_out(now_ms);
         }
@@ -458,9 +459,17 @@ impl<B: Backend> Enforcer<B> {
                 }
             }
             self.put_back(&failed, now_ms, &mut outcome);
-            if !unplaced.is_empty() {
-                self.make_room(unplaced, now_ms, &mut outcome)?;
+            if !unplaced.is_empty()
+                && let Err(error) = self.make_room(unplaced, now_ms, &mut outcome)
+            {
+                self.untold = outcome.problems;
+                return Err(error);
             }
+        }
+        if is_retry && !self.told_failed.is_empty() {
+            // Some were not wanted any more.
+            let failing: BTreeSet<Prefix> = self.failed.iter().copied().collect();
+            self.told_failed.retain(|net| failing.contains(net));
         }
         self.touched.clear();
         self.ranges_touched = false;
@@ -471,6 +480,9 @@ impl<B: Backend> Enforcer<B> {
 
     /// Tells what could not be told before.
     fn tell(&mut self, outcome: &mut Outcome) {
+        if self.left_out.is_empty() {
+            self.told_left_out = 0;
+        }
         outcome.problems.splice(0..0, std::mem::take(&mut self.untold));
         shorten(&mut outcome.problems);
     }

@@ -186,7 +186,7 @@ fn sets_of_nftables_that_are_the_users() {
         nft("add table ip mine; add set ip mine bad { type ipv4_addr; flags interval, timeout; }; \
              add chain ip mine c { type filter hook input priority 0; }; add rule ip mine c ip saddr @bad drop; \
              add table ip6 mine; add set ip6 mine bad { type ipv6_addr; flags interval, timeout; }; \
-             add chain ip6 mine c { type filter hook input priority 0; }; add rule ip6 mine c ip6 saddr @bad drop");
+             add chain ip6 mine c { type filter hook input priority 0; }; add rule ip6 mine c icmpv6 type nd-neighbor-solicit accept; add rule ip6 mine c ip6 saddr @bad drop");
         let harms: &[Harm] = &[|| drop(nft("flush set ip mine bad")), || drop(nft("flush set ip6 mine bad"))];
         Trial::new(
             "mode: nftables\nblacklists_ipv4: bad\nblacklists_ipv6: bad\nnftables:\n  \
@@ -220,6 +220,8 @@ fn sets_of_ipset_that_are_the_users() {
         run("ipset create bad hash:net family inet timeout 300");
         run("ipset create bad6 hash:net family inet6 timeout 300");
         run("iptables -A INPUT -m set --match-set bad src -j DROP");
+        // Who is banned must not keep others from finding this machine.
+        run("ip6tables -A INPUT -p icmpv6 --icmpv6-type neighbour-solicitation -j ACCEPT");
         run("ip6tables -A INPUT -m set --match-set bad6 src -j DROP");
         let harms: &[Harm] = &[
             || drop(run("ipset flush bad")),

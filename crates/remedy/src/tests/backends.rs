@@ -128,6 +128,21 @@ fn a_full_set_is_told_once_and_gives_way() {
 }
 
 #[test]
+fn what_cannot_be_done_is_told_once() {
+    let mut enforcer = Enforcer::new(Kernel { room: Some(0), ..Kernel::default() });
+    let ban = decision(&mut enforcer, 1, "192.0.2.1/32", 100);
+    let told = |outcome: Result<Outcome, OutOfOrder>| outcome.expect("it works").problems.len();
+    assert_eq!(told(enforcer.update(delta(vec![ban], vec![]), 0)), 1);
+    assert_eq!(told(enforcer.tick(10_000)), 0);
+    assert_eq!(told(enforcer.tick(20_000)), 0);
+    assert_eq!(enforcer.counts().failed, 3);
+    // Lifted, and banned anew, it is another matter.
+    enforcer.update(delta(vec![], vec![ban]), 21_000).expect("it works");
+    enforcer.tick(30_000).expect("it works");
+    assert_eq!(told(enforcer.update(delta(vec![ban], vec![]), 31_000)), 1);
+}
+
+#[test]
 fn problems_of_steps_that_failed_are_told_later() {
     let mut enforcer = Enforcer::new(Kernel::default());
     let ban = decision(&mut enforcer, 1, "192.0.2.1/32", 100);
