@@ -11,8 +11,11 @@ mod batch;
 mod clock;
 mod cover;
 mod enforcer;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
+mod expand;
+#[cfg(unix)]
 pub mod firewall;
+mod flat;
 mod follow;
 pub mod gate;
 mod group;
@@ -26,6 +29,7 @@ pub use access::AccessError;
 pub use backend::{Backend, Change, Element, Failed, Found, Traffic};
 pub use batch::{Batch, Collect};
 pub use enforcer::{Counts, Enforcer, Outcome, Rules};
+pub use flat::Flat;
 pub use follow::{News, Wanted, follow};
 pub use group::{Action, Group, GroupId, Groups};
 pub use held::{Decision, Held, Refusal, Update};

@@ -128,7 +128,7 @@ pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api
         }
     }
     let counts = enforcer.counts();
-    let own: [(&str, &str, &str, u64); 8] = [
+    let own: [(&str, &str, &str, u64); 9] = [
         (
             "testudo_firewall_expected_elements",
             "gauge",
@@ -155,6 +155,12 @@ pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api
             "counter",
             "Changes that the packet filter did not make.",
             counts.failed,
+        ),
+        (
+            "testudo_firewall_left_out_elements",
+            "gauge",
+            "Elements that the packet filter has no room for.",
+            enforcer.left_out() as u64,
         ),
         ("testudo_firewall_decisions", "gauge", "Decisions that are held.", enforcer.held().len() as u64),
     ];

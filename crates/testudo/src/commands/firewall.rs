@@ -1,11 +1,10 @@
 //! `testudo firewall`: decisions in the packet filter of this machine.
 
-use std::{fmt::Display, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use testudo_config::environment;
 use testudo_node::logs::{self, Format, LogSettings, Media};
-use testudo_remedy::Backend;
-use testudo_remedy::firewall::{self, DEFAULT_PATHS, FirewallConfig, OnExit, Stop};
+use testudo_remedy::firewall::{self, DEFAULT_PATHS, FirewallConfig, Lock, OnExit, Stop};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -35,46 +34,30 @@ pub(crate) fn run(args: &FirewallArgs) -> Result<ExitCode, Failure> {
         eprintln!("Configuration test done");
         return Ok(ExitCode::SUCCESS);
     }
-    let failed = |error: &dyn Display| Failure::new(error.to_string());
-    if let Some(own) = &config.xdp {
-        if args.remove {
-            firewall::remove_xdp(&config, own).map_err(|error| failed(&error))?;
-            eprintln!("the program is removed from its interfaces");
-            return Ok(ExitCode::SUCCESS);
-        }
-        let mut filter = serve(&config, firewall::xdp(&config, own).map_err(|error| failed(&error))?)?;
-        if config.on_exit == OnExit::Flush {
-            filter.remove().map_err(|error| failed(&error))?;
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut filter = firewall::nft(&config).map_err(|error| failed(&error))?;
+    let mut filter = firewall::open(&config).map_err(|error| Failure::new(error.to_string()))?;
+    let _lock = Lock::take(&config).map_err(|error| Failure::new(error.to_string()))?;
     if args.remove {
-        filter.remove().map_err(|error| failed(&error))?;
-        eprintln!("the table {} is removed", config.table);
+        filter.remove().map_err(|error| Failure::new(error.to_string()))?;
+        eprintln!("what was in force is removed");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut filter = serve(&config, filter)?;
-    if config.on_exit == OnExit::Flush {
-        filter.remove().map_err(|error| failed(&error))?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Enforces until the process is told to end.
-fn serve<B: Backend + Send>(config: &FirewallConfig, filter: B) -> Result<B, Failure> {
     begin_logs(&config.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(error.to_string()))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let (sender, stops) = mpsc::channel(1);
         let mut signals = Signals::new().map_err(|error| Failure::new(error.to_string()))?;
         tokio::spawn(async move { while sender.send(signals.next().await).await.is_ok() {} });
-        firewall::run(config, filter, stops).await.map_err(|error| Failure::new(error.to_string()))
-    })
+        firewall::run(&config, filter, stops).await.map_err(|error| Failure::new(error.to_string()))
+    });
+    let mut filter = ended?;
+    if config.on_exit == OnExit::Flush {
+        filter.remove().map_err(|error| Failure::new(error.to_string()))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Logs to the standard output, from a level on that is named as the ecosystem does.
