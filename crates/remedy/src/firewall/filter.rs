@@ -8,7 +8,7 @@ use testudo_kernel::ProgramError;
 use super::config::{FirewallConfig, Mode};
 use super::pf::PfFilter;
 #[cfg(target_os = "linux")]
-use super::{ipset::IpsetFilter, nft, sets::SetFilter, xtables::XtablesFilter};
+use super::{ipset::IpsetFilter, nft, sets::SetFilter, xdp::XdpFilter, xtables::XtablesFilter};
 use crate::backend::Backend;
 use crate::clock::now_ms;
 use crate::flat::Flat;
@@ -20,6 +20,10 @@ pub enum FilterError {
     #[cfg(target_os = "linux")]
     #[error(transparent)]
     Kernel(#[from] testudo_kernel::Error),
+    /// XDP.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Xdp(#[from] testudo_xdp::Error),
     /// A program that drives one.
     #[error(transparent)]
     Program(#[from] ProgramError),
@@ -63,6 +67,8 @@ pub fn open(config: &FirewallConfig) -> Result<AnyFilter, FilterError> {
         Mode::Iptables(mode) => Box::new(XtablesFilter::open(config, mode, passing)?),
         #[cfg(target_os = "linux")]
         Mode::Ipset(sets) => flat(IpsetFilter::open(Path::new("ipset"), sets)?, &passing),
+        #[cfg(target_os = "linux")]
+        Mode::Xdp(own) => Box::new(XdpFilter::open(config, own, passing)?),
         Mode::Pf { anchor, tables } => {
             flat(PfFilter::open(Path::new("pfctl"), anchor.as_deref(), tables)?, &passing)
         }
@@ -72,6 +78,8 @@ pub fn open(config: &FirewallConfig) -> Result<AnyFilter, FilterError> {
         Mode::Iptables(_) => return Err(FilterError::Foreign("iptables")),
         #[cfg(not(target_os = "linux"))]
         Mode::Ipset(_) => return Err(FilterError::Foreign("ipset")),
+        #[cfg(not(target_os = "linux"))]
+        Mode::Xdp(_) => return Err(FilterError::Foreign("xdp")),
     })
 }
 

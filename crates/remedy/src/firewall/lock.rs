@@ -110,6 +110,7 @@ fn place(config: &FirewallConfig) -> String {
             let name = |place: &super::config::SetPlace| format!("{}.{}", place.table, place.set);
             format!("the sets {}", pair(&name(v4), v6.as_ref().map(name).as_deref()))
         }
+        Mode::Xdp(_) => format!("the program {}", config.table),
         Mode::Ipset(sets) => format!("the sets {}", pair(&sets.v4, sets.v6.as_deref())),
         Mode::Pf { anchor, tables } => {
             let of = anchor.as_ref().map_or(String::new(), |anchor| format!(" of {anchor}"));

@@ -1,161 +1,49 @@
 //! XDP as a backend.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
 use testudo_event::Prefix;
 use testudo_xdp::{
     Action as Fate, Applied, Change as XdpChange, Element as XdpElement, Error, Group as XdpGroup, Layout,
     Mode, Standing, Xdp,
 };
 
-use super::config::{Deny, FirewallConfig};
-use crate::access::AccessError;
+use super::config::{FirewallConfig, XdpConfig, XdpMode};
+use super::filter::{Filter, FilterError};
 use crate::backend::{Backend, Change, Element, Failed, Found, Traffic};
 use crate::group::{Action, Group, GroupId};
 
-/// The longest name of an interface that Linux takes.
-const INTERFACE_MOST: usize = 15;
-
-/// Entries of a table: more would not fit into the memory of most machines.
-const ENTRIES_MOST: u32 = 1 << 26;
-
-/// How the program hangs on its interfaces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum XdpMode {
-    /// In the driver, or where it cannot, in the kernel.
-    #[default]
-    Auto,
-    /// In the driver.
-    Native,
-    /// In the kernel.
-    Generic,
-}
-
-impl TryFrom<String> for XdpMode {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "auto" => Ok(XdpMode::Auto),
-            "native" => Ok(XdpMode::Native),
-            "generic" => Ok(XdpMode::Generic),
-            _ => Err(format!("{text:?} is not offered: write `native`, `generic` or `auto`")),
-        }
-    }
-}
-
-/// What XDP is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct XdpConfig {
-    /// The interfaces that are guarded.
-    pub interfaces: Vec<String>,
-    /// How the program hangs on them.
-    pub mode: XdpMode,
-    /// Single addresses of each family that there is room for.
-    pub addresses: u32,
-    /// Networks of each family.
-    pub ranges: u32,
-    /// The folder of links.
-    pub folder: PathBuf,
-}
-
-impl Default for XdpConfig {
-    fn default() -> Self {
-        let layout = Layout::default();
-        XdpConfig {
-            interfaces: Vec::new(),
-            mode: XdpMode::default(),
-            addresses: layout.addresses_max,
-            ranges: layout.ranges_max,
-            folder: layout.folder,
-        }
-    }
-}
-
-impl XdpConfig {
-    /// Checks what was read, with what is said elsewhere about packets that are denied.
-    pub(super) fn check(self, deny: Deny, is_logged: bool) -> Result<XdpConfig, AccessError> {
-        let problem = |key, problem: &str| Err(AccessError::Value { key, problem: problem.to_owned() });
-        if self.interfaces.is_empty() {
-            return problem("interfaces", "it is missing; name those that attackers come by, as `[eth0]`");
-        }
-        let is_name = |name: &String| {
-            let is_odd = |c: char| c.is_whitespace() || c.is_control() || c == '/';
-            (1..=INTERFACE_MOST).contains(&name.len()) && !name.contains(is_odd)
-        };
-        if let Some(name) = self.interfaces.iter().find(|name| !is_name(name)) {
-            return problem("interfaces", &format!("{name:?} is no name of a network interface"));
-        }
-        for (key, entries) in [("xdp_addresses", self.addresses), ("xdp_ranges", self.ranges)] {
-            if !(1..=ENTRIES_MOST).contains(&entries) {
-                return problem(key, &format!("it must be from 1 to {ENTRIES_MOST}"));
-            }
-        }
-        if deny == Deny::Reject {
-            return problem("deny_action", "XDP cannot answer; write DROP, or use `mode: nftables`");
-        }
-        if is_logged {
-            return problem(
-                "deny_log",
-                "the kernel logs nothing of what XDP drops; use `mode: nftables` for that",
-            );
-        }
-        Ok(self)
-    }
-}
-
 /// A program of ours on interfaces of this machine.
-pub struct XdpFilter {
+pub(super) struct XdpFilter {
     xdp: Xdp,
     throttle: Fate,
     /// What was told about interfaces that are not guarded.
     told: BTreeMap<String, String>,
 }
 
-fn layout(config: &FirewallConfig, own: &XdpConfig) -> Layout {
-    Layout {
-        interfaces: own.interfaces.clone(),
-        mode: match own.mode {
-            XdpMode::Auto => Mode::Auto,
-            XdpMode::Native => Mode::Native,
-            XdpMode::Generic => Mode::Generic,
-        },
-        folder: own.folder.clone(),
-        name: config.table.clone(),
-        addresses_max: own.addresses,
-        ranges_max: own.ranges,
-        allow: config.protect.now().into_iter().map(|(net, _)| net).collect(),
-    }
-}
-
-/// Looks whether the kernel can do it. What is in force stays so.
-///
-/// # Errors
-/// It cannot, or the process may not.
-pub fn xdp(config: &FirewallConfig, own: &XdpConfig) -> Result<XdpFilter, Error> {
-    let throttle = Fate::Throttle { packets_per_second: config.throttle, burst: config.throttle };
-    Ok(XdpFilter { xdp: Xdp::open(layout(config, own))?, throttle, told: BTreeMap::new() })
-}
-
-/// Takes the program away from all interfaces, whether it is one of this process or not.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn remove_xdp(config: &FirewallConfig, own: &XdpConfig) -> Result<(), Error> {
-    Xdp::remove(&layout(config, own)).map(|_| ())
-}
-
 impl XdpFilter {
-    /// Takes the program away from all interfaces.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn remove(&mut self) -> Result<(), Error> {
-        self.xdp.detach()
+    /// Looks whether the kernel can do it. What is in force stays so.
+    pub(super) fn open(
+        config: &FirewallConfig,
+        own: &XdpConfig,
+        allow: Vec<Prefix>,
+    ) -> Result<XdpFilter, Error> {
+        let layout = Layout {
+            interfaces: own.interfaces.clone(),
+            mode: match own.mode {
+                XdpMode::Auto => Mode::Auto,
+                XdpMode::Native => Mode::Native,
+                XdpMode::Generic => Mode::Generic,
+            },
+            folder: own.folder.clone(),
+            name: config.table.clone(),
+            addresses_max: own.addresses,
+            ranges_max: own.ranges,
+            allow,
+        };
+        let throttle = Fate::Throttle { packets_per_second: config.throttle, burst: config.throttle };
+        Ok(XdpFilter { xdp: Xdp::open(layout)?, throttle, told: BTreeMap::new() })
     }
 
     /// Tells which interfaces are not guarded, and which are again.
@@ -185,18 +73,29 @@ fn element(element: Element) -> XdpElement {
 }
 
 fn failed(applied: Applied) -> Vec<Failed> {
-    let problem = |error: Error| match error {
+    let problem = |error: &Error| match error {
         Error::Full { what: "addresses", .. } => format!("{error}; raise `xdp_addresses`"),
         Error::Full { .. } => format!("{error}; raise `xdp_ranges`"),
         other => other.to_string(),
     };
-    applied.failed.into_iter().map(|(net, error)| Failed { net, problem: problem(error) }).collect()
+    let failed = applied.failed.iter().map(|(net, error)| Failed {
+        net: *net,
+        problem: problem(error),
+        is_full: matches!(error, Error::Full { .. }),
+    });
+    failed.collect()
+}
+
+impl Filter for XdpFilter {
+    fn remove(&mut self) -> Result<(), FilterError> {
+        Ok(self.xdp.detach()?)
+    }
 }
 
 impl Backend for XdpFilter {
-    type Error = Error;
+    type Error = FilterError;
 
-    fn replace(&mut self, groups: &[Group], elements: &[Element]) -> Result<Vec<Failed>, Error> {
+    fn replace(&mut self, groups: &[Group], elements: &[Element]) -> Result<Vec<Failed>, FilterError> {
         let fate = |group: &Group| match group.action {
             Action::Deny => Fate::Drop,
             Action::Throttle => self.throttle,
@@ -204,10 +103,10 @@ impl Backend for XdpFilter {
         let groups: Vec<XdpGroup> = groups.iter().map(|group| XdpGroup { action: fate(group) }).collect();
         let applied = self.xdp.replace(&groups, elements.iter().copied().map(element));
         self.tell();
-        applied.map(failed)
+        Ok(failed(applied?))
     }
 
-    fn apply(&mut self, _: &[Group], changes: &[Change]) -> Result<Vec<Failed>, Error> {
+    fn apply(&mut self, _: &[Group], changes: &[Change]) -> Result<Vec<Failed>, FilterError> {
         let changes: Vec<XdpChange> = changes
             .iter()
             .map(|change| match *change {
@@ -215,10 +114,10 @@ impl Backend for XdpFilter {
                 Change::Remove(net) => XdpChange::Remove(net),
             })
             .collect();
-        self.xdp.apply(&changes).map(failed)
+        Ok(failed(self.xdp.apply(&changes)?))
     }
 
-    fn find(&mut self, net: Prefix) -> Result<Option<Found>, Error> {
+    fn find(&mut self, net: Prefix) -> Result<Option<Found>, FilterError> {
         let held = self.xdp.get(net)?;
         Ok(held.map(|held| Found {
             group: u16::try_from(held.group).ok().map(GroupId),
@@ -226,11 +125,22 @@ impl Backend for XdpFilter {
         }))
     }
 
-    fn allow(&mut self, nets: &[Prefix]) -> Result<(), Error> {
-        self.xdp.allow(nets.to_vec())
+    fn is_bounded(&self) -> bool {
+        true
     }
 
-    fn traffic(&mut self) -> Result<Traffic, Error> {
+    /// Addresses and networks of each family have a table of their own.
+    fn room(&self, net: Prefix, _: GroupId) -> u32 {
+        let is_v6 = net.addr().is_ipv6();
+        let is_single = net.bits() == if is_v6 { 128 } else { 32 };
+        u32::from(is_v6) | u32::from(is_single) << 1
+    }
+
+    fn allow(&mut self, nets: &[Prefix]) -> Result<(), FilterError> {
+        Ok(self.xdp.allow(nets.to_vec())?)
+    }
+
+    fn traffic(&mut self) -> Result<Traffic, FilterError> {
         let counters = self.xdp.counters()?;
         let pair = |count: testudo_xdp::Count| (count.packets, count.bytes);
         Ok(Traffic {
@@ -239,7 +149,7 @@ impl Backend for XdpFilter {
         })
     }
 
-    fn is_whole(&mut self) -> Result<bool, Error> {
+    fn is_whole(&mut self) -> Result<bool, FilterError> {
         let standing = self.xdp.standing();
         self.tell();
         Ok(standing? == Standing::AsLaidOut)

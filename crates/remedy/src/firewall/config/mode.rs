@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::{Deny, XdpConfig};
 use crate::access::AccessError;
 
 /// How many elements a set of ipset takes at first, as in the ecosystem.
@@ -35,6 +36,8 @@ pub enum Mode {
     Iptables(IptablesMode),
     /// Sets of ipset that the user has rules for.
     Ipset(NamedSets),
+    /// An XDP program of our own.
+    Xdp(XdpConfig),
     /// Tables of pf that the user has rules for.
     Pf {
         /// The anchor that they are in.
@@ -181,6 +184,9 @@ pub(super) struct Filters<'f> {
     /// `testudo.table`
     pub(super) table: &'f str,
     pub(super) types: &'f [String],
+    pub(super) xdp: XdpConfig,
+    pub(super) deny: Deny,
+    pub(super) is_logged: bool,
 }
 
 fn value(key: &'static str, problem: impl Into<String>) -> AccessError {
@@ -200,6 +206,7 @@ impl Mode {
             "nftables" => nftables(&filters, sets)?,
             "iptables" => iptables(&filters)?,
             "ipset" => Mode::Ipset(named(sets)?),
+            "xdp" => Mode::Xdp(filters.xdp.clone().check(filters.deny, filters.is_logged)?),
             "pf" => Mode::Pf {
                 anchor: Some(filters.pf.anchor_name)
                     .filter(|name| !name.is_empty())
@@ -208,7 +215,7 @@ impl Mode {
                 tables: named(sets)?,
             },
             other => {
-                let problem = format!("`{other}` is not offered; use nftables, iptables, ipset or pf");
+                let problem = format!("`{other}` is not offered; use nftables, iptables, ipset, xdp or pf");
                 return Err(value("mode", problem));
             }
         };
@@ -227,13 +234,14 @@ impl Mode {
             Mode::SetOnly { .. } => "nftables, sets only",
             Mode::Iptables(_) => "iptables",
             Mode::Ipset(_) => "ipset",
+            Mode::Xdp(_) => "XDP",
             Mode::Pf { .. } => "pf",
         }
     }
 
     /// Whether the rules are ours, and not those of the user.
     pub fn has_own_rules(&self) -> bool {
-        matches!(self, Mode::Nftables { .. } | Mode::Iptables(_))
+        matches!(self, Mode::Nftables { .. } | Mode::Iptables(_) | Mode::Xdp(_))
     }
 }
 
@@ -349,6 +357,9 @@ mod tests {
 
     fn filters<'f>(mode: &'f str, types: &'f [String]) -> Filters<'f> {
         Filters {
+            xdp: XdpConfig::default(),
+            deny: Deny::Drop,
+            is_logged: false,
             mode,
             nftables: Nftables::default(),
             nftables_hooks: Vec::new(),
