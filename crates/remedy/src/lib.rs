@@ -19,6 +19,10 @@ mod group;
 mod held;
 mod keep;
 mod label;
+mod metrics;
+mod report;
+#[cfg(unix)]
+pub mod script;
 #[cfg(test)]
 mod tests;
 

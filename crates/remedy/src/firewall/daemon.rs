@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use testudo_client::{Client, ClientError, SettingsError};
 use testudo_event::Prefix;
@@ -12,16 +12,18 @@ use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 
 use super::config::FirewallConfig;
-use super::page::{self, Page};
+use super::page;
 use super::usage::Usage;
 use crate::backend::Backend;
 use crate::batch::Batch;
-use crate::clock::now_ms;
+use crate::clock::{now_ms, wall_ms};
 use crate::enforcer::{Enforcer, Outcome};
 use crate::follow::{News, follow};
 use crate::group::Action;
 use crate::held::Update;
 use crate::keep;
+use crate::metrics::{self, Page};
+use crate::report::REPORT_EVERY;
 
 /// News that may wait.
 const NEWS_MOST: usize = 16;
@@ -38,9 +40,6 @@ const KEEP_REST: u32 = 20;
 
 /// Between two questions who is logged in.
 const PROTECT_EVERY: Duration = Duration::from_secs(5);
-
-/// Between two reports to the API, as the bouncers of the ecosystem do.
-const REPORT_EVERY: Duration = Duration::from_mins(15);
 
 /// Refusals that one answer of the API is worth in the log.
 const REFUSALS_TOLD: usize = 5;
@@ -63,11 +62,6 @@ pub enum Stop {
     Now,
     /// Go on, after an audit of everything.
     AfterAudit,
-}
-
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Enforces until it is told to stop, or nobody could tell it any more; returns the backend, for whoever cleans up.
@@ -96,7 +90,7 @@ pub async fn run<B: Backend + Send>(
     };
     work.begin()?;
     // Whether metrics can be served is no reason not to enforce.
-    let served = config.metrics.clone().map(|place| tokio::spawn(page::serve(place, page)));
+    let served = config.metrics.clone().map(|place| tokio::spawn(metrics::serve(place, page)));
     let (sender, mut news) = mpsc::channel(NEWS_MOST);
     let following = follow(&client, &config.wanted, work.enforcer.held().len(), &sender);
     tokio::pin!(following);

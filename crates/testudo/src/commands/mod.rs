@@ -8,3 +8,4 @@ pub(crate) mod hub_test;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod script;
