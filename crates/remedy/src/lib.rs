@@ -20,6 +20,8 @@ mod held;
 mod keep;
 mod label;
 mod metrics;
+#[cfg(unix)]
+pub mod mirror;
 mod report;
 #[cfg(unix)]
 pub mod script;

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Gate(GateCommand),
     /// Tell a script of your own of decisions that begin and end
     Script(ScriptArgs),
+    /// Serve decisions as blocklists that firewalls, routers and web servers fetch
+    Mirror(MirrorArgs),
     /// Let the running daemon take its configuration anew; one that is wrong changes nothing
     Reload(ReloadArgs),
     /// Read log files of the past and tell who attacked, how, and what would have been banned
@@ -126,6 +128,21 @@ pub(crate) struct ScriptArgs {
     /// Only say whether the configuration can be used
     #[arg(short = 't', long)]
     pub(crate) test: bool,
+}
+
+/// As the blocklist mirror of the ecosystem takes them.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MirrorArgs {
+    /// The configuration; without it, the first that is there of /etc/testudo/mirror.yaml and that of the ecosystem's
+    /// blocklist mirror
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only say whether the configuration can be used
+    #[arg(short = 't', long)]
+    pub(crate) test: bool,
+    /// Make a key for a consumer, and what stands for it in the configuration
+    #[arg(long, conflicts_with = "test")]
+    pub(crate) new_key: bool,
 }
 
 /// Where the daemon keeps what it knows when there is no configuration file.
