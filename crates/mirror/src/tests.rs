@@ -140,7 +140,11 @@ fn names_of_strangers_stay_names() {
             let bad = Item { kind: text.into(), origin: text.into(), ..item("192.0.2.1", text) };
             let named = Look { name: Some(text.to_owned()), ..look() };
             let body = render(format, &[bad], &named);
-            let lines = |text: &str| text.split(['\n', '\r', '\u{2028}', '\u{85}', '\0']).count();
+            assert!(
+                body.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..0x7f)),
+                "{format} {text:?}: {body}"
+            );
+            let lines = |text: &str| text.lines().count();
             if matches!(format, Format::JsonLines | Format::Stix) {
                 assert_eq!(body.lines().count(), good.lines().count(), "{format} {text:?}");
                 for line in body.lines() {

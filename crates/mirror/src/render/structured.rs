@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sha1::{Digest as _, Sha1};
-use testudo_event::{Prefix, Timestamp};
+use testudo_event::{Prefix, Timestamp, text::ascii_json};
 
 use super::{Row, short};
 use crate::choose::{Chosen, Value};
@@ -30,7 +30,7 @@ pub(super) fn json_lines(out: &mut String, rows: &[Row<'_>], chosen: &Chosen) ->
     let mut count = 0;
     let mut add = |line: &Line<'_>| {
         // Texts and numbers always serialise.
-        out.push_str(&serde_json::to_string(line).unwrap_or_default());
+        out.push_str(&ascii_json(&serde_json::to_string(line).unwrap_or_default()));
         out.push('\n');
         count += 1;
     };
@@ -117,7 +117,7 @@ pub(super) fn stix(out: &mut String, rows: &[Row<'_>], now: i64) {
     let all: String = rows.iter().map(|row| row.net.to_string() + "\n").collect();
     let bundle = Bundle { r#type: "bundle", id: format!("bundle--{}", identity(&all)), objects };
     // Texts always serialise.
-    out.push_str(&serde_json::to_string(&bundle).unwrap_or_default());
+    out.push_str(&ascii_json(&serde_json::to_string(&bundle).unwrap_or_default()));
     out.push('\n');
 }
 

@@ -1,10 +1,9 @@
 //! What a script is told about: a value with its scope and type; and how that is written down for it.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use testudo_event::{Prefix, net::canonical};
+use testudo_event::{Prefix, net::canonical, text::ascii_json};
 use testudo_wire::Decision as Told;
 
 /// The longest value, scenario, scope, type or origin that a script is told, in bytes: a list of arguments has a limit,
@@ -147,7 +146,7 @@ impl Message {
             action: with_action.then(|| self.act.name()),
         };
         // Texts and numbers always serialise.
-        ascii(&serde_json::to_string(&line).unwrap_or_default())
+        ascii_json(&serde_json::to_string(&line).unwrap_or_default())
     }
 
     /// The arguments after the program: `add|del VALUE SECONDS SCENARIO JSON`.
@@ -172,25 +171,6 @@ impl Message {
             ("TESTUDO_ID", self.id.to_string()),
         ]
     }
-}
-
-/// JSON with everything beyond ASCII as `\u`: some languages see line breaks in U+0085 or U+2028.
-fn ascii(json: &str) -> String {
-    if json.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
-        return json.to_owned();
-    }
-    let mut out = String::with_capacity(json.len() * 2);
-    for c in json.chars() {
-        if (' '..'\u{7f}').contains(&c) {
-            out.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a text cannot fail.
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]
