@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
 use testudo_client::{Login, Retries, Settings, TlsFiles};
 use testudo_config::{ConfigError, Secret};
 use testudo_event::duration;
@@ -74,51 +73,5 @@ pub(crate) fn period(key: &'static str, text: &str) -> Result<Duration, AccessEr
             let problem = format!("{text:?} is no duration of a second or more, such as 10s");
             Err(AccessError::Value { key, problem })
         }
-    }
-}
-
-/// A port, which others write as a text.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "PortText")]
-struct Port(u16);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PortText {
-    Number(u16),
-    Text(String),
-}
-
-impl TryFrom<PortText> for Port {
-    type Error = String;
-
-    fn try_from(text: PortText) -> Result<Self, String> {
-        match text {
-            PortText::Number(port) => Ok(Port(port)),
-            PortText::Text(text) => text.parse().map(Port).map_err(|_| format!("{text:?} is no port")),
-        }
-    }
-}
-
-/// Where metrics are served.
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Prometheus {
-    enabled: bool,
-    listen_addr: String,
-    listen_port: Option<Port>,
-}
-
-impl Default for Prometheus {
-    fn default() -> Self {
-        Prometheus { enabled: false, listen_addr: "127.0.0.1".to_owned(), listen_port: None }
-    }
-}
-
-impl Prometheus {
-    /// The place, `address:port`, if there is to be one.
-    pub(crate) fn place(&self, port: u16) -> Option<String> {
-        let port = self.listen_port.map_or(port, |port| port.0);
-        self.enabled.then(|| format!("{}:{port}", self.listen_addr))
     }
 }

@@ -1,4 +1,4 @@
-//! Metrics, as Prometheus reads them: a page that is set, and served.
+//! Metrics, as Prometheus reads them: where they are, and a page that is set and served.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use tokio::net::TcpListener;
 
 /// Before listening is tried again.
@@ -92,4 +93,50 @@ pub(crate) fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value:
     let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
     // Writing to a text cannot fail.
     let _ = writeln!(out, "{name}{labels} {value}");
+}
+
+/// A port, which others write as a text.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "PortText")]
+struct Port(u16);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PortText {
+    Number(u16),
+    Text(String),
+}
+
+impl TryFrom<PortText> for Port {
+    type Error = String;
+
+    fn try_from(text: PortText) -> Result<Self, String> {
+        match text {
+            PortText::Number(port) => Ok(Port(port)),
+            PortText::Text(text) => text.parse().map(Port).map_err(|_| format!("{text:?} is no port")),
+        }
+    }
+}
+
+/// Where metrics are served.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Prometheus {
+    enabled: bool,
+    listen_addr: String,
+    listen_port: Option<Port>,
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        Prometheus { enabled: false, listen_addr: "127.0.0.1".to_owned(), listen_port: None }
+    }
+}
+
+impl Prometheus {
+    /// The place, `address:port`, if there is to be one.
+    pub(crate) fn place(&self, port: u16) -> Option<String> {
+        let port = self.listen_port.map_or(port, |port| port.0);
+        self.enabled.then(|| format!("{}:{port}", self.listen_addr))
+    }
 }

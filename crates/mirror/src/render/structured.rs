@@ -65,13 +65,6 @@ pub(super) fn json_lines(out: &mut String, rows: &[Row<'_>], chosen: &Chosen) ->
 }
 
 #[derive(Serialize)]
-struct Bundle<'a> {
-    r#type: &'a str,
-    id: String,
-    objects: Vec<Indicator<'a>>,
-}
-
-#[derive(Serialize)]
 struct Indicator<'a> {
     r#type: &'a str,
     spec_version: &'a str,
@@ -92,43 +85,51 @@ struct Indicator<'a> {
 
 pub(super) fn stix(out: &mut String, rows: &[Row<'_>], now: i64) {
     let now_text = moment(now);
-    let objects: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            let kind = if row.net.addr().is_ipv4() { "ipv4-addr" } else { "ipv6-addr" };
-            let net = short(row.net);
-            Indicator {
-                r#type: "indicator",
-                spec_version: "2.1",
-                id: format!("indicator--{}", identity(&net)),
-                created: &now_text,
-                modified: &now_text,
-                name: net.clone(),
-                description: row.item.map(|item| &*item.scenario),
-                kinds: ["malicious-activity"],
-                pattern: format!("[{kind}:value = '{net}']"),
-                pattern_type: "stix",
-                valid_from: &now_text,
-                // It has to come after its beginning.
-                valid_until: row.item.map(|item| moment(item.until.max(now + 1))),
-            }
-        })
-        .collect();
-    let all: String = rows.iter().map(|row| row.net.to_string() + "\n").collect();
-    let bundle = Bundle { r#type: "bundle", id: format!("bundle--{}", identity(&all)), objects };
-    // Texts always serialise.
-    out.push_str(&ascii_json(&serde_json::to_string(&bundle).unwrap_or_default()));
-    out.push('\n');
+    let mut all = space();
+    rows.iter().for_each(|row| all.update(row.net.to_string() + "\n"));
+    // One by one: all of them at once would need several times the room of their text.
+    out.push_str("{\"type\":\"bundle\",\"id\":\"bundle--");
+    out.push_str(&identity(all));
+    out.push_str("\",\"objects\":[");
+    for (at, row) in rows.iter().enumerate() {
+        let kind = if row.net.addr().is_ipv4() { "ipv4-addr" } else { "ipv6-addr" };
+        let net = short(row.net);
+        let indicator = Indicator {
+            r#type: "indicator",
+            spec_version: "2.1",
+            id: format!("indicator--{}", identity(space().chain_update(&net))),
+            created: &now_text,
+            modified: &now_text,
+            description: row.item.map(|item| &*item.scenario),
+            kinds: ["malicious-activity"],
+            pattern: format!("[{kind}:value = '{net}']"),
+            name: net,
+            pattern_type: "stix",
+            valid_from: &now_text,
+            // It has to come after its beginning.
+            valid_until: row.item.map(|item| moment(item.until.max(now + 1))),
+        };
+        if at > 0 {
+            out.push(',');
+        }
+        // Texts always serialise.
+        out.push_str(&ascii_json(&serde_json::to_string(&indicator).unwrap_or_default()));
+    }
+    out.push_str("]}\n");
 }
 
 fn moment(seconds: i64) -> String {
     Timestamp::from_unix(seconds, 0).to_rfc3339()
 }
 
-/// A UUID of version 5 in a name space of our own: the same for the same text.
-fn identity(text: &str) -> String {
-    const SPACE: [u8; 16] = *b"testudo--mirror-";
-    let hash = Sha1::new().chain_update(SPACE).chain_update(text).finalize();
+/// What the identities of this program's own begin with.
+fn space() -> Sha1 {
+    Sha1::new().chain_update(b"testudo--mirror-")
+}
+
+/// A UUID of version 5: the same for the same text.
+fn identity(hash: Sha1) -> String {
+    let hash = hash.finalize();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash[..16]);
     bytes[6] = bytes[6] & 0x0f | 0x50;

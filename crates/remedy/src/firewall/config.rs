@@ -9,9 +9,10 @@ use testudo_config::{Document, Secret, Variable};
 use testudo_event::Prefix;
 use testudo_guard::{Paths, protected};
 
-use crate::access::{Access, AccessError, Prometheus, period};
+use crate::access::{Access, AccessError, period};
 use crate::enforcer::Rules;
 use crate::follow::Wanted;
+use crate::metrics::Prometheus;
 
 /// Where the file is, if none is named: the first that is there.
 pub const DEFAULT_PATHS: [&str; 2] =

@@ -172,9 +172,7 @@ impl<B: Backend> Work<'_, B> {
             self.done(Ok(outcome));
         }
         tracing::info!(held, table = self.config.table, "the firewall enforces");
-        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-            tracing::debug!(%error, "the service manager does not listen");
-        }
+        crate::ready();
         self.show();
         Ok(())
     }

@@ -10,7 +10,7 @@ use testudo_mirror::{Choice, Item, Value};
 use testudo_wire::Decision as Told;
 use testudo_wire::stream::StreamBody;
 
-use super::super::report::FAMILIES;
+use crate::report::FAMILIES;
 
 /// What stands before the type of a decision that is only for show.
 const SIMULATED: &str = "simulation:";
@@ -41,17 +41,19 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Takes what an API told: everything, or what has changed.
-    pub(super) fn take(&mut self, full: bool, body: &StreamBody, now_ms: u64) {
+    /// What there is when an API has told everything.
+    pub(super) fn anew(&self, body: &StreamBody, now_ms: u64) -> Book {
+        let mut book = Book { generation: self.generation + 1, ..Book::default() };
+        body.new.iter().for_each(|told| book.insert(told, now_ms));
+        book
+    }
+
+    /// Takes what has changed.
+    pub(super) fn change(&mut self, body: &StreamBody, now_ms: u64) {
         self.generation += 1;
-        if full {
-            self.decisions.clear();
-            self.next_end = None;
-        } else {
-            for told in &body.deleted {
-                if let Some(value) = value(told) {
-                    self.decisions.remove(&(value, told.id));
-                }
+        for told in &body.deleted {
+            if let Some(value) = value(told) {
+                self.decisions.remove(&(value, told.id));
             }
         }
         body.new.iter().for_each(|told| self.insert(told, now_ms));
@@ -162,7 +164,6 @@ mod tests {
 
     #[test]
     fn decisions_come_and_go() {
-        let mut book = Book::default();
         let new = vec![
             told(1, "192.0.2.1", 10),
             told(2, "192.0.2.1/32", 20),
@@ -170,7 +171,7 @@ mod tests {
             told(4, "::ffff:192.0.2.2", 30),
             told(5, "192.0.2.3", -1),
         ];
-        book.take(true, &StreamBody { new, deleted: vec![] }, 1_000);
+        let mut book = Book::default().anew(&StreamBody { new, deleted: vec![] }, 1_000);
         let ids = |book: &Book| {
             let mut ids: Vec<_> =
                 book.items(&Choice::default(), 1_000, 100).iter().map(|item| (item.id, item.until)).collect();
@@ -178,7 +179,7 @@ mod tests {
             ids
         };
         assert_eq!(ids(&book), [(1, 110), (2, 120), (4, 130)]);
-        book.take(false, &StreamBody { new: vec![], deleted: vec![told(2, "192.0.2.1", 0)] }, 1_000);
+        book.change(&StreamBody { new: vec![], deleted: vec![told(2, "192.0.2.1", 0)] }, 1_000);
         let before = book.generation();
         book.tick(10_999);
         assert_eq!((ids(&book).len(), book.generation()), (2, before));

@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use testudo_client::{Client, SettingsError};
+use testudo_wire::stream::StreamBody;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 
 use super::config::MirrorConfig;
-use super::server::{Service, serve};
+use super::server::{Link, Service, serve};
 use super::tls::{Tls, TlsError};
 use crate::clock::now_ms;
 use crate::follow::{News, follow};
@@ -51,6 +52,7 @@ pub async fn run(config: MirrorConfig, shutdown: impl Future<Output = ()>) -> Re
     };
     let listener = TcpListener::bind(config.listen).await?;
     tracing::info!(listen = %config.listen, lists = config.lists.len(), tls = tls.is_some(), "the mirror serves");
+    crate::ready();
     let wanted = config.wanted.clone();
     let service = Arc::new(Service::new(config));
     let (sender, mut news) = mpsc::channel(NEWS_MOST);
@@ -94,28 +96,36 @@ fn hear(service: &Service, news: News) {
             }
         }
         News::All(body) => {
-            take(service, true, &body, now);
+            take_all(service, &body, now);
             tracing::info!(decisions = body.new.len(), "decisions are held");
             link = answered(link, now);
         }
         News::Changed(body) => {
-            take(service, false, &body, now);
+            take_changes(service, &body, now);
             link = answered(link, now);
         }
     }
     *service.link.lock().unwrap_or_else(PoisonError::into_inner) = link;
 }
 
-fn answered(link: super::server::Link, now: u64) -> super::server::Link {
+fn answered(link: Link, now: u64) -> Link {
     if link.lost_ms.is_some() {
         tracing::info!("the API answers again");
     }
-    super::server::Link { answered_ms: Some(now), lost_ms: None }
+    Link { answered_ms: Some(now), lost_ms: None }
 }
 
-fn take(service: &Service, full: bool, body: &testudo_wire::stream::StreamBody, now: u64) {
-    if full || !body.new.is_empty() || !body.deleted.is_empty() {
-        service.book.write().unwrap_or_else(PoisonError::into_inner).take(full, body, now);
+/// Takes everything: lists are made of what was held before until all of it is there.
+fn take_all(service: &Service, body: &StreamBody, now: u64) {
+    let book = service.book.read().unwrap_or_else(PoisonError::into_inner).anew(body, now);
+    let before = std::mem::replace(&mut *service.book.write().unwrap_or_else(PoisonError::into_inner), book);
+    // It may be large, and nobody waits for its end.
+    drop(before);
+}
+
+fn take_changes(service: &Service, body: &StreamBody, now: u64) {
+    if !body.new.is_empty() || !body.deleted.is_empty() {
+        service.book.write().unwrap_or_else(PoisonError::into_inner).change(body, now);
     }
 }
 

@@ -256,10 +256,17 @@ impl Book {
         while jobs.len() < most
             && let Some(subject) = self.queue.pop_front()
         {
-            match self.job(&subject, now_ms) {
-                Some(job) => jobs.push(job),
-                None => self.rest(&subject, now_ms),
+            let Some(job) = self.job(&subject, now_ms) else {
+                self.rest(&subject, now_ms);
+                continue;
+            };
+            // From here on the script may know.
+            if let Some(entry) = self.entries.get_mut(&subject)
+                && entry.known == Known::No
+            {
+                entry.known = Known::Perhaps;
             }
+            jobs.push(job);
         }
         jobs.sort_by_key(|job| job.message.act == Act::Add);
         jobs

@@ -10,8 +10,9 @@ use testudo_event::duration;
 
 use super::book::Habits;
 use super::feed::FeedSettings;
-use crate::access::{Access, AccessError, Prometheus, period};
+use crate::access::{Access, AccessError, period};
 use crate::follow::Wanted;
+use crate::metrics::Prometheus;
 
 /// Where the file is, if none is named: the first that is there.
 pub const DEFAULT_PATHS: [&str; 2] =

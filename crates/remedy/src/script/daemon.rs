@@ -159,9 +159,7 @@ impl<'c> Work<'c> {
         }
         self.rewrite();
         tracing::info!(script = %self.config.program.display(), "a script is told of decisions");
-        if let Err(error) = notify_ready() {
-            tracing::debug!(%error, "the service manager does not listen");
-        }
+        crate::ready();
     }
 
     fn hear(&mut self, news: News) {
@@ -262,7 +260,9 @@ impl<'c> Work<'c> {
         if self.journal.as_ref().is_some_and(|journal| journal.is_closed() || journal.is_wasteful(known)) {
             self.rewrite();
         }
-        self.page.set(self.text());
+        if self.config.metrics.is_some() {
+            self.page.set(self.text());
+        }
     }
 
     /// What metrics show. No label is an address.
@@ -332,16 +332,6 @@ impl<'c> Work<'c> {
             }
         });
     }
-}
-
-#[cfg(target_os = "linux")]
-fn notify_ready() -> io::Result<()> {
-    sd_notify::notify(&[sd_notify::NotifyState::Ready])
-}
-
-#[cfg(not(target_os = "linux"))]
-fn notify_ready() -> io::Result<()> {
-    Ok(())
 }
 
 /// Whoever tells the script.

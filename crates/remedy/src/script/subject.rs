@@ -14,7 +14,7 @@ const TEXT_MOST: usize = 4_096;
 /// `add` once, and `del` when the last decision is gone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Subject {
-    /// The scope as the API told it.
+    /// The scope: `Ip`, `Range`, `Country` and `AS` in this spelling, others as the API told them.
     pub(super) scope: String,
     /// The type: `ban`, `captcha` ….
     #[serde(rename = "type")]
@@ -45,9 +45,11 @@ impl Subject {
         if let Some(long) = texts.iter().map(|text| text.len()).find(|len| *len > TEXT_MOST) {
             return Err(Refusal::Long(long));
         }
-        let value = if told.scope.eq_ignore_ascii_case("ip") {
+        let scope =
+            ["Ip", "Range", "Country", "AS"].into_iter().find(|known| told.scope.eq_ignore_ascii_case(known));
+        let value = if scope == Some("Ip") {
             address(&told.value).ok_or_else(|| Refusal::Address(told.value.clone()))?
-        } else if told.scope.eq_ignore_ascii_case("range") {
+        } else if scope == Some("Range") {
             network(&told.value).ok_or_else(|| Refusal::Network(told.value.clone()))?
         } else {
             let value = &told.value;
@@ -56,13 +58,14 @@ impl Subject {
             }
             value.clone()
         };
-        Ok(Subject { scope: told.scope.clone(), kind: told.kind.clone(), value })
+        let scope = scope.map_or_else(|| told.scope.clone(), str::to_owned);
+        Ok(Subject { scope, kind: told.kind.clone(), value })
     }
 
     /// How the kind of its value is called in reports; nothing for what is no address.
     pub(super) fn family(&self) -> Option<&'static str> {
-        let is_address = self.scope.eq_ignore_ascii_case("ip") || self.scope.eq_ignore_ascii_case("range");
-        is_address.then(|| crate::report::FAMILIES[usize::from(self.value.contains(':'))])
+        matches!(self.scope.as_str(), "Ip" | "Range")
+            .then(|| crate::report::FAMILIES[usize::from(self.value.contains(':'))])
     }
 }
 

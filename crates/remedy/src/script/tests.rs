@@ -203,10 +203,10 @@ proptest! {
                     book.forget();
                 }
                 Deed::Reborn => {
-                    // Begun and not confirmed: it may have been done.
-                    let begun: Vec<Job> = under_way.drain(..).map(|(job, _)| job).collect();
-                    begun.iter().for_each(|job| apply(&mut script, job));
-                    begun.iter().for_each(|job| { book.failed(job, false, now); });
+                    // Begun and not confirmed: it may have been done, or not.
+                    for (job, fate) in under_way.drain(..) {
+                        if fate != 1 { apply(&mut script, &job); }
+                    }
                     let memories: Vec<_> = book.known().collect();
                     book = Book::new(Habits { attempts: u32::MAX, ..habits() });
                     memories.into_iter().for_each(|memory| book.restore(memory));
