@@ -1,31 +1,67 @@
 //! The decisions that the mirror holds, until they are lifted or over.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
-use testudo_event::{Prefix, duration, net::canonical};
+use hashbrown::HashMap;
 use testudo_mirror::{Choice, Item, Value};
-use testudo_wire::Decision as Told;
-use testudo_wire::stream::StreamBody;
+use testudo_wire::DecisionRef;
+use testudo_wire::stream::Side;
 
+use crate::batch::{Collect, is_network, left_ms, network};
+use crate::label::{LabelId, Labels};
 use crate::report::FAMILIES;
 
 /// What stands before the type of a decision that is only for show.
 const SIMULATED: &str = "simulation:";
 
-/// What many decisions have in common.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Label {
-    kind: Arc<str>,
-    origin: Arc<str>,
-    scenario: Arc<str>,
+/// A decision that comes.
+#[derive(Debug)]
+struct New {
+    value: Value,
+    id: i64,
+    label: LabelId,
+    left_ms: u64,
 }
 
-#[derive(Clone, Debug)]
+/// What an API told.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    labels: Labels,
+    new: Vec<New>,
+    deleted: Vec<(Value, i64)>,
+}
+
+impl Collect for Told {
+    fn take(&mut self, side: Side, told: &DecisionRef<'_>) {
+        // What should be an address and is none is in no list.
+        let Some(value) = value(told) else { return };
+        match side {
+            Side::Deleted => self.deleted.push((value, told.id)),
+            Side::New if told.kind.starts_with(SIMULATED) => {}
+            Side::New => {
+                if let Ok(left_ms @ 1..) = left_ms(&told.duration) {
+                    self.new.push(New { value, id: told.id, label: self.labels.id(told), left_ms });
+                }
+            }
+        }
+    }
+
+    fn new_len(&self) -> usize {
+        self.new.len()
+    }
+}
+
+impl Told {
+    /// Whether nothing has changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.deleted.is_empty()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Rest {
-    label: Arc<Label>,
+    label: LabelId,
     until_ms: u64,
 }
 
@@ -33,7 +69,7 @@ struct Rest {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     decisions: HashMap<(Value, i64), Rest>,
-    labels: HashSet<Arc<Label>>,
+    labels: Labels,
     /// Before this, nothing is over.
     next_end: Option<u64>,
     /// Counts changes.
@@ -42,39 +78,31 @@ pub(super) struct Book {
 
 impl Book {
     /// What there is when an API has told everything.
-    pub(super) fn anew(&self, body: &StreamBody, now_ms: u64) -> Book {
-        let mut book = Book { generation: self.generation + 1, ..Book::default() };
-        body.new.iter().for_each(|told| book.insert(told, now_ms));
+    pub(super) fn anew(&self, told: Told, now_ms: u64) -> Book {
+        let Told { labels, new, .. } = told;
+        let mut book = Book { labels, generation: self.generation + 1, ..Book::default() };
+        book.decisions.reserve(new.len());
+        new.into_iter().for_each(|new| book.insert(new, now_ms));
         book
     }
 
     /// Takes what has changed.
-    pub(super) fn change(&mut self, body: &StreamBody, now_ms: u64) {
+    pub(super) fn change(&mut self, told: Told, now_ms: u64) {
         self.generation += 1;
-        for told in &body.deleted {
-            if let Some(value) = value(told) {
-                self.decisions.remove(&(value, told.id));
-            }
+        for gone in &told.deleted {
+            self.decisions.remove(gone);
         }
-        body.new.iter().for_each(|told| self.insert(told, now_ms));
-        self.labels.retain(|label| Arc::strong_count(label) > 1);
+        let labels: Vec<LabelId> = told.labels.all().iter().map(|label| self.labels.same(label)).collect();
+        for new in told.new {
+            let label = labels[new.label.0 as usize];
+            self.insert(New { label, ..new }, now_ms);
+        }
     }
 
-    fn insert(&mut self, told: &Told, now_ms: u64) {
-        if told.kind.starts_with(SIMULATED) {
-            return;
-        }
-        let Some(value) = value(told) else { return };
-        let left = duration::parse(&told.duration).ok().and_then(|nanos| u64::try_from(nanos).ok());
-        let Some(left_ms @ 1..) = left.map(|nanos| nanos / 1_000_000) else { return };
+    fn insert(&mut self, new: New, now_ms: u64) {
+        let New { value, id, label, left_ms } = new;
         let until_ms = now_ms.saturating_add(left_ms);
-        let label = Label {
-            kind: told.kind.as_str().into(),
-            origin: told.origin.as_str().into(),
-            scenario: told.scenario.as_str().into(),
-        };
-        let label = Arc::clone(self.labels.get_or_insert_with(&label, |label| Arc::new(label.clone())));
-        self.decisions.insert((value, told.id), Rest { label, until_ms });
+        self.decisions.insert((value, id), Rest { label, until_ms });
         self.next_end = Some(self.next_end.map_or(until_ms, |end| end.min(until_ms)));
     }
 
@@ -100,31 +128,34 @@ impl Book {
 
     /// Those that a choice takes; `wall_secs` are the seconds since 1970 at `now_ms`.
     pub(super) fn items(&self, choice: &Choice, now_ms: u64, wall_secs: i64) -> Vec<Item> {
-        let items = self.decisions.iter().map(|((value, id), rest)| Item {
-            value: value.clone(),
-            kind: Arc::clone(&rest.label.kind),
-            origin: Arc::clone(&rest.label.origin),
-            scenario: Arc::clone(&rest.label.scenario),
-            id: *id,
-            until: wall_secs.saturating_add(
-                i64::try_from(rest.until_ms.saturating_sub(now_ms) / 1_000).unwrap_or(i64::MAX),
-            ),
+        let items = self.decisions.iter().map(|((value, id), rest)| {
+            let label = self.labels.get(rest.label);
+            let left = i64::try_from(rest.until_ms.saturating_sub(now_ms) / 1_000).unwrap_or(i64::MAX);
+            Item {
+                value: value.clone(),
+                kind: Arc::clone(&label.kind),
+                origin: Arc::clone(&label.origin),
+                scenario: Arc::clone(&label.scenario),
+                id: *id,
+                until: wall_secs.saturating_add(left),
+            }
         });
         items.filter(|item| choice.takes(item)).collect()
     }
 
     /// How many there are, by origin and kind of address.
     pub(super) fn counts(&self) -> BTreeMap<(String, &'static str), u64> {
-        let mut by_label: HashMap<(&Arc<Label>, &'static str), u64> = HashMap::new();
+        let mut by_label: HashMap<(u32, &'static str), u64> = HashMap::new();
         for ((value, _), rest) in &self.decisions {
             let kind = match value {
                 Value::Net(net) => FAMILIES[usize::from(net.addr().is_ipv6())],
                 Value::Other { .. } => "",
             };
-            *by_label.entry((&rest.label, kind)).or_default() += 1;
+            *by_label.entry((rest.label.0, kind)).or_default() += 1;
         }
         let mut counts = BTreeMap::new();
         for ((label, kind), count) in by_label {
+            let label = self.labels.get(LabelId(label));
             let origin = match &*label.origin {
                 "lists" => format!("lists:{}", label.scenario),
                 origin => origin.to_owned(),
@@ -136,54 +167,59 @@ impl Book {
 }
 
 /// What a decision is about; nothing where that should be an address and is none.
-fn value(told: &Told) -> Option<Value> {
-    if !told.scope.eq_ignore_ascii_case("ip") && !told.scope.eq_ignore_ascii_case("range") {
-        return Some(Value::Other { scope: told.scope.as_str().into(), value: told.value.as_str().into() });
+fn value(told: &DecisionRef<'_>) -> Option<Value> {
+    if is_network(told) {
+        return network(&told.value).map(Value::Net).ok();
     }
-    let net = match told.value.parse::<IpAddr>() {
-        Ok(addr) => Prefix::single(canonical(addr)),
-        Err(_) => Prefix::parse(&told.value)?.canonical().network(),
-    };
-    Some(Value::Net(net))
+    Some(Value::Other { scope: (*told.scope).into(), value: (*told.value).into() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn told(id: i64, value: &str, seconds: i64) -> Told {
-        Told {
-            id,
-            scope: "Ip".to_owned(),
-            value: value.to_owned(),
-            kind: "ban".to_owned(),
-            duration: format!("{seconds}s"),
-            ..Told::default()
+    /// An answer with decisions, each with its number, value and seconds; without seconds, it is lifted.
+    fn answer(decisions: &[(i64, &str, Option<i64>)]) -> Told {
+        let mut told = Told::default();
+        for (id, value, seconds) in decisions {
+            let side = if seconds.is_some() { Side::New } else { Side::Deleted };
+            let duration = format!("{}s", seconds.unwrap_or(-1));
+            let decision = DecisionRef {
+                id: *id,
+                scope: "Ip".into(),
+                value: (*value).into(),
+                kind: "ban".into(),
+                duration: duration.into(),
+                ..DecisionRef::default()
+            };
+            told.take(side, &decision);
         }
+        told
     }
 
     #[test]
     fn decisions_come_and_go() {
-        let new = vec![
-            told(1, "192.0.2.1", 10),
-            told(2, "192.0.2.1/32", 20),
-            told(3, "not an address", 10),
-            told(4, "::ffff:192.0.2.2", 30),
-            told(5, "192.0.2.3", -1),
-        ];
-        let mut book = Book::default().anew(&StreamBody { new, deleted: vec![] }, 1_000);
+        let all = answer(&[
+            (1, "192.0.2.1", Some(10)),
+            (2, "192.0.2.1/32", Some(20)),
+            (3, "not an address", Some(10)),
+            (4, "::ffff:192.0.2.2", Some(30)),
+            (5, "192.0.2.3", Some(-1)),
+        ]);
+        let mut book = Book::default().anew(all, 1_000);
         let ids = |book: &Book| {
-            let mut ids: Vec<_> =
-                book.items(&Choice::default(), 1_000, 100).iter().map(|item| (item.id, item.until)).collect();
+            let items = book.items(&Choice::default(), 1_000, 100);
+            let mut ids: Vec<_> = items.iter().map(|item| (item.id, item.until)).collect();
             ids.sort_unstable();
             ids
         };
         assert_eq!(ids(&book), [(1, 110), (2, 120), (4, 130)]);
-        book.change(&StreamBody { new: vec![], deleted: vec![told(2, "192.0.2.1", 0)] }, 1_000);
+        book.change(answer(&[(2, "192.0.2.1", None), (6, "192.0.2.4", Some(10))]), 1_000);
         let before = book.generation();
         book.tick(10_999);
-        assert_eq!((ids(&book).len(), book.generation()), (2, before));
+        assert_eq!((ids(&book).len(), book.generation()), (3, before));
         book.tick(11_000);
         assert_eq!((ids(&book), book.generation()), (vec![(4, 130)], before + 1));
+        assert!(answer(&[]).is_empty());
     }
 }

@@ -5,14 +5,15 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use testudo_client::{Client, SettingsError};
-use testudo_wire::stream::StreamBody;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 
+use super::book::Told;
 use super::config::MirrorConfig;
 use super::server::{Link, Service, serve};
 use super::tls::{Tls, TlsError};
+use crate::batch::Collect as _;
 use crate::clock::now_ms;
 use crate::follow::{News, follow};
 use crate::report::{REPORT_EVERY, Reporter, item};
@@ -82,9 +83,9 @@ pub async fn run(config: MirrorConfig, shutdown: impl Future<Output = ()>) -> Re
     Ok(())
 }
 
-fn hear(service: &Service, news: News) {
-    let mut link = *service.link.lock().unwrap_or_else(PoisonError::into_inner);
+fn hear(service: &Service, news: News<Told>) {
     let now = now_ms();
+    let mut link = *service.link.lock().unwrap_or_else(PoisonError::into_inner);
     match news {
         News::Failed(error) => {
             if link.lost_ms.replace(link.lost_ms.unwrap_or(now)).is_none() {
@@ -96,12 +97,13 @@ fn hear(service: &Service, news: News) {
             }
         }
         News::All(body) => {
-            take_all(service, &body, now);
-            tracing::info!(decisions = body.new.len(), "decisions are held");
+            let decisions = body.new_len();
+            take_all(service, body, now);
             link = answered(link, now);
+            tracing::info!(decisions, "decisions are held");
         }
         News::Changed(body) => {
-            take_changes(service, &body, now);
+            take_changes(service, body, now);
             link = answered(link, now);
         }
     }
@@ -116,15 +118,15 @@ fn answered(link: Link, now: u64) -> Link {
 }
 
 /// Takes everything: lists are made of what was held before until all of it is there.
-fn take_all(service: &Service, body: &StreamBody, now: u64) {
+fn take_all(service: &Service, body: Told, now: u64) {
     let book = service.book.read().unwrap_or_else(PoisonError::into_inner).anew(body, now);
     let before = std::mem::replace(&mut *service.book.write().unwrap_or_else(PoisonError::into_inner), book);
     // It may be large, and nobody waits for its end.
     drop(before);
 }
 
-fn take_changes(service: &Service, body: &StreamBody, now: u64) {
-    if !body.new.is_empty() || !body.deleted.is_empty() {
+fn take_changes(service: &Service, body: Told, now: u64) {
+    if !body.is_empty() {
         service.book.write().unwrap_or_else(PoisonError::into_inner).change(body, now);
     }
 }

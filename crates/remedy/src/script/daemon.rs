@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use testudo_client::{Client, SettingsError};
 use testudo_wire::metrics::Counter;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, interval_at, sleep_until, timeout};
 
@@ -15,7 +15,7 @@ use super::book::{Book, Job};
 use super::config::{Feeding, Form, ScriptConfig};
 use super::feed::{self, Event};
 use super::invoke::{CallError, call};
-use super::journal::{Journal, Now};
+use super::journal::{Journal, JournalError, Now};
 use super::output::Moderate;
 use super::subject::Act;
 use crate::clock::{now_ms, wall_ms};
@@ -152,8 +152,11 @@ impl<'c> Work<'c> {
                     memories.into_iter().for_each(|memory| self.book.restore(memory));
                 }
                 Err(error) => {
-                    let path = self.config.state_file.as_ref().map(|path| path.display());
-                    tracing::warn!(%error, path = path.map(tracing::field::display), "what the script was told before is not known; it is told everything");
+                    tracing::warn!(%error, path = %journal.path().display(), "what the script was told before is not known; it is told everything");
+                    // What a newer program has written is not ours to overwrite.
+                    if matches!(error, JournalError::Version(_)) {
+                        self.journal = None;
+                    }
                 }
             }
         }
@@ -345,6 +348,8 @@ enum Runner {
         batches: mpsc::Sender<Vec<Job>>,
         events: mpsc::Receiver<Event>,
         task: JoinHandle<()>,
+        /// Closed at the end.
+        ending: watch::Sender<()>,
         is_busy: bool,
         /// Something has waited since then.
         since: Option<Instant>,
@@ -368,9 +373,19 @@ impl Runner {
             Form::Feed(feeding) => {
                 let (batches, receiver) = mpsc::channel(1);
                 let (sender, events) = mpsc::channel(1);
-                let task = tokio::spawn(feed::run(feeding.settings.clone(), receiver, sender));
+                let (ending, ends) = watch::channel(());
+                let task = tokio::spawn(feed::run(feeding.settings.clone(), receiver, sender, ends));
                 let feeding = feeding.clone();
-                Runner::Feed { feeding, batches, events, task, is_busy: false, since: None, suspects: 0 }
+                Runner::Feed {
+                    feeding,
+                    batches,
+                    events,
+                    task,
+                    ending,
+                    is_busy: false,
+                    since: None,
+                    suspects: 0,
+                }
             }
         }
     }
@@ -498,8 +513,8 @@ impl Runner {
                 }
                 calls.shutdown().await;
             }
-            Runner::Feed { batches, mut events, task, .. } => {
-                drop(batches);
+            Runner::Feed { batches, mut events, task, ending, .. } => {
+                drop((batches, ending));
                 let finish = async {
                     while let Some(event) = events.recv().await {
                         if let Event::Done(jobs) = event {

@@ -68,11 +68,13 @@ struct Answer {
 /// What it answered last: there is one batch at a time.
 type Answers = watch::Receiver<Answer>;
 
-/// Feeds a script until no more batches come; then it has some seconds to end.
+/// Feeds a script until no more batches come; then it has some seconds to end. `ending` is closed together with the
+/// batches: a script that waits to be begun anew is not.
 pub(super) async fn run(
     settings: FeedSettings,
     mut batches: mpsc::Receiver<Vec<Job>>,
     events: mpsc::Sender<Event>,
+    mut ending: watch::Receiver<()>,
 ) {
     let mut feed = Feed { settings, number: 0, restarts: 0, pause: PAUSE_LEAST, is_told: false };
     let mut batch = None;
@@ -96,7 +98,7 @@ pub(super) async fn run(
         feed.pause = (pause * 2).min(PAUSE_MOST);
         tokio::select! {
             () = sleep(pause) => {}
-            () = events.closed() => return,
+            _ = ending.changed() => return,
         }
         if events.send(Event::Restarted(batch.take())).await.is_err() {
             return;

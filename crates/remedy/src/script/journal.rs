@@ -91,6 +91,10 @@ impl Journal {
         Journal { path: path.to_owned(), file: None, boot, lines: 0 }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What the script was told by earlier runs. With `forget_at_boot`, nothing if that was before the machine was
     /// booted last.
     pub(super) fn load(&self, forget_at_boot: bool, now: Now) -> Result<Vec<Memory>, JournalError> {
