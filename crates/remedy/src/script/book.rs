@@ -24,8 +24,8 @@ const AGAIN_MOST_MS: u64 = 60_000;
 /// Deletions that are told again to a new script when the old one died without saying what it had done.
 const GONE_MOST: usize = 10_000;
 
-/// An origin and a scenario.
-type Owner = (Arc<str>, Arc<str>);
+/// Of a decision: its origin, its scenario, its number.
+type Owner = (Arc<str>, Arc<str>, i64);
 
 /// A decision about a subject.
 #[derive(Clone, Debug)]
@@ -87,6 +87,7 @@ pub(super) struct Memory {
     pub(super) subject: Subject,
     pub(super) origin: String,
     pub(super) scenario: String,
+    pub(super) id: i64,
     /// The end that it was told.
     pub(super) until_ms: u64,
     /// It has said that it knows, or returned without an error.
@@ -133,14 +134,14 @@ impl Book {
 
     /// Takes up what an earlier run has told the script.
     pub(super) fn restore(&mut self, memory: Memory) {
-        let Memory { subject, origin, scenario, until_ms, confirmed } = memory;
+        let Memory { subject, origin, scenario, id, until_ms, confirmed } = memory;
         let (origin, scenario) = (self.text(&origin), self.text(&scenario));
         let subject = Arc::new(subject);
         let entry = self.entries.entry(Arc::clone(&subject)).or_default();
         entry.known = if confirmed { Known::Until(until_ms) } else { Known::Perhaps };
-        entry.last = Some((Arc::clone(&origin), Arc::clone(&scenario)));
+        entry.last = Some((Arc::clone(&origin), Arc::clone(&scenario), id));
         // Until the API tells, it goes on for as long as it was told.
-        entry.held = vec![Held { id: 0, uuid: String::new(), origin, scenario, until_ms }];
+        entry.held = vec![Held { id, uuid: String::new(), origin, scenario, until_ms }];
         self.ends.push(Reverse((until_ms, Arc::clone(&subject))));
         self.enqueue(&subject);
     }
@@ -261,10 +262,13 @@ impl Book {
                 continue;
             };
             // From here on the script may know.
+            let message = &job.message;
+            let owner = (self.text(&message.origin), self.text(&message.scenario), message.id);
             if let Some(entry) = self.entries.get_mut(&subject)
                 && entry.known == Known::No
             {
                 entry.known = Known::Perhaps;
+                entry.last = Some(owner);
             }
             jobs.push(job);
         }
@@ -276,14 +280,15 @@ impl Book {
     fn job(&self, subject: &Arc<Subject>, now_ms: u64) -> Option<Job> {
         let entry = self.entries.get(subject)?;
         let message = |act, held: Option<&Held>, seconds| {
-            let (origin, scenario) = match held {
-                Some(held) => (&*held.origin, &*held.scenario),
-                None => entry.last.as_ref().map_or(("", ""), |(origin, scenario)| (origin, scenario)),
+            let (origin, scenario, id) = match (held, &entry.last) {
+                (Some(held), _) => (&*held.origin, &*held.scenario, held.id),
+                (None, Some((origin, scenario, id))) => (&**origin, &**scenario, *id),
+                (None, None) => ("", "", 0),
             };
             Message {
                 act,
                 subject: Subject::clone(subject),
-                id: held.map_or(0, |held| held.id),
+                id,
                 uuid: held.map_or_else(String::new, |held| held.uuid.clone()),
                 origin: origin.to_owned(),
                 scenario: scenario.to_owned(),
@@ -317,7 +322,8 @@ impl Book {
     pub(super) fn done(&mut self, job: &Job) {
         let Some((subject, _)) = self.entries.get_key_value(&job.message.subject) else { return };
         let subject = Arc::clone(subject);
-        let last = (self.text(&job.message.origin), self.text(&job.message.scenario));
+        let message = &job.message;
+        let last = (self.text(&message.origin), self.text(&message.scenario), message.id);
         let Some(entry) = self.entries.get_mut(&subject) else { return };
         entry.failures = 0;
         match job.message.act {
@@ -406,16 +412,20 @@ impl Book {
     pub(super) fn known(&self) -> impl Iterator<Item = Memory> {
         self.entries.iter().filter(|(_, entry)| entry.known != Known::No).map(|(subject, entry)| {
             let longest = entry.held.iter().max_by_key(|held| held.until_ms);
-            let owner = longest.map(|held| (&held.origin, &held.scenario));
-            let owner = owner.or(entry.last.as_ref().map(|(origin, scenario)| (origin, scenario)));
+            let (origin, scenario, id) = match (longest, &entry.last) {
+                (Some(held), _) => (&*held.origin, &*held.scenario, held.id),
+                (None, Some((origin, scenario, id))) => (&**origin, &**scenario, *id),
+                (None, None) => ("", "", 0),
+            };
             let (told_ms, confirmed) = match entry.known {
                 Known::Until(until) => (Some(until), true),
                 Known::No | Known::Perhaps => (None, false),
             };
             Memory {
                 subject: Subject::clone(subject),
-                origin: owner.map_or_else(String::new, |(origin, _)| origin.to_string()),
-                scenario: owner.map_or_else(String::new, |(_, scenario)| scenario.to_string()),
+                origin: origin.to_owned(),
+                scenario: scenario.to_owned(),
+                id,
                 until_ms: told_ms.or(longest.map(|held| held.until_ms)).unwrap_or(0),
                 confirmed,
             }

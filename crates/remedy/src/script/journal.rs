@@ -34,6 +34,7 @@ enum Record {
         subject: Subject,
         origin: String,
         scenario: String,
+        id: i64,
         /// Milliseconds since 1970.
         until: i64,
     },
@@ -117,10 +118,10 @@ impl Journal {
                 }
                 (0, Record::Testudo { .. }) => {}
                 (0, _) | (_, Record::Testudo { .. }) => return Err(JournalError::Line(number + 1)),
-                (_, Record::Add { subject, origin, scenario, until }) => {
+                (_, Record::Add { subject, origin, scenario, id, until }) => {
                     let until_ms = now.ms_of(until);
                     let memory =
-                        Memory { subject: subject.clone(), origin, scenario, until_ms, confirmed: false };
+                        Memory { subject: subject.clone(), origin, scenario, id, until_ms, confirmed: false };
                     memories.insert(subject, memory);
                 }
                 (_, Record::Done(subject)) => {
@@ -177,6 +178,7 @@ impl Journal {
                     subject: job.message.subject.clone(),
                     origin: job.message.origin.clone(),
                     scenario: job.message.scenario.clone(),
+                    id: job.message.id,
                     until_ms: job.until_ms,
                     confirmed: false,
                 },
@@ -220,8 +222,8 @@ impl Journal {
 }
 
 fn add(memory: Memory, now: Now) -> Record {
-    let Memory { subject, origin, scenario, until_ms, .. } = memory;
-    Record::Add { subject, origin, scenario, until: now.wall_of(until_ms) }
+    let Memory { subject, origin, scenario, id, until_ms, .. } = memory;
+    Record::Add { subject, origin, scenario, id, until: now.wall_of(until_ms) }
 }
 
 fn write(out: &mut impl io::Write, record: &Record) -> io::Result<()> {
@@ -307,7 +309,7 @@ mod tests {
         check("{\"testudo\":{\"script\":2,\"boot\":\"\"}}\n", "it is of version 2, and this program knows 1");
         let header = format!("{{\"testudo\":{{\"script\":1,\"boot\":\"{}\"}}}}\n", journal.boot);
         check(&format!("{header}\0\0\0\n"), "line 2 cannot be read");
-        let add = "{\"add\":{\"scope\":\"Ip\",\"type\":\"ban\",\"value\":\"192.0.2.1\",\"origin\":\"\",\"scenario\":\"\",\"until\":1}}\n";
+        let add = "{\"add\":{\"scope\":\"Ip\",\"type\":\"ban\",\"value\":\"192.0.2.1\",\"origin\":\"\",\"scenario\":\"\",\"id\":1,\"until\":1}}\n";
         check(&format!("{header}{add}"), "1");
         check(&format!("{{\"testudo\":{{\"script\":1,\"boot\":\"another\"}}}}\n{add}"), "0");
     }

@@ -102,19 +102,19 @@ impl Act {
     }
 }
 
-/// A decision as scripts of the ecosystem read it.
+/// A decision as scripts of the ecosystem read it, in the order in which they know it.
 #[derive(Serialize)]
 struct Line<'a> {
     duration: String,
+    id: i64,
     origin: &'a str,
     scenario: &'a str,
     scope: &'a str,
     #[serde(rename = "type")]
     kind: &'a str,
-    value: &'a str,
-    id: i64,
     #[serde(skip_serializing_if = "str::is_empty")]
     uuid: &'a str,
+    value: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<&'static str>,
 }
@@ -124,7 +124,7 @@ struct Line<'a> {
 pub(super) struct Message {
     pub(super) act: Act,
     pub(super) subject: Subject,
-    /// The number of the decision that lasts longest; 0 where it is not known any more.
+    /// The number of the decision that lasts longest, or of the one that was told as added; 0 where it is not known.
     pub(super) id: i64,
     pub(super) uuid: String,
     pub(super) origin: String,
