@@ -22,6 +22,14 @@ mod group;
 mod held;
 mod keep;
 mod label;
+#[cfg(unix)]
+mod metrics;
+#[cfg(unix)]
+pub mod mirror;
+#[cfg(unix)]
+mod report;
+#[cfg(unix)]
+pub mod script;
 #[cfg(test)]
 mod tests;
 
@@ -34,3 +42,12 @@ pub use follow::{News, Wanted, follow};
 pub use group::{Action, Group, GroupId, Groups};
 pub use held::{Decision, Held, Refusal, Update};
 pub use keep::{KeepError, load, save};
+
+/// Tells the service manager, where there is one, that the program is at work.
+#[cfg(unix)]
+fn ready() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::debug!(%error, "the service manager does not listen");
+    }
+}

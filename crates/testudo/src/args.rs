@@ -22,6 +22,10 @@ pub(crate) enum Command {
     /// Answer web servers who may pass: bans, challenges, throttling, restrictions
     #[command(subcommand)]
     Gate(GateCommand),
+    /// Tell a script of your own of decisions that begin and end
+    Script(ScriptArgs),
+    /// Serve decisions as blocklists that firewalls, routers and web servers fetch
+    Mirror(MirrorArgs),
     /// Let the running daemon take its configuration anew; one that is wrong changes nothing
     Reload(ReloadArgs),
     /// Read log files of the past and tell who attacked, how, and what would have been banned
@@ -112,6 +116,33 @@ pub(crate) struct SnippetArgs {
     /// protocol of HAProxy at the one after it
     #[arg(value_name = "PLACE", default_value = "127.0.0.1:9740")]
     pub(crate) place: String,
+}
+
+/// As the custom bouncer of the ecosystem takes them.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ScriptArgs {
+    /// The configuration; without it, the first that is there of /etc/testudo/script.yaml and that of the ecosystem's
+    /// custom bouncer
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only say whether the configuration can be used
+    #[arg(short = 't', long)]
+    pub(crate) test: bool,
+}
+
+/// As the blocklist mirror of the ecosystem takes them.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MirrorArgs {
+    /// The configuration; without it, the first that is there of /etc/testudo/mirror.yaml and that of the ecosystem's
+    /// blocklist mirror
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only say whether the configuration can be used
+    #[arg(short = 't', long)]
+    pub(crate) test: bool,
+    /// Make a key for a consumer, and what stands for it in the configuration
+    #[arg(long, conflicts_with = "test")]
+    pub(crate) new_key: bool,
 }
 
 /// Where the daemon keeps what it knows when there is no configuration file.

@@ -16,6 +16,7 @@ use crate::access::{Access, AccessError, period};
 use crate::enforcer::Rules;
 use crate::expand::Databases;
 use crate::follow::Wanted;
+use crate::metrics::Prometheus;
 
 use self::mode::Filters;
 pub use self::mode::{Hook, HookPoint, IptablesMode, Mode, NamedSets, SetPlace};
@@ -27,6 +28,9 @@ pub const DEFAULT_PATHS: [&str; 2] =
 
 /// The longest `deny_log_prefix`, in bytes: the name of the origin stands after it, and the kernel takes 127.
 const LOG_PREFIX_MOST: usize = 60;
+
+/// Where metrics are, as the firewall bouncer has them.
+const METRICS_PORT: u16 = 60601;
 
 /// The longest name of a table.
 const TABLE_MOST: usize = 48;
@@ -178,43 +182,6 @@ impl Default for File {
             nftables: mode::Nftables::default(),
             nftables_hooks: Vec::new(),
             pf: mode::PfKeys::default(),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Prometheus {
-    enabled: bool,
-    listen_addr: String,
-    listen_port: Port,
-}
-
-impl Default for Prometheus {
-    fn default() -> Self {
-        Prometheus { enabled: false, listen_addr: "127.0.0.1".to_owned(), listen_port: Port(60601) }
-    }
-}
-
-/// A port, which others write as a text.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "PortText")]
-struct Port(u16);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PortText {
-    Number(u16),
-    Text(String),
-}
-
-impl TryFrom<PortText> for Port {
-    type Error = String;
-
-    fn try_from(text: PortText) -> Result<Self, String> {
-        match text {
-            PortText::Number(port) => Ok(Port(port)),
-            PortText::Text(text) => text.parse().map(Port).map_err(|_| format!("{text:?} is no port")),
         }
     }
 }
@@ -442,10 +409,7 @@ impl FirewallConfig {
             state_file: own.state_file,
             audit_every: period("audit_interval", &own.audit_interval)?,
             audit_sample: own.audit_sample.max(1),
-            metrics: file
-                .prometheus
-                .enabled
-                .then(|| format!("{}:{}", file.prometheus.listen_addr, file.prometheus.listen_port.0)),
+            metrics: file.prometheus.place(METRICS_PORT),
             log_level: file.log_level,
         })
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use testudo_client::{Client, ClientError, SettingsError};
 use testudo_event::Prefix;
@@ -13,17 +13,19 @@ use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 
 use super::config::FirewallConfig;
-use super::page::{self, Page};
+use super::page;
 use super::usage::Usage;
 use crate::backend::Backend;
 use crate::batch::Batch;
-use crate::clock::now_ms;
+use crate::clock::{now_ms, wall_ms};
 use crate::enforcer::{Enforcer, Outcome};
 use crate::expand::{ExpandError, Expander};
 use crate::follow::{News, follow};
 use crate::group::Action;
 use crate::held::Update;
 use crate::keep;
+use crate::metrics::{self, Page};
+use crate::report::REPORT_EVERY;
 
 /// News that may wait.
 const NEWS_MOST: usize = 16;
@@ -47,9 +49,6 @@ const DATABASES_EVERY: Duration = Duration::from_mins(1);
 /// After an audit, so many times as long as it took are left to others.
 const AUDIT_REST: u32 = 20;
 
-/// Between two reports to the API, as the bouncers of the ecosystem do.
-const REPORT_EVERY: Duration = Duration::from_mins(15);
-
 /// Refusals that one answer of the API is worth in the log.
 const REFUSALS_TOLD: usize = 5;
 
@@ -71,11 +70,6 @@ pub enum Stop {
     Now,
     /// Go on, after an audit of everything.
     AfterAudit,
-}
-
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Enforces until it is told to stop, or nobody could tell it any more; returns the backend, for whoever cleans up.
@@ -106,7 +100,7 @@ pub async fn run<B: Backend + Send>(
     };
     work.begin()?;
     // Whether metrics can be served is no reason not to enforce.
-    let served = config.metrics.clone().map(|place| tokio::spawn(page::serve(place, page)));
+    let served = config.metrics.clone().map(|place| tokio::spawn(metrics::serve(place, page)));
     let (sender, mut news) = mpsc::channel(NEWS_MOST);
     let following = follow(&client, &config.wanted, work.enforcer.held().len(), &sender);
     tokio::pin!(following);
@@ -198,10 +192,7 @@ impl<B: Backend> Work<'_, B> {
             table = self.config.table,
             "the firewall enforces"
         );
-        #[cfg(target_os = "linux")]
-        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-            tracing::debug!(%error, "the service manager does not listen");
-        }
+        crate::ready();
         self.show();
         Ok(())
     }

@@ -5,6 +5,8 @@ pub(crate) mod explain;
 pub(crate) mod firewall;
 pub(crate) mod gate;
 pub(crate) mod hub_test;
+pub(crate) mod mirror;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod script;
