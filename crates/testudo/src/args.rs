@@ -22,6 +22,9 @@ pub(crate) enum Command {
     /// Answer web servers who may pass: bans, challenges, throttling, restrictions
     #[command(subcommand)]
     Gate(GateCommand),
+    /// Enforce decisions at Cloudflare, and raise the security level of zones under attack
+    #[command(subcommand)]
+    Cloudflare(CloudflareCommand),
     /// Let the running daemon take its configuration anew; one that is wrong changes nothing
     Reload(ReloadArgs),
     /// Read log files of the past and tell who attacked, how, and what would have been banned
@@ -112,6 +115,43 @@ pub(crate) struct SnippetArgs {
     /// protocol of HAProxy at the one after it
     #[arg(value_name = "PLACE", default_value = "127.0.0.1:9740")]
     pub(crate) place: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CloudflareCommand {
+    /// Keep lists, rules and Workers KV as decisions say, and watch for attacks
+    Run(CloudflareRunArgs),
+    /// Put saved security levels back now
+    Restore(CloudflareRestoreArgs),
+    /// Put saved security levels back, and take away the rules, lists and keys that were made
+    Remove(CloudflareArgs),
+    /// Show what is known, without asking Cloudflare
+    Status(CloudflareArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CloudflareArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/testudo/cloudflare.yaml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CloudflareRunArgs {
+    #[command(flatten)]
+    pub(crate) common: CloudflareArgs,
+    /// Only say whether the configuration can be used
+    #[arg(short = 't', long)]
+    pub(crate) test: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CloudflareRestoreArgs {
+    #[command(flatten)]
+    pub(crate) common: CloudflareArgs,
+    /// For how many seconds it is tried
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) seconds: u64,
 }
 
 /// Where the daemon keeps what it knows when there is no configuration file.

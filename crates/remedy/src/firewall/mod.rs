@@ -3,7 +3,7 @@
 mod config;
 mod daemon;
 mod nft;
-mod page;
+pub(crate) mod page;
 mod usage;
 
 pub use config::{DEFAULT_PATHS, Deny, FirewallConfig, OnExit, Protect};

@@ -25,10 +25,10 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// The page as it is.
 #[derive(Clone, Default)]
-pub(super) struct Page(Arc<Mutex<Bytes>>);
+pub(crate) struct Page(Arc<Mutex<Bytes>>);
 
 impl Page {
-    pub(super) fn set(&self, text: String) {
+    pub(crate) fn set(&self, text: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text.into();
     }
 
@@ -38,7 +38,7 @@ impl Page {
 }
 
 /// Serves the page at `/metrics` of a place such as `127.0.0.1:60601`, as soon as it can be listened there.
-pub(super) async fn serve(place: String, page: Page) {
+pub(crate) async fn serve(place: String, page: Page) {
     let mut is_told = false;
     let listener = loop {
         match TcpListener::bind(&place).await {
@@ -176,12 +176,14 @@ pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api
     out
 }
 
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+/// The head of a metric.
+pub(crate) fn family(out: &mut String, name: &str, kind: &str, help: &str) {
     // Writing to a text cannot fail.
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
+/// A line of a metric.
+pub(crate) fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
     let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     let labels: Vec<String> =
         labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escaped(text))).collect();
