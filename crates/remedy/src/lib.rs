@@ -9,6 +9,8 @@ mod access;
 mod backend;
 mod batch;
 mod clock;
+#[cfg(target_os = "linux")]
+pub mod cloudflare;
 mod cover;
 mod enforcer;
 #[cfg(unix)]

@@ -26,6 +26,9 @@ pub(crate) enum Command {
     Script(ScriptArgs),
     /// Serve decisions as blocklists that firewalls, routers and web servers fetch
     Mirror(MirrorArgs),
+    /// Enforce decisions at Cloudflare, and raise the security level of zones under attack
+    #[command(subcommand)]
+    Cloudflare(CloudflareCommand),
     /// Let the running daemon take its configuration anew; one that is wrong changes nothing
     Reload(ReloadArgs),
     /// Read log files of the past and tell who attacked, how, and what would have been banned
@@ -118,6 +121,34 @@ pub(crate) struct SnippetArgs {
     pub(crate) place: String,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum CloudflareCommand {
+    /// Keep lists, rules and Workers KV as decisions say, and watch for attacks
+    Run(CloudflareRunArgs),
+    /// Put saved security levels back now
+    Restore(CloudflareRestoreArgs),
+    /// Put saved security levels back, and take away the rules, lists and keys that were made
+    Remove(CloudflareArgs),
+    /// Show what is known, without asking Cloudflare
+    Status(CloudflareArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CloudflareArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/testudo/cloudflare.yaml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CloudflareRunArgs {
+    #[command(flatten)]
+    pub(crate) common: CloudflareArgs,
+    /// Only say whether the configuration can be used
+    #[arg(short = 't', long)]
+    pub(crate) test: bool,
+}
+
 /// As the custom bouncer of the ecosystem takes them.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ScriptArgs {
@@ -128,6 +159,15 @@ pub(crate) struct ScriptArgs {
     /// Only say whether the configuration can be used
     #[arg(short = 't', long)]
     pub(crate) test: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CloudflareRestoreArgs {
+    #[command(flatten)]
+    pub(crate) common: CloudflareArgs,
+    /// For how many seconds it is tried
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) seconds: u64,
 }
 
 /// As the blocklist mirror of the ecosystem takes them.

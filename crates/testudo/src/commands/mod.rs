@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod administer;
+pub(crate) mod cloudflare;
 pub(crate) mod explain;
 pub(crate) mod firewall;
 pub(crate) mod gate;
