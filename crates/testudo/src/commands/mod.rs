@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod administer;
+mod control;
 pub(crate) mod explain;
 pub(crate) mod firewall;
 pub(crate) mod gate;
@@ -8,3 +9,4 @@ pub(crate) mod hub_test;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod selftest;
