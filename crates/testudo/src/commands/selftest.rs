@@ -266,8 +266,7 @@ impl Test<'_> {
     }
 
     fn decided(&mut self, api: &Api, trace: &Trace, address: Ipv4Addr) -> Option<Vec<InForce>> {
-        let asked =
-            api.alerts(trace, address).and_then(|alerts| api.decided(&alerts, trace, address, now_us()));
+        let asked = api.alerts(trace, address).and_then(|alerts| api.decided(&alerts, trace, address));
         match asked {
             Ok((Verdict::Holds { at_us, seen }, decisions)) => {
                 self.report.holds(Link::Decided, Some(at_us), seen);

@@ -102,7 +102,6 @@ impl Api {
         alerts: &[Alert],
         trace: &Trace,
         address: Ipv4Addr,
-        now_us: i64,
     ) -> Result<(Verdict, Vec<InForce>), String> {
         if alerts.is_empty() {
             let allowed = self.call(self.client.check_allowlists(&address.to_string()))?;
@@ -141,7 +140,10 @@ impl Api {
             .iter()
             .map(|(_, decision)| InForce { id: decision.id, kind: decision.kind.clone() })
             .collect();
-        Ok((Verdict::Holds { at_us: now_us, seen }, decisions))
+        // An alert is acknowledged when what is decided about it is visible.
+        let at_us =
+            trace.overflows.iter().map(|one| one.acknowledged_us).filter(|at| *at > 0).min().unwrap_or(0);
+        Ok((Verdict::Holds { at_us, seen }, decisions))
     }
 
     /// Why there is an alert and no decision.
