@@ -68,11 +68,16 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<ExitCode, Failure> {
     let daemon = Daemon { socket: testudo_node::control_path(&config.paths.data_dir) };
     let report = Report::new(args.output == TestOutput::Human);
     let mut test = Test { args, config, daemon, report, interrupted };
-    test.run(here)?;
-    if test.is_interrupted() {
-        return Err(Failure::new(
-            "interrupted; what was written and decided was taken back, but for the lines in the log",
-        ));
+    let outcome = test.run(here);
+    let outcome = match outcome {
+        Ok(()) if test.is_interrupted() => Err(Failure::new("interrupted")),
+        outcome => outcome,
+    };
+    if let Err(failure) = outcome {
+        return Err(match test.report.left_behind() {
+            Some(left) => failure.hint(format!("left behind: {left}")),
+            None => failure,
+        });
     }
     let holds = test.report.end().map_err(|error| failure::output(&error))?;
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(failure::FINDINGS) })
@@ -311,7 +316,7 @@ impl Test<'_> {
             match (sight.enforced, sight.problem) {
                 (Some((at_us, what)), _) => self.report.holds(*link, Some(at_us), what),
                 (None, Some(problem)) => {
-                    self.report.broken(*link, format!("{}: {problem}", watch.name), watch.next.clone())
+                    self.report.broken(*link, format!("{}: {problem}", watch.name), watch.next.clone());
                 }
                 (None, None) => {
                     let seen =

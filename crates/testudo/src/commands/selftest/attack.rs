@@ -286,6 +286,8 @@ pub(super) fn timestamp(time: SystemTime) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn attack() -> Attack {
@@ -357,6 +359,21 @@ mod tests {
             "<999999>1 ",
         ] {
             assert_eq!(Form::of_line(line, at("2026-11-30T06:02:07Z")), None, "{line}");
+        }
+    }
+
+    proptest! {
+        /// Logs have lines of strangers. What is written after them looks the same to whoever reads it next.
+        #[test]
+        fn whatever_stands_there(
+            line in r#"(<[0-9]{0,4}>)?(1 )?([A-Z][a-z]{2} [ 0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9]|20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9]([.,][0-9]{0,12})?(Z|[+-][0-9]{2}:?[0-9]{2})?|\PC{0,9}) ?\PC{0,9}( \PC{0,9})?(: |\] "| \[[0-9]{2} [+-][0-9]{4}\] ")?\PC{0,9}"#,
+            shift in -50_000_i64..50_000,
+        ) {
+            let now = at("2026-11-30T06:32:07.123456789Z");
+            if let Some(form) = Form::of_line(&line, now.add_nanos(shift * 1_000_000_000)) {
+                let lines = attack().lines(&form, now, 4711);
+                prop_assert_eq!(Form::of_line(&lines[0], now), Some(form), "{}", lines[0]);
+            }
         }
     }
 

@@ -110,7 +110,7 @@ fn look_into_filter(config: FirewallConfig) -> Look {
         }
         let Some((filter, _)) = &mut open else { return Ok(None) };
         match filter.find(Prefix::single(IpAddr::V4(address))) {
-            Ok(found) => Ok(found.map(|_| format!("an element of the table {}", config.table))),
+            Ok(found) => Ok(found.map(|_| format!("in the table `{}` of the packet filter", config.table))),
             Err(error) => {
                 open = None;
                 Err(error.to_string())

@@ -2,7 +2,7 @@
 
 use testudo_node::{Fate, Overflowed, Trace};
 
-use super::daemon::{AgentStatus, Place, Target};
+use super::daemon::{AgentStatus, Place, SourceStatus, Target};
 
 /// A link, in the order of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,7 +100,7 @@ pub(super) fn followed(target: &Target, agent: &AgentStatus) -> Result<(), Verdi
     if target.source.is_some() {
         return Ok(());
     }
-    let names: Vec<String> = agent.sources.iter().map(|source| source.name()).collect();
+    let names: Vec<String> = agent.sources.iter().map(SourceStatus::name).collect();
     let seen = match names.len() {
         0 => format!("nothing follows {}: there is no source", path.display()),
         _ => format!("nothing follows {}; followed are {}", path.display(), names.join("; ")),
@@ -197,13 +197,13 @@ pub(super) fn parsed(trace: &Trace, written: &Written<'_>) -> Verdict {
     }
 }
 
-fn becomes_alert(overflow: &&Overflowed) -> bool {
+fn becomes_alert(overflow: &Overflowed) -> bool {
     !matches!(overflow.fate, Fate::Whitelisted | Fate::Protected)
 }
 
 /// Whether a scenario had enough of them.
 pub(super) fn counted(trace: &Trace, written: &Written<'_>) -> Verdict {
-    let mut alerts = trace.overflows.iter().filter(becomes_alert);
+    let mut alerts = trace.overflows.iter().filter(|one| becomes_alert(one));
     if let Some(first) = alerts.next() {
         let more = match alerts.count() {
             0 => String::new(),
@@ -242,7 +242,7 @@ pub(super) fn counted(trace: &Trace, written: &Written<'_>) -> Verdict {
 
 /// Whether the API has the alerts.
 pub(super) fn delivered(trace: &Trace, api: &str) -> Verdict {
-    let alerts: Vec<&Overflowed> = trace.overflows.iter().filter(becomes_alert).collect();
+    let alerts: Vec<&Overflowed> = trace.overflows.iter().filter(|one| becomes_alert(one)).collect();
     if let Some(refused) =
         alerts.iter().find(|one| matches!(one.fate, Fate::Refused | Fate::NoRoom | Fate::Known))
     {
@@ -281,7 +281,7 @@ pub(super) fn delivered(trace: &Trace, api: &str) -> Verdict {
 mod tests {
     use testudo_node::{Handled, Met, Poured};
 
-    use super::super::{attack::Form, daemon::SourceStatus};
+    use super::super::attack::Form;
     use super::*;
 
     fn target(label: &str) -> Target {

@@ -136,6 +136,11 @@ impl Report {
         self.left.push(text.into());
     }
 
+    /// What could not be taken back, in words.
+    pub(super) fn left_behind(&self) -> Option<String> {
+        (!self.left.is_empty()).then(|| self.left.join("; "))
+    }
+
     /// The first broken link.
     pub(super) fn first_broken(&self) -> Option<&Row> {
         self.rows.iter().find(|row| row.state == State::Broken)
