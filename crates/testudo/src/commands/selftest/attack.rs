@@ -126,7 +126,10 @@ fn envelope(line: &str, written: Timestamp) -> Option<Envelope> {
     let between = rest.get(10..11)?.chars().next().filter(|c| matches!(c, 'T' | ' '))?;
     let end = rest.get(11..)?.find(' ')? + 11;
     let (stamp, after) = rest.split_at(end);
-    let tail = stamp.get(19..)?;
+    let (date, tail) = (stamp.get(..19)?, stamp.get(19..)?);
+    // Web servers write their errors with other dates.
+    let told =
+        parse_date(date, None, &YearClock::NotAfter(written)).filter(|_| bytes.get(4) == Some(&b'-'))?;
     let digits = match tail.strip_prefix(['.', ',']) {
         Some(fraction) => fraction.bytes().take_while(u8::is_ascii_digit).count(),
         None => 0,
@@ -138,7 +141,7 @@ fn envelope(line: &str, written: Timestamp) -> Option<Envelope> {
         _ => Zone::Plain,
     };
     let offset = match zone {
-        Zone::None => ahead(parse_date(stamp.get(..19)?, None, &YearClock::NotAfter(written))?, written),
+        Zone::None => ahead(told, written),
         Zone::Letter => 0,
         Zone::Colon | Zone::Plain => zone_seconds(tail.get(if digits > 0 { digits + 1 } else { 0 }..)?)?,
     };

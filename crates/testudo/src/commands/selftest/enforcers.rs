@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use testudo_client::{Client, Login, Retries, Settings, Timeouts};
+use testudo_client::{Client, ClientError, Login, Retries, Settings, Timeouts};
 use testudo_config::environment;
 use testudo_event::Prefix;
 use testudo_gate::Listen;
@@ -160,9 +160,12 @@ pub(super) fn gate(named: Option<&str>) -> Result<Here, Failure> {
         .build()
         .map_err(|error| Failure::new(error.to_string()))?;
     let look: Look = Box::new(move |address| {
-        let page = runtime
-            .block_on(client.page(&format!("check?ip={address}")))
-            .map_err(|error| error.to_string())?;
+        let asked = runtime.block_on(client.page(&format!("check?ip={address}")));
+        let page = asked.map_err(|error| match error {
+            // It is no local API that is missing here.
+            ClientError::Unreachable { source, .. } => format!("nobody answers: {source}"),
+            error => error.to_string(),
+        })?;
         about(&page)
     });
     let with = shown.map(|path| format!(", with {}", path.display())).unwrap_or_default();

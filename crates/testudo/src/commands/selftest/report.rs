@@ -168,8 +168,8 @@ impl Report {
         let mut out = io::stdout().lock();
         writeln!(out)?;
         match broken {
-            Some(Row { link, seen, next, .. }) => {
-                writeln!(out, "The first broken link is `{}`: {}.", link.name(), printable(seen))?;
+            Some(Row { link, next, .. }) => {
+                writeln!(out, "The first broken link is `{}`.", link.name())?;
                 if let Some(next) = next {
                     writeln!(out, "  next: {}", printable(next))?;
                 }
