@@ -18,7 +18,7 @@ mod usage;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ use crate::clock;
 use crate::outbox::Outbox;
 use crate::rules::Items;
 use crate::state::{State, StateError};
-use crate::trace::{Fate, Trace, Tracer};
+use crate::trace::{Fate, Overflowed, Trace, Tracer};
 
 pub(crate) use counts::Counts;
 pub(crate) use deliver::{Delivery, Target};
@@ -104,6 +104,8 @@ pub(crate) struct Agent {
     pub(crate) policy: Arc<Policy>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) tracer: Arc<Tracer>,
+    /// Whether a checkpoint is due though no line came.
+    unsaved: Arc<AtomicBool>,
     board: Arc<RwLock<Board>>,
     /// Is told when everything that was to be read once is read.
     pub(crate) ended: Arc<Notify>,
@@ -263,7 +265,7 @@ impl Agent {
             statuses: Arc::clone(&statuses),
             checkpoint_every: config.own.checkpoint_interval.max(Duration::from_millis(50)),
             saving,
-            unsaved,
+            unsaved: Arc::clone(&unsaved),
             overload: Overload::new(config.own.overload.skip_after),
             pressed,
             ended: Arc::clone(&ended),
@@ -302,6 +304,7 @@ impl Agent {
             policy: setup.policy,
             outbox,
             tracer,
+            unsaved,
             board,
             ended,
             delivering,
@@ -332,7 +335,7 @@ impl Agent {
     /// Ends what is traced. Alerts of it that the API does not have are taken back. Returns what was seen.
     pub(crate) fn end_trace(&self) -> Option<Trace> {
         let mut trace = self.tracer.end()?;
-        let open = |found: &&mut crate::trace::Overflowed| {
+        let open = |found: &&mut Overflowed| {
             !found.uuid.is_empty()
                 && found.acknowledged_us == 0
                 && matches!(found.fate, Fate::Alert | Fate::Held)
@@ -340,6 +343,8 @@ impl Agent {
         for found in trace.overflows.iter_mut().filter(open) {
             if self.outbox.withdraw(&[&found.uuid]) > 0 {
                 found.fate = Fate::Withdrawn;
+                // Or it would come back with the last checkpoint.
+                self.unsaved.store(true, Ordering::Release);
             }
         }
         Some(trace)

@@ -27,7 +27,7 @@ use std::{
 
 use serde_json::json;
 use testudo_config::{Config, environment};
-use testudo_node::{Fate, Trace};
+use testudo_node::{Fate, Overflowed, Trace};
 
 use self::{
     api::{Api, InForce},
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<ExitCode, Failure> {
     ];
     let daemon = Daemon { socket: testudo_node::control_path(&config.paths.data_dir) };
     let report = Report::new(args.output == TestOutput::Human);
-    let mut test = Test { args, config, daemon, report, interrupted };
+    let mut test = Test { args, config, daemon, report, seen: Trace::default(), interrupted };
     let outcome = test.run(here);
     let outcome = match outcome {
         Ok(()) if test.is_interrupted() => Err(Failure::new("interrupted")),
@@ -123,6 +123,8 @@ struct Test<'t> {
     config: Config,
     daemon: Daemon,
     report: Report,
+    /// What the daemon had seen when it was last asked.
+    seen: Trace,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -243,6 +245,7 @@ impl Test<'_> {
                     return None;
                 };
                 trace = now;
+                self.seen.clone_from(&trace);
                 let agent = || self.daemon.status().ok().and_then(|status| status.agent).unwrap_or_default();
                 let is_over = begun.elapsed() >= self.args.timeout || self.is_interrupted();
                 let verdict = match link {
@@ -362,12 +365,16 @@ impl Test<'_> {
 
     /// Takes back whatever there is of the attack: in the daemon, and at the API.
     fn clean_up(&mut self, api: &Api, address: Ipv4Addr) {
-        let trace = self.daemon.end().unwrap_or_default();
+        let ended = self.daemon.end();
+        let is_lost = ended.is_none();
+        let trace = ended.unwrap_or_else(|| std::mem::take(&mut self.seen));
         if trace.overflows.iter().any(|one| one.fate == Fate::Withdrawn) {
             self.report.note("The alert that waited was taken back.");
         }
         let is_there = trace.overflows.iter().any(|one| one.acknowledged_us > 0);
-        let is_coming = trace.overflows.iter().any(|one| one.under_way);
+        let waits = |one: &Overflowed| !one.uuid.is_empty() && one.acknowledged_us == 0;
+        // A daemon that ended has written down what waits, and goes on with it at its next start.
+        let is_coming = trace.overflows.iter().any(|one| one.under_way || (is_lost && waits(one)));
         let begun = Instant::now();
         let found = loop {
             let found = api.alerts(&trace, address);
@@ -379,6 +386,9 @@ impl Test<'_> {
         };
         match found {
             Ok(alerts) => {
+                if is_coming && alerts.is_empty() {
+                    self.report.left(may_come(address));
+                }
                 let (deleted, left) = api.delete(&alerts);
                 if deleted > 0 {
                     self.report.note(api::deleted(deleted));
@@ -391,16 +401,18 @@ impl Test<'_> {
                      --value {address}` removes it"
                 ));
             }
+            Err(_) if is_coming => self.report.left(may_come(address)),
             // It never had anything.
-            Err(_) if is_coming => {
-                self.report.left(format!(
-                    "an alert about {address} may still reach the API; then `testudo alerts delete --value {address}` \
-                     removes it"
-                ));
-            }
             Err(_) => {}
         }
     }
+}
+
+/// What is said of an alert that was on its way.
+fn may_come(address: Ipv4Addr) -> String {
+    format!(
+        "an alert about {address} may still reach the API; then `testudo alerts delete --value {address}` removes it"
+    )
 }
 
 /// An attack from an address about which nothing is decided.
