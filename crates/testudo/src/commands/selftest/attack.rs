@@ -164,7 +164,8 @@ fn zone_seconds(text: &str) -> Option<i64> {
     };
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let number: i64 = digits.parse().ok().filter(|_| digits.len() == 4)?;
-    Some(sign * (number / 100 * 3600 + number % 100 * 60))
+    let seconds = number / 100 * 3600 + number % 100 * 60;
+    (number % 100 < 60 && seconds <= OFFSET_MOST).then_some(sign * seconds)
 }
 
 fn access(line: &str) -> Option<Form> {
@@ -359,6 +360,8 @@ mod tests {
             "2026-11-30 06:02:07 INFO something else",
             "é 30 06:02:07 ünïcödé [ ] \" text",
             "<86>",
+            "192.0.2.1 - - [30/Nov/2026:06:02:07 -9960] \"GET / HTTP/1.1\" 200 1",
+            "2026-11-30T06:02:07+99:00 web-1 cron: x",
             "<999999>1 ",
         ] {
             assert_eq!(Form::of_line(line, at("2026-11-30T06:02:07Z")), None, "{line}");
