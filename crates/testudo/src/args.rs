@@ -1,6 +1,6 @@
 //! The command line: one definition of every command and flag.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use testudo_event::{Timestamp, duration};
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Cloudflare(CloudflareCommand),
     /// Let the running daemon take its configuration anew; one that is wrong changes nothing
     Reload(ReloadArgs),
+    /// Let a marked attack go the whole way, from a log line to the packet filter and back, and name the first broken link
+    Selftest(SelftestArgs),
     /// Read log files of the past and tell who attacked, how, and what would have been banned
     Replay(ReplayArgs),
     /// Rules of a hub: search, install, upgrade, remove, test
@@ -185,6 +187,9 @@ pub(crate) struct MirrorArgs {
     pub(crate) new_key: bool,
 }
 
+/// The longest `--timeout`.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
 /// Where the daemon keeps what it knows when there is no configuration file.
 pub(crate) const DATA_DIR: &str = "/var/lib/testudo";
 
@@ -251,6 +256,38 @@ pub(crate) struct ReloadArgs {
     /// The folder of a daemon without a configuration file
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Without flags, everything is found: the daemon, a log that it follows, the packet filter, the gate.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SelftestArgs {
+    /// Configuration file of the daemon
+    #[arg(long, short, value_name = "FILE", conflicts_with = "data_dir")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder of a daemon without a configuration file
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Write the attack into this log; by default one that the daemon follows
+    #[arg(long, value_name = "FILE", conflicts_with = "syslog")]
+    pub(crate) log: Option<PathBuf>,
+    /// What the lines look like: syslog, or nginx, apache2 and the like for access logs; by default as those that are there
+    #[arg(long = "type", value_name = "TYPE", requires = "log")]
+    pub(crate) kind: Option<String>,
+    /// Hand the attack to the syslog daemon of this machine
+    #[arg(long)]
+    pub(crate) syslog: bool,
+    /// Configuration of the firewall on this machine; by default found where `testudo firewall` finds it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) firewall: Option<PathBuf>,
+    /// Where the gate answers, such as http://127.0.0.1:9740, or its socket; by default as /etc/testudo/gate.yaml says
+    #[arg(long, value_name = "URL")]
+    pub(crate) gate: Option<String>,
+    /// How long one link may take
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = wait)]
+    pub(crate) timeout: Duration,
+    /// How the result is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: TestOutput,
 }
 
 /// Which rules run.
@@ -343,10 +380,10 @@ pub(crate) struct HubTestArgs {
     pub(crate) output: TestOutput,
 }
 
-/// How test results are written.
+/// How results of tests are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TestOutput {
-    /// One line a test
+    /// For people: one line a test
     #[default]
     Human,
     /// One JSON document
@@ -380,6 +417,13 @@ fn label(text: &str) -> Result<(String, String), String> {
         .split_once(':')
         .ok_or_else(|| format!("invalid format for label `{text}`: must be key:value"))?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Reads how long to wait.
+fn wait(text: &str) -> Result<Duration, String> {
+    let nanos = duration::parse_with_days(text).ok().and_then(|nanos| u64::try_from(nanos).ok());
+    let wait = nanos.map(Duration::from_nanos).filter(|wait| !wait.is_zero() && *wait <= LONGEST_WAIT);
+    wait.ok_or_else(|| "write it like 20s or 2m, up to 1h".to_owned())
 }
 
 /// Reads an instant or a day.

@@ -2,6 +2,7 @@
 
 pub(crate) mod administer;
 pub(crate) mod cloudflare;
+mod control;
 pub(crate) mod explain;
 pub(crate) mod firewall;
 pub(crate) mod gate;
@@ -11,3 +12,4 @@ pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod script;
+pub(crate) mod selftest;
