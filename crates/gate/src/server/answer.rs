@@ -12,11 +12,12 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::Service;
+use super::{Service, confirm};
 use crate::{
     address::Peer,
     form,
     gate::Random,
+    identity::User,
     moment::Moment,
     page,
     visit::{Untold, Visit, Way},
@@ -38,9 +39,12 @@ pub(super) async fn answer(request: Request<Incoming>, peer: Peer, service: &Ser
         "/page" => show(&parts, body, peer, service).await,
         "/gate" => check_and_show(&parts, body, peer, service).await,
         "/forward" => forward(&parts, peer, service),
-        page::ANSWER_PATH if parts.method == Method::POST => take(&parts, body, peer, service).await,
+        page::ANSWER_PATH if parts.method == Method::POST => confirm::take(&parts, body, peer, service).await,
+        page::CODE_PATH if parts.method == Method::POST => confirm::code(&parts, body, peer, service).await,
+        page::LOGIN_PATH if parts.method == Method::POST => confirm::login(&parts, body, peer, service).await,
+        page::LOGIN_PATH if parts.method == Method::GET => confirm::back(&parts, peer, service).await,
         // Who comes here otherwise has followed a link, or reloads.
-        _ if path.starts_with(page::OWN_PATH) => home(),
+        _ if path.starts_with(page::OWN_PATH) => page::home(),
         "/check" | "/metrics" | "/health" if parts.method != Method::GET && parts.method != Method::HEAD => {
             page::plain(StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n")
         }
@@ -115,33 +119,26 @@ fn forward(parts: &Parts, peer: Peer, service: &Service) -> Response<Bytes> {
     answer
 }
 
-/// The answer to a challenge.
-async fn take(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
-    let body = read(body, service.gate.max_body()).await;
-    let Some(random) = random() else { return no_random() };
-    match visit(Way::Own, parts, peer, service) {
-        Ok(visit) => service.gate.answer(&visit, body.as_deref(), Moment::now(service.start), random),
-        Err(untold) => service.gate.untold(untold),
-    }
-}
-
-fn home() -> Response<Bytes> {
-    let mut response = page::bare(StatusCode::SEE_OTHER);
-    response.headers_mut().insert(hyper::header::LOCATION, HeaderValue::from_static("/"));
-    response
-}
-
-/// What an application asks about an address.
+/// What an application asks about an address or a user.
 fn report(parts: &Parts, service: &Service) -> Response<Bytes> {
     let fields = form::fields(parts.uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
     let field = |name: &str, default: &'static str| form::only(&fields, name).unwrap_or(default).to_owned();
-    let Ok(address) = field("ip", "").parse::<IpAddr>() else {
-        let message = "name an address: /check?ip=192.0.2.1, and `host`, `method` and `target` where the policy asks for them";
-        return page::json(StatusCode::BAD_REQUEST, &json!({ "error": "address", "message": message }));
+    let (address, user) = (field("ip", ""), field("user", ""));
+    let (address, user) = (
+        (!address.is_empty()).then(|| address.parse::<IpAddr>()),
+        (!user.is_empty()).then(|| User::new(&user)),
+    );
+    let (address, user) = match (address, user) {
+        (None, None) | (Some(Err(_)), _) | (_, Some(None)) => {
+            let message = "name an address, a user, or both: /check?ip=192.0.2.1&user=alice, and `host`, `method` and `target` where the policy asks for them";
+            return page::json(StatusCode::BAD_REQUEST, &json!({ "error": "address", "message": message }));
+        }
+        (address, user) => (address.and_then(Result::ok), user.flatten()),
     };
     let request = (&*field("method", "GET"), &*field("target", "/"));
     let now = Moment::now(service.start);
-    let found = service.gate.report(address, &field("host", ""), request, &*service.decisions, now);
+    let found =
+        service.gate.report((address, user.as_ref()), &field("host", ""), request, &*service.decisions, now);
     page::json(StatusCode::OK, &found)
 }
 
@@ -152,14 +149,19 @@ fn metrics(service: &Service) -> Response<Bytes> {
     response
 }
 
-fn visit<'p>(way: Way, parts: &'p Parts, peer: Peer, service: &Service) -> Result<Visit<'p>, Untold> {
+pub(super) fn visit<'p>(
+    way: Way,
+    parts: &'p Parts,
+    peer: Peer,
+    service: &Service,
+) -> Result<Visit<'p>, Untold> {
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let request = (parts.method.as_str(), target);
     service.gate.with_policy(|policy| Visit::read(way, peer, policy, request, &parts.headers))
 }
 
 /// The body of a request; none if it is too large, too slow or broken.
-async fn read(mut body: Incoming, most: usize) -> Option<Vec<u8>> {
+pub(super) async fn read(mut body: Incoming, most: usize) -> Option<Vec<u8>> {
     let mut bytes = Some(Vec::new());
     let mut total = 0;
     let reading = async {

@@ -1,6 +1,7 @@
 //! The gate on its sockets.
 
 mod answer;
+mod confirm;
 mod fastcgi;
 mod files;
 mod spoe;
@@ -27,7 +28,10 @@ use tokio::{
 };
 
 use self::{answer::answer, files::Files};
-use crate::{address::Peer, decisions::Decisions, gate::Gate, keys::KeyError, moment::Moment};
+use crate::{
+    address::Peer, decisions::Decisions, gate::Gate, keys::KeyError, mfa::oidc::Directory, moment::Moment,
+    outside::Outside, policy::Policy,
+};
 
 /// How long the head of a request may take, and how long a connection may rest between requests: longer than web servers
 /// keep theirs, so that it is they who close.
@@ -129,6 +133,18 @@ struct Service {
     gate: Gate,
     decisions: Arc<dyn Decisions>,
     start: Instant,
+    /// Asks services elsewhere.
+    outside: Outside,
+    directory: Arc<Directory>,
+    /// Whether decisions about users matter.
+    needs_users: watch::Sender<bool>,
+}
+
+impl Service {
+    fn new(gate: Gate, decisions: Arc<dyn Decisions>, start: Instant) -> Self {
+        let needs_users = watch::Sender::new(gate.with_policy(Policy::needs_users));
+        Self { gate, decisions, start, outside: Outside::default(), directory: Arc::default(), needs_users }
+    }
 }
 
 /// A gate that listens.
@@ -162,7 +178,7 @@ impl Server {
             return Err(ServeError::Nowhere);
         }
         let start = Instant::now();
-        let (files, policy, keys) = Files::read(&config.policy)?;
+        let (files, policy, keys, users) = Files::read(&config.policy)?;
         let refused = |place: &Listen| {
             let place = place.clone();
             move |source| ServeError::Listen { place, source }
@@ -170,7 +186,13 @@ impl Server {
         let sockets = config.listen.iter().map(|place| open(place).map_err(refused(place)));
         let sockets = sockets.collect::<Result<_, _>>()?;
         let gate = Gate::new(policy, keys, Moment::now(start));
-        Ok(Self { service: Arc::new(Service { gate, decisions, start }), sockets, files, config })
+        gate.set_users(users.unwrap_or_default());
+        Ok(Self { service: Arc::new(Service::new(gate, decisions, start)), sockets, files, config })
+    }
+
+    /// Whether decisions about users matter to the policy, now and whenever that changes.
+    pub fn needs_users(&self) -> watch::Receiver<bool> {
+        self.service.needs_users.subscribe()
     }
 
     /// The addresses and ports that it listens on.
