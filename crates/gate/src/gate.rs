@@ -22,7 +22,7 @@ use crate::{
     judge::{Judgement, judge},
     keys::Keys,
     metrics::{Metrics, Outcome, Sizes, Solved},
-    mfa::{self, Factors, Method, Unknown, Vault},
+    mfa::{self, Factors, Method, Scene, Unknown, Vault},
     moment::Moment,
     page::{self, Facts, Notice, Puzzle},
     pass,
@@ -553,7 +553,12 @@ impl Gate {
                 if verdict.outcome == Outcome::Challenged {
                     self.ask(rules, visit, (target, kept), (lost, false, false), decision, now, random)
                 } else {
-                    self.ask_for_factor(rules, visit, verdict, (target, kept), (lost, has_sent), now, random)
+                    ask_for_factor(
+                        Scene { rules, visit, now, random },
+                        verdict,
+                        (target, kept),
+                        (lost, has_sent),
+                    )
                 }
             }
             // It would pass now. Either the check let it pass as well, and it is the web server that does not, or what the
@@ -564,46 +569,6 @@ impl Gate {
         // No more than this: what led to a decision is not for the visitor.
         response.headers_mut().insert(OUTCOME, HeaderValue::from_static(verdict.outcome.name()));
         response
-    }
-
-    /// Asks for a second factor.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a page is made of; no part of it has a name of its own"
-    )]
-    fn ask_for_factor(
-        &self,
-        rules: &Rules,
-        visit: &Visit<'_>,
-        verdict: &Verdict,
-        place: (&str, Option<&str>),
-        (is_lost, has_sent): (bool, bool),
-        now: Moment,
-        random: Random,
-    ) -> Response<Bytes> {
-        let decision = verdict.decision.as_ref().map(|decision| decision.id);
-        let host = rules.policy.host(&visit.host);
-        match (&host.second.mfa.method, &verdict.user) {
-            // What was sent does not come along to another site and back.
-            (Method::Oidc(_), user) => self.ask_for_login(
-                rules,
-                visit,
-                user.as_ref(),
-                place.0,
-                has_sent,
-                None,
-                decision,
-                now,
-                random,
-            ),
-            (_, Some(user)) => {
-                self.ask_for_code(rules, visit, user, place, is_lost, None, decision, now, random)
-            }
-            (_, None) => {
-                let facts = Facts { decision, contact: host.contact.as_deref() };
-                page::notice(visit, Notice::Unidentified, facts)
-            }
-        }
     }
 
     /// Shows a challenge: that of a provider, or the gate's own.
@@ -720,6 +685,28 @@ impl Gate {
         }
         self.metrics.count(Outcome::Untold);
         page::plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{untold}\n"))
+    }
+}
+
+/// Asks for a second factor.
+fn ask_for_factor(
+    scene: Scene<'_>,
+    verdict: &Verdict,
+    place: (&str, Option<&str>),
+    (is_lost, has_sent): (bool, bool),
+) -> Response<Bytes> {
+    let decision = verdict.decision.as_ref().map(|decision| decision.id);
+    let host = scene.rules.policy.host(&scene.visit.host);
+    match (&host.second.mfa.method, &verdict.user) {
+        // What was sent does not come along to another site and back.
+        (Method::Oidc(_), user) => {
+            mfa::ask_for_login(scene, user.as_ref(), place.0, has_sent, None, decision)
+        }
+        (_, Some(user)) => mfa::ask_for_code(scene, user, place, is_lost, None, decision),
+        (_, None) => {
+            let facts = Facts { decision, contact: host.contact.as_deref() };
+            page::notice(scene.visit, Notice::Unidentified, facts)
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) struct Caller(Agent);
 
 impl Caller {
     /// Trusts whom the system trusts.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let found = rustls_native_certs::load_native_certs();
         if found.certs.is_empty() {
             tracing::error!(errors = ?found.errors, "the system has no authorities; no service elsewhere can be asked");

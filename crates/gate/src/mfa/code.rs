@@ -6,17 +6,17 @@ use hyper::{
     header::{HeaderValue, LOCATION, SET_COOKIE},
 };
 
-use super::{Event, VALID_FOR, owner, purpose, totp, vault};
+use super::{Event, Scene, VALID_FOR, owner, purpose, totp, vault};
 use crate::{
     challenge::{self, Challenge, Refusal},
     decisions::Decisions,
     form,
-    gate::{Gate, Random, Rules, Verdict, lock},
+    gate::{Gate, Random, Verdict, lock},
     identity::User,
     keys::Keys,
     mfa::Vault,
     moment::Moment,
-    page::{self, Confirmation, Facts, Trouble},
+    page::{self, Confirmation, Trouble},
     pass,
     visit::{Visit, way_back},
 };
@@ -66,33 +66,22 @@ impl Recovery {
     }
 }
 
-impl Gate {
-    /// Asks a user for a code.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a page is made of; no part of it has a name of its own"
-    )]
-    pub(crate) fn ask_for_code(
-        &self,
-        rules: &Rules,
-        visit: &Visit<'_>,
-        user: &User,
-        (target, kept): (&str, Option<&str>),
-        is_lost: bool,
-        trouble: Option<Trouble>,
-        decision: Option<u64>,
-        now: Moment,
-        random: Random,
-    ) -> Response<Bytes> {
-        let owner = visit.owner(rules.policy.client_bits());
-        let what = purpose(METHOD, Some(user), &challenge::what(target, kept));
-        let challenge = Challenge::new(&rules.keys, &owner, &what, 0, random.challenge, now);
-        let confirmation =
-            Confirmation { challenge: &challenge, user: Some(user), target, form: kept, is_lost, trouble };
-        let contact = rules.policy.host(&visit.host).contact.as_deref();
-        page::ask_for_code(visit, &confirmation, Facts { decision, contact })
-    }
+/// Asks a user for a code.
+pub(crate) fn ask(
+    scene: Scene<'_>,
+    user: &User,
+    (target, kept): (&str, Option<&str>),
+    is_lost: bool,
+    trouble: Option<Trouble>,
+    decision: Option<u64>,
+) -> Response<Bytes> {
+    let challenge = scene.challenge(&purpose(METHOD, Some(user), &challenge::what(target, kept)));
+    let confirmation =
+        Confirmation { challenge: &challenge, user: Some(user), target, form: kept, is_lost, trouble };
+    page::ask_for_code(scene.visit, &confirmation, scene.facts(decision))
+}
 
+impl Gate {
     /// Begins to look at a code that was sent. An answer where it need not be looked at.
     pub(crate) fn attempt(
         &self,
@@ -191,6 +180,7 @@ impl Gate {
         random: Random,
     ) -> Response<Bytes> {
         let rules = self.rules();
+        let scene = Scene { rules: &rules, visit, now, random };
         let Attempt { user, target, form, verdict, .. } = attempt;
         let kept = form.as_deref();
         if !is_right {
@@ -199,17 +189,7 @@ impl Gate {
             }
             let decision = verdict.decision.as_ref().map(|decision| decision.id);
             let place = (target.as_str(), kept);
-            return self.ask_for_code(
-                &rules,
-                visit,
-                user,
-                place,
-                false,
-                attempt.trouble,
-                decision,
-                now,
-                random,
-            );
+            return ask(scene, user, place, false, attempt.trouble, decision);
         }
         self.factors.count(if is_recovery { Event::Recovery } else { Event::Code });
         if is_recovery {
@@ -217,7 +197,7 @@ impl Gate {
         }
         let guessers = guessers(visit, user, rules.policy.client_bits());
         lock(&self.factors.guesses).forgive(&guessers.user, &guessers.client);
-        let Some(cookie) = self.factor_pass(&rules, visit, user, verdict, now) else { return page::home() };
+        let Some(cookie) = pass_of(scene, user, verdict) else { return page::home() };
         match kept.and_then(|kept| form::fields(kept.as_bytes()).ok()) {
             Some(fields) => page::send_on(visit, target, &fields, cookie, random.nonce),
             None => {
@@ -227,21 +207,15 @@ impl Gate {
             }
         }
     }
+}
 
-    /// The pass of a user who has shown a second factor: never for longer than what is decided.
-    pub(super) fn factor_pass(
-        &self,
-        rules: &Rules,
-        visit: &Visit<'_>,
-        user: &User,
-        verdict: &Verdict,
-        now: Moment,
-    ) -> Option<HeaderValue> {
-        let ends = verdict.decision.as_ref().map(|decision| decision.remaining).unwrap_or_default();
-        let valid_for = rules.policy.host(&visit.host).second.mfa.pass_for.min(ends);
-        let owner = owner(&visit.owner(rules.policy.client_bits()), user);
-        HeaderValue::try_from(pass::set_cookie(&rules.keys, pass::MFA, visit, &owner, valid_for, now)).ok()
-    }
+/// The pass of a user who has shown a second factor: never for longer than what is decided.
+pub(super) fn pass_of(scene: Scene<'_>, user: &User, verdict: &Verdict) -> Option<HeaderValue> {
+    let Scene { rules, visit, now, .. } = scene;
+    let ends = verdict.decision.as_ref().map(|decision| decision.remaining).unwrap_or_default();
+    let valid_for = rules.policy.host(&visit.host).second.mfa.pass_for.min(ends);
+    let owner = owner(&visit.owner(rules.policy.client_bits()), user);
+    HeaderValue::try_from(pass::set_cookie(&rules.keys, pass::MFA, visit, &owner, valid_for, now)).ok()
 }
 
 /// Leads to a place of the site.

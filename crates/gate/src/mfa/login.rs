@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    Event, Method, OidcPolicy, VALID_FOR,
-    code::redirect,
+    Event, Method, OidcPolicy, Scene, VALID_FOR,
+    code::{pass_of, redirect},
     oidc::{self, Claims, Description, Expected, Once},
     purpose,
     session::{self, LOGIN},
@@ -23,10 +23,10 @@ use crate::{
     challenge::{self, Challenge, Refusal},
     decisions::Decisions,
     form,
-    gate::{Gate, Random, Rules, Verdict, lock},
-    identity::{Identity, User},
+    gate::{Gate, Random, Verdict, lock},
+    identity::User,
     moment::Moment,
-    page::{self, Confirmation, Facts, Trouble},
+    page::{self, Confirmation, Trouble},
     policy::Host,
     seal::RANDOM_BYTES,
     visit::{Visit, way_back},
@@ -107,35 +107,24 @@ fn provider(host: &Host) -> Option<&OidcPolicy> {
     }
 }
 
-impl Gate {
-    /// Asks a user to log in elsewhere once more.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a page is made of; no part of it has a name of its own"
-    )]
-    pub(crate) fn ask_for_login(
-        &self,
-        rules: &Rules,
-        visit: &Visit<'_>,
-        user: Option<&User>,
-        target: &str,
-        is_lost: bool,
-        trouble: Option<Trouble>,
-        decision: Option<u64>,
-        now: Moment,
-        random: Random,
-    ) -> Response<Bytes> {
-        let owner = visit.owner(rules.policy.client_bits());
-        let what = purpose(METHOD, user, &challenge::what(target, None));
-        let challenge = Challenge::new(&rules.keys, &owner, &what, 0, random.challenge, now);
-        let confirmation = Confirmation { challenge: &challenge, user, target, form: None, is_lost, trouble };
-        let host = rules.policy.host(&visit.host);
-        let issuer = provider(host).map_or("", |policy| policy.issuer.as_str());
-        let at =
-            issuer.split_once("://").map_or(issuer, |(_, rest)| rest).split('/').next().unwrap_or_default();
-        page::ask_for_login(visit, &confirmation, at, Facts { decision, contact: host.contact.as_deref() })
-    }
+/// Asks a user to log in elsewhere once more.
+pub(crate) fn ask(
+    scene: Scene<'_>,
+    user: Option<&User>,
+    target: &str,
+    is_lost: bool,
+    trouble: Option<Trouble>,
+    decision: Option<u64>,
+) -> Response<Bytes> {
+    let challenge = scene.challenge(&purpose(METHOD, user, &challenge::what(target, None)));
+    let confirmation = Confirmation { challenge: &challenge, user, target, form: None, is_lost, trouble };
+    let issuer =
+        provider(scene.rules.policy.host(&scene.visit.host)).map_or("", |policy| policy.issuer.as_str());
+    let at = issuer.split_once("://").map_or(issuer, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    page::ask_for_login(scene.visit, &confirmation, at, scene.facts(decision))
+}
 
+impl Gate {
     /// Begins a login. An answer where there is nothing to begin.
     pub(crate) fn begin_login(
         &self,
@@ -176,17 +165,8 @@ impl Gate {
             return Ok(Login { policy: policy.clone(), user, target: target.to_owned() });
         }
         let trouble = Some(Trouble::Again);
-        Err(Box::new(self.ask_for_login(
-            &rules,
-            visit,
-            user.as_ref(),
-            target,
-            false,
-            trouble,
-            None,
-            now,
-            random,
-        )))
+        let scene = Scene { rules: &rules, visit, now, random };
+        Err(Box::new(ask(scene, user.as_ref(), target, false, trouble, None)))
     }
 
     /// Sends a browser to the provider.
@@ -199,10 +179,9 @@ impl Gate {
         random: Random,
     ) -> Response<Bytes> {
         let rules = self.rules();
+        let scene = Scene { rules: &rules, visit, now, random };
         let Login { policy, user, target } = login;
-        let again = |trouble| {
-            self.ask_for_login(&rules, visit, user.as_ref(), target, false, Some(trouble), None, now, random)
-        };
+        let again = |trouble| ask(scene, user.as_ref(), target, false, Some(trouble), None);
         let description = match description {
             Ok(description) => description,
             Err(error) => {
@@ -285,12 +264,12 @@ impl Gate {
         }
         self.factors.count(Event::LoginFailed);
         if let Some(error) = form::only(&fields, "error") {
-            let error: String = error.chars().filter(|char| char.is_ascii_graphic()).take(64).collect();
+            let error: String = error.chars().filter(char::is_ascii_graphic).take(64).collect();
             tracing::info!(error, "a login at the provider of OpenID Connect did not succeed");
         }
         let (target, trouble) = (way_back(&kept.target), Some(Trouble::Again));
-        let mut response =
-            self.ask_for_login(&rules, visit, user.as_ref(), target, false, trouble, None, now, random);
+        let scene = Scene { rules: &rules, visit, now, random };
+        let mut response = ask(scene, user.as_ref(), target, false, trouble, None);
         response.headers_mut().insert(SET_COOKIE, LOGIN.clear(visit));
         Err(Box::new(response))
     }
@@ -306,6 +285,7 @@ impl Gate {
         random: Random,
     ) -> Response<Bytes> {
         let rules = self.rules();
+        let scene = Scene { rules: &rules, visit, now, random };
         let Returned { user: expected, target, .. } = returned;
         // The user whom everybody else knows must be the one who was there.
         let claims = claims.and_then(|claims| match expected {
@@ -321,8 +301,7 @@ impl Gate {
                 tracing::warn!(%error, address = %visit.address, "a login by OpenID Connect does not count");
                 let trouble = Some(Trouble::Again);
                 let expected = expected.as_ref();
-                let mut response =
-                    self.ask_for_login(&rules, visit, expected, target, false, trouble, None, now, random);
+                let mut response = ask(scene, expected, target, false, trouble, None);
                 response.headers_mut().insert(SET_COOKIE, LOGIN.clear(visit));
                 return response;
             }
@@ -335,39 +314,32 @@ impl Gate {
         } else {
             self.refuse(&rules, &there, None, &verdict, now, random)
         };
-        for cookie in self.cookies(&rules, visit, &user, &verdict, now, random) {
+        for cookie in cookies(scene, &user, &verdict) {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
         response
     }
+}
 
-    /// What a browser gets whose user was at the provider.
-    fn cookies(
-        &self,
-        rules: &Rules,
-        visit: &Visit<'_>,
-        user: &User,
-        verdict: &Verdict,
-        now: Moment,
-        random: Random,
-    ) -> Vec<HeaderValue> {
-        let second = &rules.policy.host(&visit.host).second;
-        let mut cookies = vec![LOGIN.clear(visit)];
-        if matches!(second.identity.as_deref(), Some(Identity::Oidc)) {
-            cookies.extend(session::begin(
-                &rules.keys,
-                visit,
-                user,
-                seal_random(random),
-                second.mfa.pass_for,
-                now,
-            ));
-        }
-        if verdict.asks_for_factor() {
-            cookies.extend(self.factor_pass(rules, visit, user, verdict, now));
-        }
-        cookies
+/// What a browser gets whose user was at the provider.
+fn cookies(scene: Scene<'_>, user: &User, verdict: &Verdict) -> Vec<HeaderValue> {
+    let Scene { rules, visit, now, random } = scene;
+    let second = &rules.policy.host(&visit.host).second;
+    let mut cookies = vec![LOGIN.clear(visit)];
+    if second.finds_out_who() {
+        cookies.extend(session::begin(
+            &rules.keys,
+            visit,
+            user,
+            seal_random(random),
+            second.mfa.pass_for,
+            now,
+        ));
     }
+    if verdict.asks_for_factor() {
+        cookies.extend(pass_of(scene, user, verdict));
+    }
+    cookies
 }
 
 /// Where the provider sends a browser back to: the same host, by the name and port by which it came.

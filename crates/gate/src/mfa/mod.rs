@@ -27,10 +27,18 @@ use hashbrown::HashMap;
 use sha2::{Digest as _, Sha256};
 use testudo_config::Secret;
 
-pub(crate) use self::code::Looked;
 use self::guesses::Guesses;
 pub use self::vault::{Enrolled, Enrolment, Vault, VaultError};
-use crate::{identity::User, moment::Moment, replay::Replay};
+pub(crate) use self::{code::Looked, code::ask as ask_for_code, login::ask as ask_for_login};
+use crate::{
+    challenge::Challenge,
+    gate::{Random, Rules},
+    identity::User,
+    moment::Moment,
+    page::Facts,
+    replay::Replay,
+    visit::Visit,
+};
 
 /// How long a page can be answered: who has to look for a telephone needs time.
 const VALID_FOR: Duration = Duration::from_mins(15);
@@ -208,6 +216,28 @@ impl Factors {
             "# HELP {name} Users and networks with wrong codes.\n# TYPE {name} gauge\n{name} {guessing}\n"
         );
         text
+    }
+}
+
+/// Where and when somebody is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene<'s> {
+    pub(crate) rules: &'s Rules,
+    pub(crate) visit: &'s Visit<'s>,
+    pub(crate) now: Moment,
+    pub(crate) random: Random,
+}
+
+impl Scene<'_> {
+    /// What is shown of a decision, and whom a visitor may ask.
+    fn facts(&self, decision: Option<u64>) -> Facts<'_> {
+        Facts { decision, contact: self.rules.policy.host(&self.visit.host).contact.as_deref() }
+    }
+
+    /// A page that this visitor can answer, for this purpose.
+    fn challenge(&self, what: &[u8; 32]) -> Challenge {
+        let owner = self.visit.owner(self.rules.policy.client_bits());
+        Challenge::new(&self.rules.keys, &owner, what, 0, self.random.challenge, self.now)
     }
 }
 

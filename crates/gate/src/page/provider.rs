@@ -44,8 +44,10 @@ pub(crate) fn ask_by_provider(
         ("key", &provider.site_key),
         ("action", &provider.action),
     ];
-    let data: String =
-        data.iter().map(|(name, value)| format!(" data-{name}=\"{}\"", escape(value))).collect();
+    let data = data.iter().fold(String::new(), |mut data, (name, value)| {
+        let _ = write!(data, " data-{name}=\"{}\"", escape(value));
+        data
+    });
     let _ = writeln!(
         body,
         "<p id=\"status\" role=\"status\" class=\"soft\" data-working=\"{}\" data-done=\"{}\" data-failed=\"{}\"></p>\n\

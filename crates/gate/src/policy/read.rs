@@ -39,7 +39,8 @@ struct File {
     client_address: Option<At<String>>,
     #[serde(rename = "key_file")]
     keys: Option<String>,
-    mfa_file: Option<String>,
+    #[serde(rename = "mfa_file")]
+    users: Option<String>,
     contact: Option<String>,
     #[serde(default)]
     challenge: ChallengeKeys,
@@ -385,7 +386,7 @@ fn compile(document: &Document) -> Result<Policy, ConfigError> {
         proxies,
         address,
         key_file: file.keys.unwrap_or_else(|| DEFAULT_KEYS.to_owned()).into(),
-        mfa_file: file.mfa_file.unwrap_or_else(|| DEFAULT_MFA.to_owned()).into(),
+        mfa_file: file.users.unwrap_or_else(|| DEFAULT_MFA.to_owned()).into(),
         challenge,
         files: Vec::new(),
         hosts: Vec::new(),

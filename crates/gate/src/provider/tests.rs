@@ -1,6 +1,7 @@
 //! A gate on a socket, and a stand-in of a provider that answers as real ones do, or does not.
 
 use std::{
+    fmt::Write as _,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -183,7 +184,7 @@ impl Running {
     async fn answer(&self, client: &str, page: &str, more: &str) -> String {
         let mut body = more.to_owned();
         for name in ["challenge", "target", "form"] {
-            body.push_str(&format!("&{name}={}", encode(&field(page, name))));
+            let _ = write!(body, "&{name}={}", encode(&field(page, name)));
         }
         self.talk(format!(
             "POST /.well-known/testudo/answer HTTP/1.1\r\n{AGENT}X-Forwarded-For: {client}\r\n\

@@ -1,6 +1,8 @@
 //! OpenID Connect: what a provider is asked, and what its answers mean. The authorization code flow with PKCE (RFC 7636).
 
 mod directory;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
