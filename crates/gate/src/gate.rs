@@ -648,7 +648,9 @@ impl Gate {
         let (solved, valid_for) = match (told, work) {
             (Some(Told::Person), _) => (Solved::Provider, times.pass_for),
             (Some(Told::NoPerson(_)), _) => return Err(NotYet::Refused(Refusal::Wrong)),
-            (Some(Told::Away(_) | Told::Misused(_)), _) => return Err(NotYet::Instead),
+            // Whoever keeps a provider busy is not let off it.
+            (Some(Told::Busy), _) if only_provider => return Err(NotYet::Refused(Refusal::Often)),
+            (Some(Told::Away(_) | Told::Misused(_) | Told::Busy), _) => return Err(NotYet::Instead),
             (None, _) if only_provider => return Err(NotYet::Refused(Refusal::Wrong)),
             (None, Some(work)) => {
                 if !challenge.is_solved_by(work) {

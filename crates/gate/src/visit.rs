@@ -68,7 +68,7 @@ pub struct Visit<'r> {
     pub target: Cow<'r, str>,
     /// It came over TLS.
     pub is_https: bool,
-    /// Its peer is a trusted proxy, whose word about its user counts.
+    /// Its headers come from a trusted proxy, whose word about its user counts.
     pub from_proxy: bool,
     /// Its headers, among which are those that the web server added.
     pub headers: &'r HeaderMap,

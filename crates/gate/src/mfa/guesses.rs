@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 const FIRST_WAIT: Duration = Duration::from_secs(15);
 
 /// The longest wait. At this pace a code of six digits, of which three are good, is guessed within a year with a chance of
-/// about two in a hundred.
+/// less than three in a hundred.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// After so long without a guess, wrong ones are forgotten.
@@ -34,20 +34,21 @@ impl Guesses {
         Self { of: HashMap::new(), others: Wrong::default(), capacity }
     }
 
-    /// Counts one guess of each of these as a wrong one, unless one of them has to wait: then for how long. `free` is how
-    /// many need not wait.
-    pub(crate) fn take(&mut self, who: &[&str], free: u32, now: Duration) -> Result<u32, Duration> {
-        let wait = who.iter().map(|who| wait(self.get(who), free, now)).max().unwrap_or_default();
+    /// Counts one guess of each of these as a wrong one, unless one of them has to wait: then for how long. Each comes
+    /// with how many of its guesses need not wait. Says whether the next one has to.
+    pub(crate) fn take(&mut self, who: &[(&str, u32)], now: Duration) -> Result<bool, Duration> {
+        let wait = who.iter().map(|(who, free)| wait(self.get(who), *free, now)).max().unwrap_or_default();
         if !wait.is_zero() {
             return Err(wait);
         }
-        let counts = who.iter().map(|who| {
+        let mut is_last = false;
+        for (who, free) in who {
             let wrong = self.entry(who, now);
             wrong.count = wrong.count.saturating_add(1);
             wrong.last = now;
-            wrong.count
-        });
-        Ok(counts.max().unwrap_or_default())
+            is_last |= wrong.count >= *free;
+        }
+        Ok(is_last)
     }
 
     /// A guess that was counted was right after all: all of one, and this one of the other, are forgiven.
@@ -106,37 +107,37 @@ mod tests {
     fn each_waits_longer() {
         let mut guesses = Guesses::new(10);
         for count in 1..=3 {
-            assert_eq!(guesses.take(&["u"], 3, at(0)), Ok(count));
+            assert_eq!(guesses.take(&[("u", 3)], at(0)), Ok(count == 3));
         }
-        assert_eq!(guesses.take(&["u"], 3, at(0)), Err(at(15)));
-        assert_eq!(guesses.take(&["v"], 3, at(0)), Ok(1), "others are not concerned");
-        assert_eq!(guesses.take(&["u"], 3, at(15)), Ok(4));
-        assert_eq!(guesses.take(&["u"], 3, at(16)), Err(at(29)));
+        assert_eq!(guesses.take(&[("u", 3)], at(0)), Err(at(15)));
+        assert_eq!(guesses.take(&[("v", 3)], at(0)), Ok(false), "others are not concerned");
+        assert_eq!(guesses.take(&[("u", 3)], at(15)), Ok(true));
+        assert_eq!(guesses.take(&[("u", 3)], at(16)), Err(at(29)));
         guesses.forgive("u", "c");
-        assert_eq!(guesses.take(&["u"], 3, at(16)), Ok(1));
+        assert_eq!(guesses.take(&[("u", 3)], at(16)), Ok(false));
     }
 
     #[test]
     fn whoever_waits_is_not_counted_for_others() {
         let mut guesses = Guesses::new(10);
         for _ in 0..3 {
-            guesses.take(&["u", "c"], 3, at(0)).expect("free");
+            guesses.take(&[("u", 3), ("c", 3)], at(0)).expect("free");
         }
-        assert_eq!(guesses.take(&["u", "d"], 3, at(0)), Err(at(15)));
-        assert_eq!(guesses.take(&["v", "c"], 3, at(0)), Err(at(15)), "the client waits as well");
-        assert_eq!(guesses.take(&["v", "d"], 3, at(0)), Ok(1));
+        assert_eq!(guesses.take(&[("u", 3), ("d", 3)], at(0)), Err(at(15)));
+        assert_eq!(guesses.take(&[("v", 3), ("c", 3)], at(0)), Err(at(15)), "the client waits as well");
+        assert_eq!(guesses.take(&[("v", 3), ("d", 3)], at(0)), Ok(false));
     }
 
     #[test]
     fn a_full_table_holds_strangers_back() {
         let mut guesses = Guesses::new(2);
         for who in ["a", "b", "c", "d", "e"] {
-            let _ = guesses.take(&[who], 3, at(0));
+            let _ = guesses.take(&[(who, 3)], at(0));
         }
         assert_eq!(guesses.len(), 2);
-        assert!(guesses.take(&["f"], 3, at(0)).is_err());
-        assert_eq!(guesses.take(&["a"], 3, at(0)), Ok(2));
-        assert_eq!(guesses.take(&["f"], 3, at(100_000)), Ok(1), "they are forgotten");
+        assert!(guesses.take(&[("f", 3)], at(0)).is_err());
+        assert_eq!(guesses.take(&[("a", 3)], at(0)), Ok(false));
+        assert_eq!(guesses.take(&[("f", 3)], at(100_000)), Ok(false), "they are forgotten");
     }
 
     proptest! {
@@ -146,7 +147,7 @@ mod tests {
             let mut times = times;
             times.sort_unstable();
             let mut guesses = Guesses::new(10);
-            let taken = times.iter().filter(|time| guesses.take(&["u"], 5, at(**time)).is_ok()).count();
+            let taken = times.iter().filter(|time| guesses.take(&[("u", 5)], at(**time)).is_ok()).count();
             // Five are free, eight double up to an hour, and one each hour.
             prop_assert!(taken <= 5 + 8 + 24, "{taken}");
         }

@@ -231,6 +231,7 @@ impl Providers {
             Told::Person => 0,
             Told::NoPerson(_) => 1,
             Told::Away(_) | Told::Misused(_) => 2,
+            Told::Busy => return,
         };
         self.told[place].fetch_add(1, Relaxed);
         let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -251,6 +252,7 @@ impl Providers {
                     tracing::warn!(provider, %why, seconds, "a captcha provider cannot be asked; the gate's own challenge takes over");
                 }
             }
+            Told::Busy => {}
             Told::Misused(why) => {
                 let seconds = breaker.opened(now.steady).as_secs();
                 tracing::error!(

@@ -6,14 +6,9 @@ use super::{ProviderPolicy, Service};
 use crate::policy::host_name;
 
 /// Codes that say that the site is not set up well. Those about the visitor's token are not among them.
-const OURS: [&str; 6] = [
-    "missing-input-secret",
-    "invalid-input-secret",
-    "sitekey-secret-mismatch",
-    "invalid-sitekey",
-    "missing-sitekey",
-    "invalid-keys",
-];
+/// Those about keys of sites are, as far as anybody can tell: a token of another site must not look as if this one were
+/// set up wrongly.
+const OURS: [&str; 2] = ["missing-input-secret", "invalid-input-secret"];
 
 /// The most codes that are shown.
 const MAX_CODES: usize = 4;
@@ -29,6 +24,8 @@ pub(crate) enum Told {
     Away(String),
     /// Nothing, since it does not know the site.
     Misused(String),
+    /// Nothing: too many are asked at once, which says nothing about the provider.
+    Busy,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +107,7 @@ mod tests {
             Told::NoPerson(_) => "no person",
             Told::Away(_) => "away",
             Told::Misused(_) => "misused",
+            Told::Busy => "busy",
         }
     }
 
@@ -128,6 +126,12 @@ mod tests {
             check(service, 200, r#"{"success":false,"error-codes":["timeout-or-duplicate"]}"#, "no person");
             check(service, 400, r#"{"success":false,"error-codes":["invalid-input-response"]}"#, "no person");
             check(service, 200, r#"{"success":false,"error-codes":["bad-request"]}"#, "no person");
+            check(
+                service,
+                200,
+                r#"{"success":false,"error-codes":["sitekey-secret-mismatch"]}"#,
+                "no person",
+            );
             check(service, 200, r#"{"success":false}"#, "no person");
             check(service, 200, r#"{"success":false,"error-codes":["invalid-input-secret"]}"#, "misused");
             check(service, 200, r#"{"success":true,"error-codes":["invalid-input-secret"]}"#, "misused");

@@ -34,8 +34,7 @@ pub(super) async fn take(parts: &Parts, body: Incoming, peer: Peer, service: &Se
                     service.gate.heard(&policy, &told, Moment::now(service.start));
                     Some(told)
                 }
-                // Too many ask at once: that says nothing about the provider.
-                Err(_) => Some(Told::Away("too many ask at once".to_owned())),
+                Err(_) => Some(Told::Busy),
             }
         }
     };

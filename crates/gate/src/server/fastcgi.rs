@@ -260,8 +260,8 @@ fn visit<'p>(
         target: text("REQUEST_URI").ok_or(Untold::Target)?,
         is_https: scheme.is_some_and(|scheme| scheme == "https")
             || text("HTTPS").is_some_and(|https| https == "on"),
-        // Others are not talked to.
-        from_proxy: true,
+        // The headers are as the visitor sent them.
+        from_proxy: false,
         headers,
     })
 }

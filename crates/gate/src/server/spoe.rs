@@ -171,8 +171,8 @@ fn check(arguments: &[(&[u8], Value<'_>)], service: &Service) -> Outcome {
             method: text("method").ok_or(Untold::Method)?,
             target: text("url").ok_or(Untold::Target)?,
             is_https: find("ssl") == Some(&Value::Bool(true)),
-            // Others are not talked to.
-            from_proxy: true,
+            // The headers are as the visitor sent them.
+            from_proxy: false,
             headers: &headers,
         })
     });
