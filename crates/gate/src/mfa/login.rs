@@ -365,3 +365,6 @@ fn first_half(hash: &[u8]) -> [u8; 16] {
     half.copy_from_slice(&hash[..16]);
     half
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ use hyper::{
     header::{HeaderName, HeaderValue, SET_COOKIE},
 };
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{Decisions, Gate, Keys, Match, Outcome, Peer, Policy, Random, Visit, Way, form::encode};
 
@@ -62,11 +64,17 @@ struct Place {
     secret: [u8; 20],
     recovery: Vec<String>,
     path: std::path::PathBuf,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 fn keys() -> Keys {
     Keys::new(&[[1; 32]]).expect("a key")
+}
+
+/// A gate at which nobody is enrolled.
+fn plain_gate() -> Gate {
+    let policy = Policy::from_text("policy.yaml", POLICY).expect("a policy");
+    Gate::new(policy, keys(), Moment::at(START - 3_600_000))
 }
 
 fn place() -> Place {
@@ -79,7 +87,7 @@ fn place() -> Place {
     let vault = Vault::load(&path, &keys()).expect("users");
     let secret = vault.secret(&User::new("alice").expect("a user")).expect("a secret");
     gate.set_users(vault);
-    Place { gate, secret, recovery: enrolment.recovery, path, _folder: folder }
+    Place { gate, secret, recovery: enrolment.recovery, path, _folder: Some(folder) }
 }
 
 /// A browser.
@@ -477,4 +485,22 @@ fn applications_ask_about_users() {
     assert_eq!(report(None, "alice", "app.org")["outcome"], "mfa");
     assert_eq!(report(Some([192, 0, 2, 1]), "bob", "")["outcome"], "clean");
     assert_eq!(report(Some([192, 0, 2, 1]), "", "")["address"], "192.0.2.1");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever is sent, nobody gets a pass for it.
+    #[test]
+    fn no_code_is_forged(
+        body in "[ -~]{0,200}",
+        names in proptest::collection::vec(("(challenge|code|target|form|user)", "[ -~]{0,90}"), 0..6),
+    ) {
+        let place = Place { gate: plain_gate(), secret: [0; 20], recovery: Vec::new(), path: "none".into(), _folder: None };
+        let fields: Vec<String> = names.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        for body in [body, fields.join("&")] {
+            let response = Browser::new().send_body(&place, &asked(), &body, START);
+            prop_assert!(!response.headers().contains_key(SET_COOKIE));
+        }
+    }
 }

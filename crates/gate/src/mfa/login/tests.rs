@@ -1,10 +1,10 @@
-use std::net::IpAddr;
+use std::{fmt::Write as _, net::IpAddr};
 
 use hyper::HeaderMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Action, Keys, Match, Outcome, Peer, Policy, Way};
+use crate::{Keys, Match, Outcome, Peer, Policy, Way};
 
 const POLICY: &str = "
 identity: {oidc: true}
@@ -57,7 +57,9 @@ impl Browser {
             ("origin", "https://example.org:8443"),
             ("x-forwarded-proto", "https"),
         ];
-        let headers = headers.map(|(name, value)| (hyper::header::HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let headers = headers.map(|(name, value)| {
+            (hyper::header::HeaderName::from_static(name), HeaderValue::from_static(value))
+        });
         Self { address: "198.51.100.1", headers: headers.into_iter().collect() }
     }
 
@@ -77,7 +79,8 @@ impl Browser {
     /// From the page up to the provider. Gives the cookie and the query of the address there.
     fn begin(&self, gate: &Gate, millis: u64) -> (String, Vec<(String, String)>) {
         let seed = (millis % 251) as u8;
-        let page = self.ask(gate, "GET", |visit| gate.page(visit, Some(b""), &Known, Moment::at(millis), random(seed)));
+        let page = self
+            .ask(gate, "GET", |visit| gate.page(visit, Some(b""), &Known, Moment::at(millis), random(seed)));
         let text = str::from_utf8(page.body()).expect("text");
         let field = |name: &str| {
             let rest = text.split_once(&format!("name=\"{name}\" value=\"")).map_or("", |(_, rest)| rest);
@@ -85,12 +88,19 @@ impl Browser {
         };
         let mut body = format!("challenge={}&target={}", field("challenge"), form::encode(&field("target")));
         if !field("user").is_empty() {
-            body.push_str(&format!("&user={}", field("user")));
+            let _ = write!(body, "&user={}", field("user"));
         }
         let sent = self.ask(gate, "POST", |visit| {
-            let login = gate.begin_login(visit, Some(body.as_bytes()), &Known, Moment::at(millis), random(seed));
+            let login =
+                gate.begin_login(visit, Some(body.as_bytes()), &Known, Moment::at(millis), random(seed));
             let login = login.expect("it begins");
-            gate.send_to_provider(visit, &login, &Ok(Arc::new(description())), Moment::at(millis), random(seed))
+            gate.send_to_provider(
+                visit,
+                &login,
+                &Ok(Arc::new(description())),
+                Moment::at(millis),
+                random(seed),
+            )
         });
         assert_eq!(sent.status(), StatusCode::SEE_OTHER);
         let url = sent.headers()[LOCATION].to_str().expect("text").to_owned();
@@ -154,7 +164,10 @@ fn there_and_back() {
     let done = with_login.ask(&gate, "GET", |visit| {
         gate.logged_in(visit, &returned, claims("Alice"), &Known, Moment::at(START + 61_000), random(6))
     });
-    assert_eq!((done.status(), done.headers()[LOCATION].as_bytes()), (StatusCode::SEE_OTHER, &b"/shop?a=1"[..]));
+    assert_eq!(
+        (done.status(), done.headers()[LOCATION].as_bytes()),
+        (StatusCode::SEE_OTHER, &b"/shop?a=1"[..])
+    );
     assert_eq!(cookie(&done, "__Host-testudo-login"), "__Host-testudo-login=", "it is taken away");
     let (user, pass) = (cookie(&done, "__Host-testudo-user"), cookie(&done, "__Host-testudo-mfa"));
     let check = |browser: &Browser, cookies: &str, millis| {
@@ -166,7 +179,11 @@ fn there_and_back() {
     assert_eq!(check(&browser, &user, START + 62_000), Outcome::Unconfirmed, "who it is is not enough");
     assert_eq!(check(&browser, &pass, START + 62_000), Outcome::Unconfirmed, "nor a pass of nobody");
     assert_eq!(check(&browser.clone().with("user-agent", "x"), &both, START + 62_000), Outcome::Unconfirmed);
-    assert_eq!(check(&browser, &both, START + 61_000 + 3_600_000), Outcome::Unconfirmed, "the decision's end");
+    assert_eq!(
+        check(&browser, &both, START + 61_000 + 3_600_000),
+        Outcome::Unconfirmed,
+        "the decision's end"
+    );
 }
 
 #[test]
@@ -203,13 +220,16 @@ fn what_a_login_does_not_survive() {
         let query = format!("{}{more}", query(&fields));
         let response = with_login.back(&gate, &query, START + after).expect_err(more);
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{more}: it is asked once more");
-        assert!(with_login.back(&gate, &self::query(&fields), START + 2).is_err() || after > 1, "{more}: and used up");
+        if after == 1 {
+            assert!(with_login.back(&gate, &self::query(&fields), START + 2).is_err(), "{more}: and used up");
+        }
     }
     let gate = gate();
     let (login, fields) = browser.begin(&gate, START);
     let with_login = browser.with("cookie", &login);
     let state = form::only(&fields, "state").expect("a state");
-    let response = with_login.back(&gate, &format!("error=access_denied&state={state}"), START + 1).expect_err("no");
+    let response =
+        with_login.back(&gate, &format!("error=access_denied&state={state}"), START + 1).expect_err("no");
     assert!(str::from_utf8(response.body()).expect("text").contains("That did not work"));
 }
 
@@ -221,7 +241,9 @@ fn another_user_is_not_the_one_who_was_asked_for() {
     let with_login = browser.with("cookie", &login);
     let returned = with_login.back(&gate, &query(&fields), START + 1).expect("it is back");
     let answer = |claims| {
-        with_login.ask(&gate, "GET", |visit| gate.logged_in(visit, &returned, claims, &Known, Moment::at(START + 2), random(6)))
+        with_login.ask(&gate, "GET", |visit| {
+            gate.logged_in(visit, &returned, claims, &Known, Moment::at(START + 2), random(6))
+        })
     };
     for claims in [claims("bob"), Err("no token".to_owned())] {
         let response = answer(claims);
@@ -244,7 +266,6 @@ fn a_ban_of_the_user_who_comes_back_holds() {
     });
     assert!(str::from_utf8(response.body()).expect("text").contains("Access refused"));
     assert!(cookie(&response, "__Host-testudo-mfa").is_empty());
-    assert_eq!(Action::from_name("mfa"), Some(Action::Mfa));
 }
 
 proptest! {
