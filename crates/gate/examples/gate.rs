@@ -1,10 +1,12 @@
 //! Tries the gate: decisions from a text file, `address kind origin scenario seconds` a line.
 //!
 //!     cargo run -p testudo-gate --example gate -- 127.0.0.1:9740 policy.yaml decisions.txt
+//!     cargo run -p testudo-gate --example gate -- 127.0.0.1:9740 policy.yaml decisions.txt 127.0.0.1:8080
 //!     cargo run -p testudo-gate --example gate -- snippet nginx 127.0.0.1:9740
 //!
-//! A place that begins with `/` is a socket in the file system. `address` may be a range, or `user:NAME`. The file is read again when it
-//! changes; while it is missing, no decisions can be looked up.
+//! A place that begins with `/` is a socket in the file system. `address` may be a range, or `user:NAME`. The file is read again
+//! when it changes; while it is missing, no decisions can be looked up. With a fourth word, the gate is a proxy in front of that
+//! site as well, four ports higher.
 
 use std::{
     error::Error,
@@ -15,7 +17,9 @@ use std::{
 };
 
 use testudo_event::net::Prefix;
-use testudo_gate::{Decisions, Listen, Match, Place, Server, ServerConfig, User, WebServer, snippet};
+use testudo_gate::{
+    Decisions, Listen, Match, Place, Server, ServerConfig, Upstream, User, WebServer, snippet,
+};
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -100,10 +104,10 @@ async fn follow(path: PathBuf, decisions: Arc<FromFile>) {
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (place, policy, file) = match words.as_slice() {
+    let (place, policy, file, site) = match words.as_slice() {
         ["snippet", server, place] => {
             let server = WebServer::from_name(server)
-                .ok_or("nginx, caddy, traefik, varnish, apache, lighttpd or haproxy")?;
+                .ok_or("nginx, caddy, traefik, varnish, apache, lighttpd, haproxy, envoy or envoy-http")?;
             let place = match place.strip_prefix('/') {
                 Some(_) => Place::Unix(place.into()),
                 None => Place::Tcp((*place).to_owned()),
@@ -111,7 +115,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             print!("{}", snippet(server, &place));
             return Ok(());
         }
-        [place, policy, file] => (*place, *policy, *file),
+        [place, policy, file] => (*place, *policy, *file, None),
+        [place, policy, file, site] => (*place, *policy, *file, Some(*site)),
         _ => {
             return Err(
                 "name a place, a policy and a file of decisions; or `snippet`, a server and a place".into()
@@ -124,15 +129,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => Listen::Tcp(place.parse()?),
     };
     let mut all = vec![listen];
-    // Beside the port for HTTP the next one for FastCGI, and the one after that for HAProxy.
+    // Beside the port for HTTP the next one for FastCGI, the one after that for HAProxy, and a third for gRPC.
     if let Listen::Tcp(address) = all[0].clone() {
         let port = |count| address.port().checked_add(count).ok_or("a lower port");
         all.push(Listen::FastCgi((address.ip(), port(1)?).into()));
         all.push(Listen::Spoe((address.ip(), port(2)?).into()));
+        all.push(Listen::Grpc((address.ip(), port(3)?).into()));
+        if site.is_some() {
+            all.push(Listen::Proxy((address.ip(), port(4)?).into()));
+        }
     }
     let decisions = Arc::new(FromFile(RwLock::new(None)));
     tokio::spawn(follow(file.into(), Arc::clone(&decisions)));
-    let server = Server::bind(ServerConfig::new(all, policy.into()), decisions)?;
+    let upstream = |site: &str| Upstream { names: vec!["*".to_owned()], to: vec![site.to_owned()] };
+    let config = ServerConfig {
+        upstreams: site.map(upstream).into_iter().collect(),
+        ..ServerConfig::new(all, policy.into())
+    };
+    let server = Server::bind(config, decisions)?;
     println!("the gate listens on {place}");
     server.run(async { drop(tokio::signal::ctrl_c().await) }).await;
     Ok(())

@@ -20,7 +20,8 @@ use crate::{
     form,
     identity::User,
     judge::{Judgement, judge},
-    keys::Keys,
+    kept,
+    keys::{Keys, MAC_BYTES},
     metrics::{Metrics, Outcome, Sizes, Solved},
     mfa::{self, Factors, Method, Scene, Unknown, Vault},
     moment::Moment,
@@ -198,6 +199,32 @@ impl Gate {
         self.rules().policy.clone()
     }
 
+    /// Shares which challenges were answered with the gates of this machine that use the same file.
+    pub(crate) fn share_answered(&self, path: &std::path::Path) -> std::io::Result<()> {
+        lock(&self.replay).share(path)
+    }
+
+    /// Has gates elsewhere told which challenges are answered here.
+    pub(crate) fn tell_answered(&self, tellers: Vec<tokio::sync::mpsc::Sender<crate::replay::Key>>) {
+        lock(&self.replay).tell(tellers);
+    }
+
+    /// Takes note of challenges that were answered elsewhere.
+    pub(crate) fn hear_answered(&self, keys: impl Iterator<Item = crate::replay::Key>, now: Moment) {
+        let valid_for = self.rules().policy.challenge.valid_for;
+        lock(&self.replay).hear(keys, valid_for, now);
+    }
+
+    /// Signs a message to gates with the same keys.
+    pub(crate) fn sign(&self, purpose: &str, message: &[u8]) -> [u8; MAC_BYTES] {
+        self.rules().keys.sign(purpose, message)
+    }
+
+    /// Whether a gate with the same keys signed a message.
+    pub(crate) fn verify(&self, purpose: &str, message: &[u8], signature: &[u8; MAC_BYTES]) -> bool {
+        self.rules().keys.verify(purpose, message, signature)
+    }
+
     /// Reads what a peer tells about a request by the policy that holds now, and hands it on.
     pub(crate) fn with_policy<T>(&self, read: impl FnOnce(&Policy) -> T) -> T {
         read(&self.rules().policy)
@@ -253,6 +280,27 @@ impl Gate {
         let rules = self.rules();
         let verdict = self.judge(&rules, visit, decisions, now, Counting::Not);
         self.refuse(&rules, visit, body, &verdict, now, random)
+    }
+
+    /// The answer to a visitor who may not pass, by the verdict of a check. `body` as for [`Gate::page`].
+    pub(crate) fn refusal(
+        &self,
+        visit: &Visit<'_>,
+        body: Option<&[u8]>,
+        verdict: &Verdict,
+        now: Moment,
+        random: Random,
+    ) -> Response<Bytes> {
+        self.refuse(&self.rules(), visit, body, verdict, now, random)
+    }
+
+    /// The answer to a visitor who may pass, but whom the site does not answer.
+    pub(crate) fn no_answer(&self, visit: &Visit<'_>, status: StatusCode) -> Response<Bytes> {
+        let rules = self.rules();
+        let contact = rules.policy.host(&visit.host).contact.as_deref();
+        let mut response = page::notice(visit, Notice::Unavailable, Facts { decision: None, contact });
+        *response.status_mut() = status;
+        response
     }
 
     /// Check and answer in one: 200 for who may pass, else the page. `body` as for [`Gate::page`].
@@ -350,7 +398,7 @@ impl Gate {
             Ok(cookie) => {
                 // Otherwise a page elsewhere could send a form in the name of this site.
                 let kept = kept.filter(|_| visit.is_from_same_site());
-                let kept = kept.and_then(|kept| form::fields(kept.as_bytes()).ok());
+                let kept = kept.and_then(kept::read);
                 match kept {
                     Some(kept) => page::send_on(visit, target, &kept, cookie, random.nonce),
                     None => {
@@ -544,10 +592,10 @@ impl Gate {
             Outcome::Throttled => page::notice(visit, Notice::Throttled(verdict.wait), facts),
             Outcome::Unidentified => page::notice(visit, Notice::Unidentified, facts),
             Outcome::Challenged | Outcome::Unconfirmed => {
-                let is_kept = visit.is_from_same_site() && visit.has_form();
                 let kept = body
-                    .filter(|_| is_kept)
-                    .and_then(|body| keepable(body, rules.policy.challenge.keep_body));
+                    .filter(|_| visit.is_from_same_site())
+                    .and_then(|body| kept::keep(visit, body, rules.policy.challenge.keep_body));
+                let kept = kept.as_deref();
                 let has_sent = !body.is_some_and(<[u8]>::is_empty);
                 let (target, lost) = (visit.way_back(), kept.is_none() && has_sent);
                 if verdict.outcome == Outcome::Challenged {
@@ -719,15 +767,6 @@ fn unready(host: &Host) -> Verdict {
         Failure::Closed => Outcome::Unavailable,
     };
     Verdict::new(outcome, None, None)
-}
-
-/// The body of a form if it can go to the browser and come back as it is.
-fn keepable(body: &[u8], most: usize) -> Option<&str> {
-    let text = str::from_utf8(body).ok()?;
-    let is_plain =
-        !text.is_empty() && text.len() <= most && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
-    let fields = form::fields(body).ok().filter(|_| is_plain)?;
-    page::survives(&fields).then_some(text)
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,6 +9,8 @@
 
 mod action;
 mod address;
+#[cfg(unix)]
+mod answered;
 mod challenge;
 mod cookie;
 mod decisions;
@@ -16,6 +18,7 @@ mod form;
 mod gate;
 mod identity;
 mod judge;
+mod kept;
 mod keys;
 mod metrics;
 mod mfa;
@@ -49,7 +52,7 @@ pub use self::{
     page::OWN_PATH,
     policy::{ChallengePolicy, Failure, Host, Policy, Restriction, Section},
     provider::{Fallback, ProviderPolicy, Service},
-    server::{Listen, ServeError, Server, ServerConfig, serve},
+    server::{Listen, ServeError, Server, ServerConfig, TlsFiles, Upstream, serve},
     snippet::{Place, WebServer, snippet},
     throttle::Rate,
     visit::{Untold, Visit, Way},

@@ -1,6 +1,7 @@
 //! Asks services elsewhere over HTTPS: few at once, for a short time, and for short answers.
 
 use std::{
+    io::Read as _,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -112,6 +113,12 @@ impl Caller {
 
 fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Reply, String> {
     let mut answer = answer.map_err(|error| error.to_string())?;
-    let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
-    Ok(Reply { status: answer.status().as_u16(), body: body.map_err(|error| error.to_string())? })
+    let mut body = Vec::new();
+    // The limit counts bytes as they arrive, which may be packed; what they are unpacked is bounded here.
+    let mut reader = answer.body_mut().with_config().limit(MAX_ANSWER).reader().take(MAX_ANSWER + 1);
+    reader.read_to_end(&mut body).map_err(|error| error.to_string())?;
+    if body.len() as u64 > MAX_ANSWER {
+        return Err(format!("the answer has more than {MAX_ANSWER} bytes"));
+    }
+    Ok(Reply { status: answer.status().as_u16(), body })
 }

@@ -22,12 +22,25 @@ pub enum WebServer {
     Lighttpd,
     /// HAProxy from 2.2 to 3.0, with its stream processing.
     Haproxy,
+    /// Envoy, with external authorization over gRPC.
+    Envoy,
+    /// Envoy, with external authorization over HTTP.
+    EnvoyHttp,
 }
 
 impl WebServer {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Nginx, Self::Caddy, Self::Traefik, Self::Varnish, Self::Apache, Self::Lighttpd, Self::Haproxy];
+    pub const ALL: [Self; 9] = [
+        Self::Nginx,
+        Self::Caddy,
+        Self::Traefik,
+        Self::Varnish,
+        Self::Apache,
+        Self::Lighttpd,
+        Self::Haproxy,
+        Self::Envoy,
+        Self::EnvoyHttp,
+    ];
 
     /// The name by which it is asked for.
     pub const fn name(self) -> &'static str {
@@ -39,6 +52,8 @@ impl WebServer {
             Self::Apache => "apache",
             Self::Lighttpd => "lighttpd",
             Self::Haproxy => "haproxy",
+            Self::Envoy => "envoy",
+            Self::EnvoyHttp => "envoy-http",
         }
     }
 
@@ -71,7 +86,7 @@ impl Place {
 }
 
 /// The configuration of a web server for a gate at `place`, with comments that say what goes where. Apache and lighttpd ask
-/// in FastCGI at the next higher port, HAProxy at the one after that.
+/// in FastCGI at the next higher port, HAProxy at the one after that, Envoy in gRPC at the third.
 pub fn snippet(server: WebServer, place: &Place) -> String {
     let template = match server {
         WebServer::Nginx => include_str!("snippet/nginx.conf"),
@@ -81,15 +96,18 @@ pub fn snippet(server: WebServer, place: &Place) -> String {
         WebServer::Apache => include_str!("snippet/apache.conf"),
         WebServer::Lighttpd => include_str!("snippet/lighttpd.conf"),
         WebServer::Haproxy => include_str!("snippet/haproxy.cfg"),
+        WebServer::Envoy => include_str!("snippet/envoy.yaml"),
+        WebServer::EnvoyHttp => include_str!("snippet/envoy-http.yaml"),
     };
     let place = place.written(server).to_string();
     let (host, port) = place.rsplit_once(':').unwrap_or((&place, DEFAULT_PORT));
     let host = host.trim_matches(['[', ']']);
-    // Beside the port for HTTP there is the next one for FastCGI, and the one after that for HAProxy.
+    // Beside the port for HTTP there is the next one for FastCGI, the one after that for HAProxy, and a third for gRPC.
     let after = |count| {
         port.parse::<u16>().map_or_else(|_| port.to_owned(), |port| port.saturating_add(count).to_string())
     };
-    let template = template.replace("@FASTCGI@", &after(1)).replace("@SPOE@", &after(2));
+    let template =
+        template.replace("@FASTCGI@", &after(1)).replace("@SPOE@", &after(2)).replace("@GRPC@", &after(3));
     template.replace("@GATE@", &place).replace("@HOST@", host).replace("@PORT@", port)
 }
 
@@ -101,10 +119,12 @@ mod tests {
     fn the_place_is_put_in() {
         for server in WebServer::ALL {
             assert_eq!(WebServer::from_name(server.name()), Some(server));
-            let text = snippet(server, &Place::Tcp("gate.internal:81".to_owned()));
-            assert!(text.contains("gate.internal") && text.contains("81"), "{text}");
+            let text = snippet(server, &Place::Tcp("gate.internal:8081".to_owned()));
+            assert!(text.contains("gate.internal") && text.contains("808"), "{text}");
             assert!(
-                !["@GATE@", "@HOST@", "@PORT@", "@FASTCGI@", "@SPOE@"].iter().any(|part| text.contains(part)),
+                !["@GATE@", "@HOST@", "@PORT@", "@FASTCGI@", "@SPOE@", "@GRPC@"]
+                    .iter()
+                    .any(|part| text.contains(part)),
                 "{text}"
             );
         }

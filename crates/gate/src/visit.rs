@@ -53,6 +53,9 @@ pub enum Untold {
         "no header tells the request's method: let the web server send it, see the printed configuration"
     )]
     Method,
+    /// There are more headers than are looked at.
+    #[error("the request has too many headers")]
+    Headers,
 }
 
 /// A visitor's request.

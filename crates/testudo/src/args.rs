@@ -156,7 +156,7 @@ pub(crate) struct GateArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SnippetArgs {
-    /// nginx, apache, lighttpd, caddy, haproxy, traefik or varnish
+    /// nginx, apache, lighttpd, caddy, haproxy, traefik, varnish, envoy or envoy-http
     #[arg(value_name = "SERVER")]
     pub(crate) server: String,
     /// Where the gate listens: an address with a port, or the path of a socket. FastCGI is expected at the next port, the

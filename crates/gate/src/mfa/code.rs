@@ -13,6 +13,7 @@ use crate::{
     form,
     gate::{Gate, Random, Verdict, lock},
     identity::User,
+    kept,
     keys::Keys,
     mfa::Vault,
     moment::Moment,
@@ -196,8 +197,8 @@ impl Gate {
         let guessers = guessers(visit, user, rules.policy.client_bits());
         lock(&self.factors.guesses).forgive(&guessers.user, &guessers.client);
         let Some(cookie) = pass_of(scene, user, verdict) else { return page::home() };
-        match kept.and_then(|kept| form::fields(kept.as_bytes()).ok()) {
-            Some(fields) => page::send_on(visit, target, &fields, cookie, random.nonce),
+        match kept.and_then(kept::read) {
+            Some(kept) => page::send_on(visit, target, &kept, cookie, random.nonce),
             None => {
                 let mut response = redirect(target);
                 response.headers_mut().insert(SET_COOKIE, cookie);

@@ -25,7 +25,7 @@ pub(crate) use self::{
     confirm::{CODE_PATH, Confirmation, LOGIN_PATH, Trouble, ask_for_code, ask_for_login},
     provider::ask_by_provider,
 };
-use crate::{challenge::Challenge, visit::Visit};
+use crate::{challenge::Challenge, kept, visit::Visit};
 
 const STYLE: &str = include_str!("style.css");
 const WORK: &str = include_str!("work.js");
@@ -179,19 +179,24 @@ pub(crate) fn challenge(visit: &Visit<'_>, puzzle: &Puzzle<'_>, facts: Facts<'_>
 pub(crate) fn send_on(
     visit: &Visit<'_>,
     target: &str,
-    fields: &[(String, String)],
+    form: &kept::Form,
     cookie: HeaderValue,
     nonce: [u8; 16],
 ) -> Response<Bytes> {
     let text = text_for(visit);
     let mut body = format!(
-        "<h1>{}</h1>\n<p>{}</p>\n<form id=\"form\" method=\"post\" action=\"{}\">\n",
+        "<h1>{}</h1>\n<p>{}</p>\n<form id=\"form\" method=\"post\" enctype=\"{}\" action=\"{}\">\n",
         text.thanks_title,
         text.thanks,
+        form.encoding.name(),
         escape(target),
     );
-    for (name, value) in fields {
-        hidden(&mut body, name, value);
+    for field in &form.fields {
+        if field.is_file {
+            let _ = writeln!(body, "<input type=\"file\" name=\"{}\" hidden>", escape(&field.name));
+        } else {
+            hidden(&mut body, &field.name, &field.value);
+        }
     }
     let _ = writeln!(body, "<button>{}</button>\n</form>", text.go_on);
     let script = Script {

@@ -12,14 +12,14 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::{Service, confirm};
+use super::{Service, confirm, envoy, peers};
 use crate::{
     address::Peer,
     form,
-    gate::Random,
+    gate::{Random, Verdict},
     identity::User,
     moment::Moment,
-    page,
+    page, path,
     visit::{Untold, Visit, Way},
 };
 
@@ -38,13 +38,10 @@ pub(super) async fn answer(request: Request<Incoming>, peer: Peer, service: &Ser
         "/auth" => check(&parts, peer, service),
         "/page" => show(&parts, body, peer, service).await,
         "/gate" => check_and_show(&parts, body, peer, service).await,
-        "/forward" => forward(&parts, peer, service),
-        page::ANSWER_PATH if parts.method == Method::POST => confirm::take(&parts, body, peer, service).await,
-        page::CODE_PATH if parts.method == Method::POST => confirm::code(&parts, body, peer, service).await,
-        page::LOGIN_PATH if parts.method == Method::POST => confirm::login(&parts, body, peer, service).await,
-        page::LOGIN_PATH if parts.method == Method::GET => confirm::back(&parts, peer, service).await,
-        // Who comes here otherwise has followed a link, or reloads.
-        _ if path.starts_with(page::OWN_PATH) => page::home(),
+        "/forward" => forward(&parts, body, peer, service).await,
+        peers::PATH if parts.method == Method::POST => peers::hear(body, service).await,
+        _ if path.starts_with(envoy::HTTP_PATH) => envoy::answer_http(&parts, body, peer, service).await,
+        _ if path.starts_with(page::OWN_PATH) => come(&parts, body, peer, service).await,
         "/check" | "/metrics" | "/health" if parts.method != Method::GET && parts.method != Method::HEAD => {
             page::plain(StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n")
         }
@@ -90,11 +87,24 @@ async fn show(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> R
 async fn check_and_show(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
     let body = read(body, service.gate.max_body()).await;
     let start = Instant::now();
-    let Some(random) = random() else { return no_random() };
     let answer = match visit(Way::Original, parts, peer, service) {
+        Ok(visit) => decide(&visit, body.as_deref(), service),
+        Err(untold) => service.gate.untold(untold),
+    };
+    service.gate.metrics().took(start.elapsed());
+    answer
+}
+
+/// Check and page in one, for a web server that asks in a request of its own.
+async fn forward(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
+    let body = read(body, service.gate.max_body()).await;
+    let start = Instant::now();
+    let answer = match visit(Way::Forwarded, parts, peer, service) {
         Ok(visit) => {
-            let now = Moment::now(service.start);
-            service.gate.check_and_answer(&visit, body.as_deref(), &*service.decisions, now, random)
+            // An empty body was most likely not handed on: it is lost, unless there is none.
+            let has_none = matches!(&*visit.method, "GET" | "HEAD");
+            let body = body.as_deref().filter(|body| has_none || !body.is_empty());
+            decide(&visit, body, service)
         }
         Err(untold) => service.gate.untold(untold),
     };
@@ -102,21 +112,47 @@ async fn check_and_show(parts: &Parts, body: Incoming, peer: Peer, service: &Ser
     answer
 }
 
-/// Check and page in one, for a web server that sends only the head of a request.
-fn forward(parts: &Parts, peer: Peer, service: &Service) -> Response<Bytes> {
-    let start = Instant::now();
+/// Check and answer in one: 200 for who may pass, else the page. `body` is what the visitor sent; none where it is not here.
+pub(super) fn decide(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
+    let verdict = service.gate.check(visit, &*service.decisions, Moment::now(service.start));
+    if verdict.passes() {
+        return service.gate.brief(&verdict);
+    }
+    refuse(visit, body, &verdict, service)
+}
+
+/// The answer to a visitor who may not pass. `body` as for [`decide`].
+pub(super) fn refuse(
+    visit: &Visit<'_>,
+    body: Option<&[u8]>,
+    verdict: &Verdict,
+    service: &Service,
+) -> Response<Bytes> {
+    // The system is asked for random numbers only where there is a page.
     let Some(random) = random() else { return no_random() };
-    let answer = match visit(Way::Forwarded, parts, peer, service) {
-        Ok(visit) => {
-            let now = Moment::now(service.start);
-            // What the visitor sent is not here: it is lost, unless there is nothing.
-            let body = matches!(&*visit.method, "GET" | "HEAD").then_some(&[][..]);
-            service.gate.check_and_answer(&visit, body, &*service.decisions, now, random)
-        }
+    service.gate.refusal(visit, body, verdict, Moment::now(service.start), random)
+}
+
+/// The answer to a request below the gate's own path.
+pub(super) async fn own(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
+    let Some(random) = random() else { return no_random() };
+    match (path::path_of(&visit.target), &*visit.method) {
+        (page::ANSWER_PATH, "POST") => confirm::take(visit, body, random, service).await,
+        (page::CODE_PATH, "POST") => confirm::code(visit, body, random, service).await,
+        (page::LOGIN_PATH, "POST") => confirm::login(visit, body, random, service).await,
+        (page::LOGIN_PATH, "GET") => confirm::back(visit, random, service).await,
+        // Who comes here otherwise has followed a link, or reloads.
+        _ => page::home(),
+    }
+}
+
+/// The answer to a request below the gate's own path, as a web server hands it on.
+async fn come(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
+    let body = read(body, service.gate.max_body()).await;
+    match visit(Way::Own, parts, peer, service) {
+        Ok(visit) => own(&visit, body.as_deref(), service).await,
         Err(untold) => service.gate.untold(untold),
-    };
-    service.gate.metrics().took(start.elapsed());
-    answer
+    }
 }
 
 /// What an application asks about an address or a user.
@@ -183,13 +219,13 @@ pub(super) async fn read(mut body: Incoming, most: usize) -> Option<Vec<u8>> {
     bytes.filter(|_| is_whole)
 }
 
-pub(super) fn random() -> Option<Random> {
+fn random() -> Option<Random> {
     let mut random = Random { challenge: [0; 16], nonce: [0; 16] };
     getrandom::fill(&mut random.challenge).ok()?;
     getrandom::fill(&mut random.nonce).ok()?;
     Some(random)
 }
 
-pub(super) fn no_random() -> Response<Bytes> {
+fn no_random() -> Response<Bytes> {
     page::plain(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random numbers\n")
 }

@@ -1,30 +1,26 @@
 //! Answers that wait for somebody else: captcha providers, providers of OpenID Connect, the file of second factors.
 
 use bytes::Bytes;
-use hyper::{Response, body::Incoming, http::request::Parts};
+use hyper::Response;
 
-use super::{
-    Service,
-    answer::{no_random, random, read, visit},
-};
+use super::Service;
 use crate::{
-    address::Peer,
-    gate::Asked,
+    gate::{Asked, Random},
     mfa::Looked,
     moment::Moment,
+    page,
     provider::Told,
-    visit::{Visit, Way},
+    visit::Visit,
 };
 
 /// The answer to a challenge.
-pub(super) async fn take(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
-    let body = read(body, service.gate.max_body()).await;
-    let Some(random) = random() else { return no_random() };
-    let visit = match visit(Way::Own, parts, peer, service) {
-        Ok(visit) => visit,
-        Err(untold) => return service.gate.untold(untold),
-    };
-    let told = match service.gate.question(&visit, body.as_deref(), Moment::now(service.start)) {
+pub(super) async fn take(
+    visit: &Visit<'_>,
+    body: Option<&[u8]>,
+    random: Random,
+    service: &Service,
+) -> Response<Bytes> {
+    let told = match service.gate.question(visit, body, Moment::now(service.start)) {
         None => None,
         Some(Asked::Known(told)) => Some(told),
         Some(Asked::Ask(question)) => {
@@ -38,20 +34,19 @@ pub(super) async fn take(parts: &Parts, body: Incoming, peer: Peer, service: &Se
             }
         }
     };
-    service.gate.answer_told(&visit, body.as_deref(), told.as_ref(), Moment::now(service.start), random)
+    service.gate.answer_told(visit, body, told.as_ref(), Moment::now(service.start), random)
 }
 
 /// A code of a second factor.
-pub(super) async fn code(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
-    let body = read(body, service.gate.max_body()).await;
-    let Some(random) = random() else { return no_random() };
-    let visit = match visit(Way::Own, parts, peer, service) {
-        Ok(visit) => visit,
-        Err(untold) => return service.gate.untold(untold),
-    };
+pub(super) async fn code(
+    visit: &Visit<'_>,
+    body: Option<&[u8]>,
+    random: Random,
+    service: &Service,
+) -> Response<Bytes> {
     let gate = &service.gate;
     let now = Moment::now(service.start);
-    let (attempt, looked) = match gate.attempt(&visit, body.as_deref(), &*service.decisions, now, random) {
+    let (attempt, looked) = match gate.attempt(visit, body, &*service.decisions, now, random) {
         Ok(attempt) => attempt,
         Err(response) => return *response,
     };
@@ -61,20 +56,19 @@ pub(super) async fn code(parts: &Parts, body: Incoming, peer: Peer, service: &Se
             (service.outside.run(move |_| recovery.spend()).await.unwrap_or(false), true)
         }
     };
-    gate.attempted(&visit, &attempt, result, Moment::now(service.start), random)
+    gate.attempted(visit, &attempt, result, Moment::now(service.start), random)
 }
 
 /// The way to a provider of OpenID Connect.
-pub(super) async fn login(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
-    let body = read(body, service.gate.max_body()).await;
-    let Some(random) = random() else { return no_random() };
-    let visit = match visit(Way::Own, parts, peer, service) {
-        Ok(visit) => visit,
-        Err(untold) => return service.gate.untold(untold),
-    };
+pub(super) async fn login(
+    visit: &Visit<'_>,
+    body: Option<&[u8]>,
+    random: Random,
+    service: &Service,
+) -> Response<Bytes> {
     let gate = &service.gate;
     let now = Moment::now(service.start);
-    let login = match gate.begin_login(&visit, body.as_deref(), &*service.decisions, now, random) {
+    let login = match gate.begin_login(visit, body, &*service.decisions, now, random) {
         Ok(login) => login,
         Err(response) => return *response,
     };
@@ -82,23 +76,18 @@ pub(super) async fn login(parts: &Parts, body: Incoming, peer: Peer, service: &S
     let asked = service.outside.run(move |caller| (login.describe(caller, &directory, now), login)).await;
     match asked {
         Ok((described, login)) => {
-            gate.send_to_provider(&visit, &login, &described, Moment::now(service.start), random)
+            gate.send_to_provider(visit, &login, &described, Moment::now(service.start), random)
         }
-        Err(_) => busy(&visit),
+        Err(_) => busy(visit),
     }
 }
 
 /// The way back from it.
-pub(super) async fn back(parts: &Parts, peer: Peer, service: &Service) -> Response<Bytes> {
-    let Some(random) = random() else { return no_random() };
-    let visit = match visit(Way::Own, parts, peer, service) {
-        Ok(visit) => visit,
-        Err(untold) => return service.gate.untold(untold),
-    };
+pub(super) async fn back(visit: &Visit<'_>, random: Random, service: &Service) -> Response<Bytes> {
     let gate = &service.gate;
     let now = Moment::now(service.start);
-    let query = parts.uri.query().unwrap_or_default();
-    let returned = match gate.returned(&visit, query, now, random) {
+    let query = visit.target.split_once('?').map_or("", |(_, query)| query);
+    let returned = match gate.returned(visit, query, now, random) {
         Ok(returned) => returned,
         Err(response) => return *response,
     };
@@ -107,14 +96,14 @@ pub(super) async fn back(parts: &Parts, peer: Peer, service: &Service) -> Respon
     match asked {
         Ok((claims, returned)) => {
             let now = Moment::now(service.start);
-            gate.logged_in(&visit, &returned, claims, &*service.decisions, now, random)
+            gate.logged_in(visit, &returned, claims, &*service.decisions, now, random)
         }
-        Err(_) => busy(&visit),
+        Err(_) => busy(visit),
     }
 }
 
 /// Too many ask somebody else at once.
 fn busy(visit: &Visit<'_>) -> Response<Bytes> {
-    let facts = crate::page::Facts { decision: None, contact: None };
-    crate::page::notice(visit, crate::page::Notice::Unavailable, facts)
+    let facts = page::Facts { decision: None, contact: None };
+    page::notice(visit, page::Notice::Unavailable, facts)
 }

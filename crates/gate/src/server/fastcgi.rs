@@ -10,16 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::{
-    HeaderMap, Response,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue},
-};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use hyper::{HeaderMap, Response, header::CONTENT_TYPE};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 
-use super::{HEAD_TIMEOUT, MAX_HEAD, MAX_HEADERS, Service, answer};
+use super::{BUFFER, HEAD_TIMEOUT, MAX_HEAD, Service, answer, headers::Headers};
 use crate::{
     address::{self, Peer},
-    moment::Moment,
     policy::host_name,
     visit::{Untold, Visit},
 };
@@ -63,9 +59,11 @@ struct Exchange {
 
 /// Answers the requests of one connection, one after the other.
 pub(super) async fn talk(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     service: Arc<Service>,
 ) -> io::Result<()> {
+    // A request is several small records, which mostly come together.
+    let mut stream = BufReader::with_capacity(BUFFER, stream);
     let mut open: Option<Exchange> = None;
     loop {
         let record = tokio::time::timeout(HEAD_TIMEOUT, read(&mut stream)).await;
@@ -177,13 +175,11 @@ fn answer_params(bytes: &[u8], service: &Service) -> io::Result<Response<Bytes>>
     let params = params(bytes).ok_or_else(|| bad("parameters that cannot be read"))?;
     let start = Instant::now();
     let headers = headers(&params);
-    let response = match visit(&params, &headers, service) {
+    let response = match headers.all().and_then(|headers| visit(&params, headers, service)) {
         Ok(visit) => {
-            let Some(random) = answer::random() else { return Ok(answer::no_random()) };
             // What the visitor sent is not here: it is lost, unless there is nothing.
             let body = matches!(&*visit.method, "GET" | "HEAD").then_some(&[][..]);
-            let now = Moment::now(service.start);
-            service.gate.check_and_answer(&visit, body, &*service.decisions, now, random)
+            answer::decide(&visit, body, service)
         }
         Err(untold) => service.gate.untold(untold),
     };
@@ -222,20 +218,16 @@ fn param<'p>(params: &[(&str, &'p [u8])], name: &str) -> Option<&'p [u8]> {
 }
 
 /// The headers of the visitor's request.
-fn headers(params: &[(&str, &[u8])]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn headers(params: &[(&str, &[u8])]) -> Headers {
+    let mut headers = Headers::default();
     for (name, value) in params {
-        let name = match *name {
-            "CONTENT_TYPE" => Some(CONTENT_TYPE),
-            name => name
-                .strip_prefix("HTTP_")
-                .and_then(|name| HeaderName::from_bytes(name.replace('_', "-").as_bytes()).ok()),
-        };
-        if let Some(name) = name
-            && let Ok(value) = HeaderValue::from_bytes(value)
-            && headers.len() < MAX_HEADERS
-        {
-            headers.append(name, value);
+        match *name {
+            "CONTENT_TYPE" => headers.add(CONTENT_TYPE.as_str().as_bytes(), value),
+            name => {
+                if let Some(name) = name.strip_prefix("HTTP_") {
+                    headers.add(name.replace('_', "-").as_bytes(), value);
+                }
+            }
         }
     }
     headers
@@ -268,7 +260,7 @@ fn visit<'p>(
 
 #[cfg(test)]
 mod tests {
-    use hyper::StatusCode;
+    use hyper::{StatusCode, header::HeaderValue};
     use proptest::prelude::*;
 
     use super::*;

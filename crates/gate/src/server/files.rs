@@ -8,6 +8,7 @@ use std::{
 
 use super::{ServeError, Service};
 use crate::{
+    gate::Gate,
     keys::Keys,
     mfa::Vault,
     policy::{Mark, Policy},
@@ -77,6 +78,9 @@ pub(super) async fn watch(mut files: Files, service: Arc<Service>, every: Durati
                 if let Some(users) = users {
                     service.gate.set_users(users);
                 }
+                if fresh.keys.0 != files.keys.0 {
+                    share(&service.gate, &fresh.keys.0);
+                }
                 files = fresh;
                 service
                     .needs_users
@@ -88,6 +92,16 @@ pub(super) async fn watch(mut files: Files, service: Arc<Service>, every: Durati
                 tracing::error!(%error, "the gate goes on with its old policy and keys");
             }
         }
+    }
+}
+
+/// Shares which challenges were answered with the gates of this machine that have the same key file.
+pub(super) fn share(gate: &Gate, key_file: &Path) {
+    let mut path = key_file.as_os_str().to_owned();
+    path.push(".answered");
+    if let Err(error) = gate.share_answered(Path::new(&path)) {
+        let path = Path::new(&path).display();
+        tracing::warn!(%path, %error, "gates with the same keys do not learn which challenges were answered here");
     }
 }
 

@@ -2,8 +2,13 @@
 
 mod answer;
 mod confirm;
+mod envoy;
 mod fastcgi;
 mod files;
+mod headers;
+mod peers;
+mod protobuf;
+mod proxy;
 mod spoe;
 #[cfg(test)]
 mod tests;
@@ -27,7 +32,8 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{answer::answer, files::Files};
+pub use self::proxy::{TlsFiles, Upstream};
+use self::{answer::answer, files::Files, proxy::Proxy};
 use crate::{
     address::Peer, decisions::Decisions, gate::Gate, keys::KeyError, mfa::oidc::Directory, moment::Moment,
     outside::Outside, policy::Policy,
@@ -39,6 +45,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The largest head of a request, in bytes: that of the visitor, and what the web server adds.
 const MAX_HEAD: usize = 64 << 10;
+
+/// How much is read at once of a connection in which only questions are asked, in bytes: mostly a whole one.
+const BUFFER: usize = 8 << 10;
 
 /// The most headers of a request.
 const MAX_HEADERS: usize = 128;
@@ -58,6 +67,12 @@ pub enum Listen {
     FastCgi(SocketAddr),
     /// On an address and port, for HAProxy's stream processing. Only peers in `trusted_proxies` are answered.
     Spoe(SocketAddr),
+    /// On an address and port, for Envoy's external authorization over gRPC. Only peers in `trusted_proxies` are answered.
+    Grpc(SocketAddr),
+    /// On an address and port, for visitors: what passes goes on to [`ServerConfig::upstreams`].
+    Proxy(SocketAddr),
+    /// The same over TLS.
+    ProxyTls(SocketAddr),
     /// On a socket in the file system. Whoever may open it is trusted.
     #[cfg(unix)]
     Unix {
@@ -71,7 +86,12 @@ pub enum Listen {
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) | Self::FastCgi(address) | Self::Spoe(address) => address.fmt(f),
+            Self::Tcp(address)
+            | Self::FastCgi(address)
+            | Self::Spoe(address)
+            | Self::Grpc(address)
+            | Self::Proxy(address)
+            | Self::ProxyTls(address) => address.fmt(f),
             #[cfg(unix)]
             Self::Unix { path, .. } => path.display().fmt(f),
         }
@@ -85,7 +105,14 @@ pub struct ServerConfig {
     pub listen: Vec<Listen>,
     /// The file of its policy. It and the file of the keys are read again when they change.
     pub policy: PathBuf,
-    /// Connections on one socket at one time; more wait to be accepted.
+    /// The sites behind [`Listen::Proxy`].
+    pub upstreams: Vec<Upstream>,
+    /// The certificate of [`Listen::ProxyTls`].
+    pub tls: Option<TlsFiles>,
+    /// Gates on other machines that share the site and the keys, with the ports on which they answer web servers: they are
+    /// told which challenges were answered here.
+    pub peers: Vec<String>,
+    /// Connections on one socket at one time; more wait to be accepted. Visitors of [`Listen::Proxy`] have a limit of their own.
     pub max_connections: usize,
     /// How often it is looked whether the files have changed.
     pub look_every: Duration,
@@ -94,7 +121,15 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// What is usual, for a policy.
     pub fn new(listen: Vec<Listen>, policy: PathBuf) -> Self {
-        Self { listen, policy, max_connections: 1_024, look_every: Duration::from_secs(5) }
+        Self {
+            listen,
+            policy,
+            upstreams: Vec::new(),
+            tls: None,
+            peers: Vec::new(),
+            max_connections: 1_024,
+            look_every: Duration::from_secs(5),
+        }
     }
 }
 
@@ -112,6 +147,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// The sites behind the proxy, or its certificate, cannot be used.
+    #[error("the proxy cannot be started: {0}")]
+    Proxy(String),
     /// The policy cannot be used.
     #[error(transparent)]
     Policy(#[from] ConfigError),
@@ -120,10 +158,25 @@ pub enum ServeError {
     Keys(#[from] KeyError),
 }
 
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http,
+    Proxy,
+    ProxyTls,
+    Questions(Questions),
+}
+
+/// A protocol in which only questions are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Questions {
+    FastCgi,
+    Spoe,
+    Grpc,
+}
+
 enum Socket {
-    Tcp(TcpListener),
-    FastCgi(TcpListener),
-    Spoe(TcpListener),
+    Tcp(Protocol, TcpListener),
     #[cfg(unix)]
     Unix(tokio::net::UnixListener, PathBuf),
 }
@@ -151,6 +204,8 @@ impl Service {
 pub struct Server {
     service: Arc<Service>,
     sockets: Vec<Socket>,
+    /// Where there is one.
+    proxy: Option<Arc<Proxy>>,
     files: Files,
     config: ServerConfig,
 }
@@ -177,6 +232,15 @@ impl Server {
         if config.listen.is_empty() {
             return Err(ServeError::Nowhere);
         }
+        let has_tls = config.listen.iter().any(|place| matches!(place, Listen::ProxyTls(_)));
+        if has_tls && config.tls.is_none() {
+            return Err(ServeError::Proxy(
+                "no `tls` names the files of a certificate and its key".to_owned(),
+            ));
+        }
+        let has_proxy = has_tls || config.listen.iter().any(|place| matches!(place, Listen::Proxy(_)));
+        let proxy = has_proxy.then(|| Proxy::new(&config.upstreams, config.tls.as_ref())).transpose();
+        let proxy = proxy.map_err(ServeError::Proxy)?.map(Arc::new);
         let start = Instant::now();
         let (files, policy, keys, users) = Files::read(&config.policy)?;
         let refused = |place: &Listen| {
@@ -185,9 +249,12 @@ impl Server {
         };
         let sockets = config.listen.iter().map(|place| open(place).map_err(refused(place)));
         let sockets = sockets.collect::<Result<_, _>>()?;
+        let key_file = policy.key_file.clone();
         let gate = Gate::new(policy, keys, Moment::now(start));
         gate.set_users(users.unwrap_or_default());
-        Ok(Self { service: Arc::new(Service::new(gate, decisions, start)), sockets, files, config })
+        files::share(&gate, &key_file);
+        let service = Arc::new(Service::new(gate, decisions, start));
+        Ok(Self { service, sockets, proxy, files, config })
     }
 
     /// Whether decisions about users matter to the policy, now and whenever that changes.
@@ -198,9 +265,7 @@ impl Server {
     /// The addresses and ports that it listens on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let address = |socket: &Socket| match socket {
-            Socket::Tcp(listener) | Socket::FastCgi(listener) | Socket::Spoe(listener) => {
-                listener.local_addr().ok()
-            }
+            Socket::Tcp(_, listener) => listener.local_addr().ok(),
             #[cfg(unix)]
             Socket::Unix(..) => None,
         };
@@ -213,7 +278,12 @@ impl Server {
         let mut tasks = JoinSet::new();
         for socket in self.sockets {
             let (service, stopped) = (Arc::clone(&self.service), stopped.clone());
-            tasks.spawn(accept(socket, service, self.config.max_connections.max(1), stopped));
+            let most = self.config.max_connections.max(1);
+            tasks.spawn(accept(socket, service, self.proxy.clone(), most, stopped));
+        }
+        let telling = peers::tellers(&self.config.peers, &self.service);
+        for teller in telling {
+            tasks.spawn(peers::tell(teller, Arc::clone(&self.service), stopped.clone()));
         }
         let watching = files::watch(self.files, Arc::clone(&self.service), self.config.look_every);
         tokio::select! {
@@ -227,9 +297,12 @@ impl Server {
 
 fn open(place: &Listen) -> io::Result<Socket> {
     match place {
-        Listen::Tcp(address) => bind_tcp(address).map(Socket::Tcp),
-        Listen::FastCgi(address) => bind_tcp(address).map(Socket::FastCgi),
-        Listen::Spoe(address) => bind_tcp(address).map(Socket::Spoe),
+        Listen::Tcp(address) => bind_tcp(Protocol::Http, address),
+        Listen::FastCgi(address) => bind_tcp(Protocol::Questions(Questions::FastCgi), address),
+        Listen::Spoe(address) => bind_tcp(Protocol::Questions(Questions::Spoe), address),
+        Listen::Proxy(address) => bind_tcp(Protocol::Proxy, address),
+        Listen::ProxyTls(address) => bind_tcp(Protocol::ProxyTls, address),
+        Listen::Grpc(address) => bind_tcp(Protocol::Questions(Questions::Grpc), address),
         #[cfg(unix)]
         Listen::Unix { path, mode } => {
             use std::os::unix::fs::PermissionsExt as _;
@@ -241,10 +314,10 @@ fn open(place: &Listen) -> io::Result<Socket> {
     }
 }
 
-fn bind_tcp(address: &SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(protocol: Protocol, address: &SocketAddr) -> io::Result<Socket> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
+    TcpListener::from_std(listener).map(|listener| Socket::Tcp(protocol, listener))
 }
 
 /// Removes a socket that nobody listens on any more.
@@ -261,7 +334,17 @@ fn remove_left_over(path: &std::path::Path) {
 }
 
 /// Accepts connections until it is stopped, then waits for those that are open.
-async fn accept(socket: Socket, service: Arc<Service>, most: usize, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    socket: Socket,
+    service: Arc<Service>,
+    proxy: Option<Arc<Proxy>>,
+    most: usize,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let most = match &socket {
+        Socket::Tcp(Protocol::Proxy | Protocol::ProxyTls, _) => proxy::MAX_CONNECTIONS,
+        _ => most,
+    };
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -274,18 +357,21 @@ async fn accept(socket: Socket, service: Arc<Service>, most: usize, mut stopped:
         };
         let (service, stopped) = (Arc::clone(&service), stopped.clone());
         match accepted {
-            Ok(Stream::Tcp(stream, peer)) => {
+            Ok(Stream::Tcp(protocol, stream, peer)) => {
                 // An answer is small, and the web server waits for it.
                 let _ = stream.set_nodelay(true);
-                connections.spawn(talk(stream, Peer::Address(peer.ip()), service, stopped));
-            }
-            Ok(Stream::FastCgi(stream, peer)) => {
-                let _ = stream.set_nodelay(true);
-                connections.spawn(ask(Protocol::FastCgi, stream, Peer::Address(peer.ip()), service, stopped));
-            }
-            Ok(Stream::Spoe(stream, peer)) => {
-                let _ = stream.set_nodelay(true);
-                connections.spawn(ask(Protocol::Spoe, stream, Peer::Address(peer.ip()), service, stopped));
+                match (protocol, &proxy) {
+                    (Protocol::Proxy | Protocol::ProxyTls, Some(proxy)) => {
+                        let (proxy, is_tls) = (Arc::clone(proxy), protocol == Protocol::ProxyTls);
+                        connections.spawn(proxy::talk(stream, peer.ip(), is_tls, proxy, service, stopped));
+                    }
+                    (Protocol::Questions(kind), _) => {
+                        connections.spawn(ask(kind, stream, Peer::Address(peer.ip()), service, stopped));
+                    }
+                    (Protocol::Http | Protocol::Proxy | Protocol::ProxyTls, _) => {
+                        connections.spawn(talk(stream, Peer::Address(peer.ip()), service, stopped));
+                    }
+                }
             }
             #[cfg(unix)]
             Ok(Stream::Unix(stream)) => {
@@ -317,48 +403,38 @@ async fn stop(stopped: &mut watch::Receiver<bool>) {
 }
 
 enum Stream {
-    Tcp(tokio::net::TcpStream, SocketAddr),
-    FastCgi(tokio::net::TcpStream, SocketAddr),
-    Spoe(tokio::net::TcpStream, SocketAddr),
+    Tcp(Protocol, tokio::net::TcpStream, SocketAddr),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
 
 async fn accept_one(socket: &Socket) -> io::Result<Stream> {
     match socket {
-        Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Stream::Tcp(stream, peer)),
-        Socket::Spoe(listener) => listener.accept().await.map(|(stream, peer)| Stream::Spoe(stream, peer)),
-        Socket::FastCgi(listener) => {
-            listener.accept().await.map(|(stream, peer)| Stream::FastCgi(stream, peer))
+        Socket::Tcp(protocol, listener) => {
+            listener.accept().await.map(|(stream, peer)| Stream::Tcp(*protocol, stream, peer))
         }
         #[cfg(unix)]
         Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
     }
 }
 
-/// A protocol in which only questions are asked.
-#[derive(Clone, Copy, Debug)]
-enum Protocol {
-    FastCgi,
-    Spoe,
-}
-
 /// Answers the questions of one connection. A check takes no time, so that none is waited for at the end.
 async fn ask(
-    protocol: Protocol,
+    kind: Questions,
     stream: tokio::net::TcpStream,
     peer: Peer,
     service: Arc<Service>,
     mut stopped: watch::Receiver<bool>,
 ) {
     if !service.gate.with_policy(|policy| peer.is_trusted(&policy.proxies)) {
-        tracing::warn!(?peer, ?protocol, "a peer that is not in `trusted_proxies` asks the gate");
+        tracing::warn!(?peer, ?kind, "a peer that is not in `trusted_proxies` asks the gate");
         return;
     }
     let questions = async {
-        match protocol {
-            Protocol::FastCgi => fastcgi::talk(stream, Arc::clone(&service)).await,
-            Protocol::Spoe => spoe::talk(stream, Arc::clone(&service)).await,
+        match kind {
+            Questions::FastCgi => fastcgi::talk(stream, Arc::clone(&service)).await,
+            Questions::Spoe => spoe::talk(stream, Arc::clone(&service)).await,
+            Questions::Grpc => envoy::talk(stream, Arc::clone(&service)).await,
         }
     };
     let result = tokio::select! {

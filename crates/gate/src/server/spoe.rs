@@ -5,13 +5,10 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::Instant};
 
-use hyper::{
-    HeaderMap,
-    header::{HOST, HeaderName, HeaderValue},
-};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use hyper::header::HOST;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 
-use super::{HEAD_TIMEOUT, MAX_HEADERS, Service};
+use super::{BUFFER, HEAD_TIMEOUT, Service, headers::Headers};
 use crate::{
     address::{self, Peer},
     metrics::Outcome,
@@ -53,9 +50,11 @@ enum Value<'f> {
 
 /// Answers the frames of one connection, in their order.
 pub(super) async fn talk(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     service: Arc<Service>,
 ) -> io::Result<()> {
+    let mut stream = BufReader::with_capacity(BUFFER, stream);
+    let mut answers = Vec::new();
     loop {
         let frame = tokio::time::timeout(HEAD_TIMEOUT, read(&mut stream)).await;
         // A connection that rests for too long ends as one that HAProxy closes.
@@ -63,11 +62,23 @@ pub(super) async fn talk(
             return Ok(());
         };
         let answer = answer(&frame, &service).ok_or_else(|| bad("a frame that cannot be read"))?;
-        stream.write_all(&answer.bytes).await?;
+        answers.extend(answer.bytes);
+        // HAProxy asks again before it is answered: what came together is answered together.
+        if answer.is_last || !holds_frame(stream.buffer()) {
+            stream.write_all(&answers).await?;
+            answers.clear();
+        }
         if answer.is_last {
             return stream.shutdown().await;
         }
     }
+}
+
+/// Whether there is a whole frame.
+fn holds_frame(buffer: &[u8]) -> bool {
+    buffer
+        .split_first_chunk()
+        .is_some_and(|(length, rest)| rest.len() >= u32::from_be_bytes(*length) as usize)
 }
 
 struct Answer {
@@ -156,24 +167,22 @@ fn check(arguments: &[(&[u8], Value<'_>)], service: &Service) -> Outcome {
         Some(Value::Bytes(bytes)) => Some(String::from_utf8_lossy(bytes)),
         _ => None,
     };
-    let headers = headers(&text("headers").unwrap_or_default());
-    let client = match find("src") {
-        Some(Value::Address(address)) => service.gate.with_policy(|policy| {
-            address::client(Peer::Address(*address), &policy.proxies, policy.address, &headers)
-        }),
-        _ => None,
-    };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let visit = client.ok_or(Untold::Address).and_then(|address| {
+    let told = headers(&text("headers").unwrap_or_default());
+    let visit = told.all().and_then(|headers| {
+        let Some(Value::Address(source)) = find("src") else { return Err(Untold::Address) };
+        let client = service.gate.with_policy(|policy| {
+            address::client(Peer::Address(*source), &policy.proxies, policy.address, headers)
+        });
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         Ok(Visit {
-            address,
+            address: client.ok_or(Untold::Address)?,
             host: host_name(host),
             method: text("method").ok_or(Untold::Method)?,
             target: text("url").ok_or(Untold::Target)?,
             is_https: find("ssl") == Some(&Value::Bool(true)),
             // The headers are as the visitor sent them.
             from_proxy: false,
-            headers: &headers,
+            headers,
         })
     });
     let outcome = match visit {
@@ -188,15 +197,10 @@ fn check(arguments: &[(&[u8], Value<'_>)], service: &Service) -> Outcome {
 }
 
 /// The headers of a request, as they come over the wire.
-fn headers(text: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for line in text.split("\r\n").take(MAX_HEADERS) {
-        if let Some((name, value)) = line.split_once(':')
-            && let (Ok(name), Ok(value)) =
-                (name.parse::<HeaderName>(), HeaderValue::from_bytes(value.trim().as_bytes()))
-        {
-            headers.append(name, value);
-        }
+fn headers(text: &str) -> Headers {
+    let mut headers = Headers::default();
+    for (name, value) in text.split("\r\n").filter_map(|line| line.split_once(':')) {
+        headers.add(name.as_bytes(), value.trim().as_bytes());
     }
     headers
 }
@@ -409,6 +413,25 @@ mod tests {
             // Some of them are whole: those that end before the first message.
             let _ = super::answer(&frame[4..end], &service());
         }
+    }
+
+    #[tokio::test]
+    async fn frames_that_come_together_are_all_answered() {
+        let (mut haproxy, gate) = tokio::io::duplex(64 << 10);
+        let talking = tokio::spawn(talk(gate, Arc::new(service())));
+        let frame = question([198, 51, 100, 1]).frame();
+        let (half, rest) = frame.split_at(frame.len() / 2);
+        let sent = [&frame, &frame, &frame, half].concat();
+        for (sent, expected) in [(sent, 3), (rest.to_vec(), 1), (frame.repeat(200), 200)] {
+            haproxy.write_all(&sent).await.expect("it is sent");
+            for _ in 0..expected {
+                let reading = tokio::time::timeout(Duration::from_secs(20), read(&mut haproxy)).await;
+                let answer = reading.expect("in time").expect("it is read").expect("an answer");
+                assert!(String::from_utf8_lossy(&answer).contains("banned"));
+            }
+        }
+        drop(haproxy);
+        talking.await.expect("it ends").expect("without an error");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use testudo_client::Settings;
 use testudo_config::{Document, Secret, Variable};
-use testudo_gate::{Listen, MFA_KINDS};
+use testudo_gate::{Listen, MFA_KINDS, TlsFiles, Upstream};
 
 use crate::access::{Access, AccessError};
 use crate::follow::Wanted;
@@ -35,8 +35,30 @@ struct File {
     listen: Vec<String>,
     listen_fastcgi: Vec<String>,
     listen_spoe: Vec<String>,
+    listen_grpc: Vec<String>,
+    listen_proxy: Vec<String>,
+    listen_proxy_tls: Vec<String>,
+    tls: Option<TlsKeys>,
+    upstream: Vec<UpstreamKeys>,
+    peers: Vec<String>,
     policy: PathBuf,
     log_level: String,
+}
+
+/// Where requests for some hosts go.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpstreamKeys {
+    names: Vec<String>,
+    to: Vec<String>,
+}
+
+/// The certificate that visitors see.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsKeys {
+    cert_file: PathBuf,
+    key_file: PathBuf,
 }
 
 impl Default for File {
@@ -55,6 +77,12 @@ impl Default for File {
             listen: vec!["127.0.0.1:9740".to_owned()],
             listen_fastcgi: Vec::new(),
             listen_spoe: Vec::new(),
+            listen_grpc: Vec::new(),
+            listen_proxy: Vec::new(),
+            listen_proxy_tls: Vec::new(),
+            tls: None,
+            upstream: Vec::new(),
+            peers: Vec::new(),
             policy: PathBuf::from(POLICY),
             log_level: "info".to_owned(),
         }
@@ -70,6 +98,12 @@ pub struct GateConfig {
     pub wanted: Wanted,
     /// Where web servers find the gate.
     pub listen: Vec<Listen>,
+    /// The sites behind the gate, where it is a proxy.
+    pub upstreams: Vec<Upstream>,
+    /// The certificate that visitors of the proxy see.
+    pub tls: Option<TlsFiles>,
+    /// Gates on other machines that share the site and the keys.
+    pub peers: Vec<String>,
     /// The file with the policy.
     pub policy: PathBuf,
     /// `error`, `warning`, `info`, `debug` or `trace`.
@@ -103,6 +137,16 @@ impl GateConfig {
         for text in &file.listen_spoe {
             listen.push(Listen::Spoe(place(text)?));
         }
+        for text in &file.listen_grpc {
+            listen.push(Listen::Grpc(place(text)?));
+        }
+        for text in &file.listen_proxy {
+            listen.push(Listen::Proxy(place(text)?));
+        }
+        for text in &file.listen_proxy_tls {
+            listen.push(Listen::ProxyTls(place(text)?));
+        }
+        let upstreams = file.upstream.into_iter().map(|keys| Upstream { names: keys.names, to: keys.to });
         let access = Access {
             url: file.api_url,
             key: file.api_key,
@@ -124,8 +168,56 @@ impl GateConfig {
                 every: crate::access::period("update_frequency", &file.update_frequency)?,
             },
             listen,
+            upstreams: upstreams.collect(),
+            tls: file.tls.map(|keys| TlsFiles { cert_file: keys.cert_file, key_file: keys.key_file }),
+            peers: file.peers,
             policy: file.policy,
             log_level: file.log_level,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<GateConfig, AccessError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gate.yaml");
+        let text = format!("api_url: http://127.0.0.1:8080/\napi_key: key\n{text}");
+        std::fs::write(&path, text).expect("it is written");
+        GateConfig::load(&path, &|_| None)
+    }
+
+    #[test]
+    fn doors() {
+        let config = load(
+            "listen: [\"127.0.0.1:1\"]\nlisten_fastcgi: [\"127.0.0.1:2\"]\nlisten_spoe: [\"127.0.0.1:3\"]\n\
+             listen_grpc: [\"127.0.0.1:4\"]\nlisten_proxy: [\"0.0.0.0:5\"]\nlisten_proxy_tls: [\"[::]:6\"]\n\
+             tls: {cert_file: /c, key_file: /k}\npeers: [\"192.0.2.2:1\"]\n\
+             upstream: [{names: [\"*\"], to: [\"127.0.0.1:7\"]}]\n",
+        )
+        .expect("it is read");
+        let place = |text: &str| text.parse().expect("a place");
+        let expected = [
+            Listen::Tcp(place("127.0.0.1:1")),
+            Listen::FastCgi(place("127.0.0.1:2")),
+            Listen::Spoe(place("127.0.0.1:3")),
+            Listen::Grpc(place("127.0.0.1:4")),
+            Listen::Proxy(place("0.0.0.0:5")),
+            Listen::ProxyTls(place("[::]:6")),
+        ];
+        assert_eq!(config.listen, expected);
+        assert_eq!(config.peers, ["192.0.2.2:1"]);
+        assert_eq!(config.upstreams[0].to, ["127.0.0.1:7"]);
+        assert_eq!(config.tls.expect("TLS").key_file, Path::new("/k"));
+        for wrong in [
+            "listen_proxy: [x]",
+            "upstream: [{names: [a]}]",
+            "upstream: [{names: [a], to: [], at: 1}]",
+            "tls: {}",
+        ] {
+            assert!(load(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -37,7 +37,15 @@ pub async fn run(config: &GateConfig, shutdown: impl Future<Output = ()>) -> Res
     let client = Client::new(config.client.clone())?;
     let book = Arc::new(Book::default());
     let known: Arc<dyn Decisions> = Arc::<Book>::clone(&book);
-    let server = Server::bind(ServerConfig::new(config.listen.clone(), config.policy.clone()), known)?;
+    let server = Server::bind(
+        ServerConfig {
+            upstreams: config.upstreams.clone(),
+            tls: config.tls.clone(),
+            peers: config.peers.clone(),
+            ..ServerConfig::new(config.listen.clone(), config.policy.clone())
+        },
+        known,
+    )?;
     let mut needs_users = server.needs_users();
     let (sender, mut news) = mpsc::channel(NEWS_MOST);
     let hear = async {

@@ -58,7 +58,7 @@ fn serve(args: &GateArgs) -> Result<ExitCode, Failure> {
 fn print(args: &SnippetArgs) -> Result<ExitCode, Failure> {
     let server = WebServer::from_name(&args.server).ok_or_else(|| {
         Failure::new(format!("'{}' is no web server that is known", args.server))
-            .hint("nginx, apache, lighttpd, caddy, haproxy, traefik, varnish")
+            .hint("nginx, apache, lighttpd, caddy, haproxy, traefik, varnish, envoy, envoy-http")
     })?;
     let place = match args.place.strip_prefix('/') {
         Some(_) => Place::Unix((&args.place).into()),
