@@ -1,7 +1,7 @@
 //! Asks services elsewhere over HTTPS: few at once, for a short time, and for short answers.
 
 use std::{
-    io::Read as _,
+    io::Read,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -113,12 +113,30 @@ impl Caller {
 
 fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Reply, String> {
     let mut answer = answer.map_err(|error| error.to_string())?;
+    // This limit counts bytes as they arrive, which may be packed.
+    let body = whole(answer.body_mut().with_config().limit(MAX_ANSWER).reader())?;
+    Ok(Reply { status: answer.status().as_u16(), body })
+}
+
+/// All that is read, unless it is too much.
+fn whole(reader: impl Read) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
-    // The limit counts bytes as they arrive, which may be packed; what they are unpacked is bounded here.
-    let mut reader = answer.body_mut().with_config().limit(MAX_ANSWER).reader().take(MAX_ANSWER + 1);
-    reader.read_to_end(&mut body).map_err(|error| error.to_string())?;
+    reader.take(MAX_ANSWER + 1).read_to_end(&mut body).map_err(|error| error.to_string())?;
     if body.len() as u64 > MAX_ANSWER {
         return Err(format!("the answer has more than {MAX_ANSWER} bytes"));
     }
-    Ok(Reply { status: answer.status().as_u16(), body })
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unpacked_is_bounded() {
+        let read = |bytes| whole(std::io::repeat(b' ').take(bytes)).map(|body| body.len() as u64);
+        assert_eq!(read(MAX_ANSWER), Ok(MAX_ANSWER));
+        assert!(read(MAX_ANSWER + 1).is_err());
+        assert!(whole(std::io::repeat(b' ')).is_err());
+    }
 }

@@ -462,6 +462,16 @@ mod tests {
     }
 
     #[test]
+    fn only_a_trusted_proxy_says_who_the_user_is() {
+        for (source, is_told) in [("127.0.0.1", true), ("198.51.100.1", false)] {
+            let message = question(source, "/", &[("x-forwarded-for", "198.51.100.1")]);
+            let question = Question::read(&message).ok().expect("a question");
+            let visit = question.visit(&service()).map(|visit| visit.from_proxy);
+            assert_eq!(visit, Ok(is_told), "{source}");
+        }
+    }
+
+    #[test]
     fn headers_that_cannot_be_read_hide_nobody() {
         let behind = |headers: &[(&str, &str)]| ask(&question("127.0.0.1", "/", headers)).expect("an answer");
         assert!(behind(&[("x-forwarded-for", "198.51.100.2")]).contains("clean"));
