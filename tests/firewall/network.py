@@ -148,6 +148,12 @@ class Firewall:
         return self.log.read_text()[-3_000:]
 
 
+def failed_logins(address, count=9):
+    """Lines of a brute force."""
+    stamp = time.strftime("%b %e %H:%M:%S", time.gmtime())
+    return "".join(f"{stamp} here sshd[{700 + n}]: Failed password for root from {address} port {40_000 + n} ssh2\n" for n in range(count))
+
+
 def find_binary():
     named = os.environ.get("TESTUDO_BIN")
     for path in [named] if named else [ROOT / "target/release/testudo", ROOT / "target/debug/testudo"]:

@@ -22,9 +22,9 @@ const MAX_REPROCESSED: usize = 256;
 
 /// Is told what the lane finds.
 pub(crate) trait Tell {
-    /// An event was handed to a scenario, by its number.
+    /// An event was handed to a scenario, by its number: that of the line itself, or an overflow that is poured again.
     #[inline]
-    fn poured(&mut self, _scenario: u32) {}
+    fn poured(&mut self, _scenario: u32, _of_line: bool) {}
 
     /// A bucket ran over, at the line that is being poured or, `timed`, because its time was up.
     fn overflow(&mut self, overflow: &Overflow, timed: bool);
@@ -122,7 +122,7 @@ impl<'e> Lane<'e> {
     ) {
         for pour in frozen.pours {
             let pouring = pouring(self.engine, place.source, self.now(place));
-            tell.poured(pour.scenario);
+            tell.poured(pour.scenario, depth == 0);
             let emission = self.buckets.pour(frozen, pour, &pouring, &mut self.worker.counters);
             if let Some(emission) = emission {
                 self.emit(emission, place, depth, observer, tell);

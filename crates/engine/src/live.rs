@@ -96,6 +96,7 @@ struct Done {
 
 /// Tells a sink, and the ledger, of what a line or the time led to.
 struct Telling<'t, S> {
+    engine: &'t Engine,
     sink: &'t mut S,
     spot: Spot,
     ledger: &'t mut Ledger,
@@ -103,9 +104,12 @@ struct Telling<'t, S> {
 }
 
 impl<S: LiveSink> Tell for Telling<'_, S> {
-    fn poured(&mut self, scenario: u32) {
+    fn poured(&mut self, scenario: u32, of_line: bool) {
         if let Some(row) = self.row {
             self.ledger.poured(row, scenario);
+        }
+        if of_line && let Some(scenario) = self.engine.scenarios.all.get(scenario as usize) {
+            self.sink.poured(&scenario.plan.name);
         }
     }
 
@@ -217,7 +221,8 @@ impl<'e> Live<'e> {
         self.release(&idle);
         self.set_floor(now);
         let place = Place { source: Clocks::COMMON, now, timed: true };
-        let mut tell = Telling { sink, spot: Spot::Time, ledger: &mut self.ledger, row: None };
+        let engine = self.lane.engine;
+        let mut tell = Telling { engine, sink, spot: Spot::Time, ledger: &mut self.ledger, row: None };
         let lane = &mut self.lane;
         let ticked = catch_unwind(AssertUnwindSafe(|| {
             lane.advance(place, &mut NoObserver, &mut tell, |buckets, pouring, worker, emit| {
@@ -427,6 +432,7 @@ impl<'e> Live<'e> {
         let clock = if known.late { source } else { Clocks::COMMON };
         let place = Place { source: clock, now: arrival, timed: false };
         let mut tell = Telling {
+            engine: self.lane.engine,
             sink,
             spot: Spot::Line { batch: batch.number, line: at },
             ledger: &mut self.ledger,

@@ -1,4 +1,27 @@
-//! Numbers as Go's `fmt` prints them, and the small fixed buffer that the texts of this crate are built in.
+//! Numbers as Go's `fmt` prints them, JSON that is cut into lines, and the small fixed buffer that the texts of this crate
+//! are built in.
+
+use std::fmt::Write as _;
+
+/// JSON in ASCII: everything beyond it, and what a terminal would obey, as `\u`. Some languages see line breaks in U+0085
+/// and U+2028, so that one line of JSON would be two.
+pub fn ascii_json(json: &str) -> String {
+    if json.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
+        return json.to_owned();
+    }
+    let mut out = String::with_capacity(json.len() * 2);
+    for c in json.chars() {
+        if (' '..'\u{7f}').contains(&c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a text cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
+}
 
 /// A float as Go's `%f`: six decimals; `NaN`, `+Inf` and `-Inf` for the others.
 pub fn go_f(value: f64) -> String {

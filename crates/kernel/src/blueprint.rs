@@ -2,7 +2,7 @@
 
 use crate::layout::{Action, Group, Hook, Layout, legal};
 use crate::netlink::flag;
-use crate::rule::{Family, Rule};
+use crate::rule::{Family, Rule, THROTTLED_MAX};
 
 /// The kernel's number of counters among its objects.
 pub(crate) const OBJECT_COUNTER: u32 = 1;
@@ -12,10 +12,6 @@ pub(crate) const GROUPS: &str = "groups";
 
 /// The chain of packets from listed sources.
 const LISTED: &str = "listed";
-
-/// The most sources that are remembered of a throttled group, so that a flood with forged sources does not fill
-/// the memory.
-const THROTTLED_MAX: u32 = 65_536;
 
 const TYPE_IPV4: u32 = 7;
 const TYPE_IPV6: u32 = 8;

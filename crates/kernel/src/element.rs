@@ -57,6 +57,12 @@ impl Set {
         message.text(attr::ELEMENTS_SET, &self.name);
     }
 
+    /// Whether it is the same, and takes the same.
+    pub(crate) fn is_like(&self, other: &Set) -> bool {
+        let kind = |set: &Set| (set.family, set.interval, set.map, set.timed);
+        kind(self) == kind(other) && self.table == other.table && self.name == other.name
+    }
+
     /// The element as an addition.
     pub(crate) fn put(&self, list: &mut Bytes, element: &Element) {
         let item = list.begin_nest(attr::LIST_ITEM);

@@ -1,4 +1,8 @@
-//! The kernel's packet filter: nftables, spoken to by netlink, without a C library and without the program `nft`.
+//! Packet filters of kernels: nftables, spoken to by netlink, without a C library and without the program `nft`; and older
+//! ones, driven by their programs.
+//!
+//! [`Xtables`] owns a chain of iptables and its sets; [`Ipsets`] only fills sets of the user's. [`Pf`] fills tables of the
+//! BSDs' filter. All of them start programs, without a shell.
 //!
 //! [`Nft`] owns a table: a [`Layout`] says where packets are looked at and what happens to those from listed
 //! addresses. [`UserSets`] only fills sets that belong to rules of the user's own.
@@ -15,27 +19,59 @@
 //! What is changed is changed in transactions: all of it takes effect at one moment, or nothing does. Elements
 //! expire in the kernel by themselves, so that nobody stays blocked when the daemon is gone.
 //!
-//! Only Linux has this packet filter; elsewhere the crate is empty.
+//! Only Linux has nftables, ipset and iptables; elsewhere there is [`Pf`] alone.
 
-#![cfg(target_os = "linux")]
+#![cfg(unix)]
 
+#[cfg(target_os = "linux")]
 mod apply;
+#[cfg(target_os = "linux")]
 mod blueprint;
+#[cfg(target_os = "linux")]
 mod element;
+#[cfg(target_os = "linux")]
 mod error;
+#[cfg(target_os = "linux")]
+mod ipset;
+#[cfg(target_os = "linux")]
 mod layout;
+#[cfg(target_os = "linux")]
 mod lookup;
+#[cfg(target_os = "linux")]
 mod netlink;
+#[cfg(target_os = "linux")]
 mod nft;
+mod pf;
+#[cfg(target_os = "linux")]
 mod place;
+mod program;
+#[cfg(target_os = "linux")]
 mod rule;
+#[cfg(target_os = "linux")]
 mod standing;
+#[cfg(target_os = "linux")]
 mod user;
 
+#[cfg(target_os = "linux")]
+mod xtables;
+
+#[cfg(target_os = "linux")]
 pub use apply::{Applied, Change};
+#[cfg(target_os = "linux")]
 pub use element::{Element, Held};
+#[cfg(target_os = "linux")]
 pub use error::{Error, LayoutError};
+#[cfg(target_os = "linux")]
+pub use ipset::{IPSET_NAME_MAX, IPSET_TIMEOUT_MAX, IpsetApplied, IpsetKind, Ipsets, OwnIpsets};
+#[cfg(target_os = "linux")]
 pub use layout::{Action, Group, Hook, HookPoint, Layout, Log};
+#[cfg(target_os = "linux")]
 pub use nft::{Count, Counters, Nft};
+pub use pf::Pf;
+pub use program::ProgramError;
+#[cfg(target_os = "linux")]
 pub use standing::Standing;
+#[cfg(target_os = "linux")]
 pub use user::{SetFamily, SetName, UserSets};
+#[cfg(target_os = "linux")]
+pub use xtables::{XTABLES_NAME_MAX, Xtables, XtablesLayout, XtablesPrograms};

@@ -55,7 +55,8 @@ impl Places {
         self.index(net).map(|index| &self.sets[index].1)
     }
 
-    fn index(&self, net: Prefix) -> Option<usize> {
+    /// The place of the set of a prefix.
+    pub(crate) fn index(&self, net: Prefix) -> Option<usize> {
         let family = Family::of(net);
         let single = net == Prefix::single(net.addr());
         let fits =

@@ -9,6 +9,10 @@ use crate::netlink::{Bytes, attr, flag, reg};
 /// How long a throttled source is remembered after its last packet.
 pub(crate) const THROTTLE_MEMORY_MS: u64 = 60_000;
 
+/// The most sources that are remembered of a throttled group, so that a flood with forged sources does not fill
+/// the memory.
+pub(crate) const THROTTLED_MAX: u32 = 65_536;
+
 const LOOPBACK_DEVICE: u16 = 772;
 const TCP: u8 = 6;
 const ICMPV6: u8 = 58;

@@ -10,8 +10,9 @@ use crate::element::{Element, Held, Set};
 use crate::error::Error;
 use crate::lookup;
 use crate::netlink::{Attributes, Message, Socket, attr, be_u32, flag, op};
-use crate::place::{Places, flush};
+use crate::place::{Places, flush, no_set, normal};
 use crate::rule::Family;
+use crate::standing::Standing;
 
 /// The family of the table that a set is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,7 @@ pub struct SetName {
 #[derive(Debug)]
 pub struct UserSets {
     socket: Socket,
+    names: Vec<SetName>,
     places: Places,
 }
 
@@ -70,16 +72,70 @@ impl UserSets {
         }
         let mut socket = Socket::open()?;
         let sets = names.iter().map(|name| look(&mut socket, name)).collect::<Result<_, _>>()?;
-        Ok(UserSets { socket, places: Places::of_user(sets) })
+        Ok(UserSets { socket, names: names.to_vec(), places: Places::of_user(sets) })
     }
 
     /// Puts these elements, which share no address, in the place of all that is in the sets, in one transaction.
     pub fn replace(&mut self, elements: impl IntoIterator<Item = Element>) -> Result<(), Error> {
+        let elements: Vec<Element> = elements.into_iter().collect();
+        let all: Vec<usize> = (0..self.names.len()).collect();
+        self.fill(&all, &elements)
+    }
+
+    /// The same, of which the first are the last that there is no room for: a set that is full has as many as fit, and the
+    /// others are told. Elements without a set are told, too.
+    pub fn replace_fitting(&mut self, elements: &[Element]) -> Result<Applied, Error> {
+        let mut applied = Applied::default();
+        let mut of: Vec<Vec<Element>> = vec![Vec::new(); self.places.sets().count()];
+        for element in elements {
+            match self.places.index(normal(element.net)) {
+                Some(set) => of[set].push(*element),
+                None => applied.failed.push((element.net, no_set(element.net))),
+            }
+        }
+        let all: Vec<usize> = (0..of.len()).collect();
+        match self.fill(&all, of.iter().flatten()) {
+            Ok(()) => applied.done = of.iter().map(Vec::len).sum(),
+            Err(Error::Full) => {
+                for (set, elements) in of.iter().enumerate() {
+                    let fit = self.fill_fitting(set, elements)?;
+                    applied.done += fit;
+                    applied.failed.extend(elements[fit..].iter().map(|element| (element.net, Error::Full)));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(applied)
+    }
+
+    /// Fills a set with as many elements as fit; how many these are. Only the kernel knows how it counts.
+    fn fill_fitting(&mut self, set: usize, elements: &[Element]) -> Result<usize, Error> {
+        let (mut fit, mut too_many) = (0, elements.len() + 1);
+        let mut count = elements.len();
+        loop {
+            match self.fill(&[set], &elements[..count]) {
+                Ok(()) => fit = count,
+                Err(Error::Full) => too_many = count,
+                Err(error) => return Err(error),
+            }
+            if fit + 1 >= too_many {
+                return Ok(fit);
+            }
+            count = usize::midpoint(fit, too_many);
+        }
+    }
+
+    /// Puts elements in the place of all that is in some sets.
+    fn fill<'e>(
+        &mut self,
+        sets: &[usize],
+        elements: impl IntoIterator<Item = &'e Element>,
+    ) -> Result<(), Error> {
         let mut batch = self.socket.batch();
-        for set in self.places.sets() {
+        for (_, set) in self.places.sets().enumerate().filter(|(at, _)| sets.contains(at)) {
             flush(&mut batch, set);
         }
-        self.places.fill(&mut batch, elements)?;
+        self.places.fill(&mut batch, elements.into_iter().copied())?;
         let refusals = self.socket.commit(batch)?;
         refusals.first().map_or(Ok(()), |first| {
             Err(match Error::element("filling the sets", first.errno) {
@@ -89,6 +145,30 @@ impl UserSets {
                 error => error,
             })
         })
+    }
+
+    /// Whether there is a set that may hold a range, or an address.
+    pub fn holds(&self, net: Prefix) -> bool {
+        self.places.find(normal(net)).is_some()
+    }
+
+    /// Whether the sets are there as they were.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn standing(&mut self) -> Result<Standing, Error> {
+        for name in &self.names {
+            match look(&mut self.socket, name) {
+                Ok((_, set)) if self.places.sets().any(|known| known.is_like(&set)) => {}
+                Ok(_) => return Ok(Standing::Changed(format!("the set {} is another", name.set))),
+                Err(Error::NotThere(_)) => return Ok(Standing::Gone),
+                Err(Error::Set { set, problem }) => {
+                    return Ok(Standing::Changed(format!("the set '{set}' {problem}")));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Standing::AsLaidOut)
     }
 
     /// Changes elements, in their order, in transactions of some thousands. Changes that fail do so by themselves.

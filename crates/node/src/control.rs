@@ -1,4 +1,4 @@
-//! The control socket: what `testudo status` and `testudo reload` ask. Only the owner of the daemon may.
+//! The control socket: what `testudo status`, `testudo reload` and `testudo selftest` ask. Only the owner of the daemon may.
 
 use std::fs;
 use std::io;
@@ -6,12 +6,20 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
+use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
+use testudo_event::net::parse_addr;
 use testudo_intake::State;
 use tokio::net::UnixListener;
 
 use crate::agent::Agent;
 use crate::clock;
+use crate::daemon::Node;
+use crate::page::Answer;
+use crate::trace::{Refused, Trace};
+
+/// Streams of one source that its status names. Files are few; senders of syslog may be many.
+const STREAMS_MOST: usize = 100;
 
 /// The path of the control socket in a folder of data.
 pub fn control_path(data_dir: &Path) -> PathBuf {
@@ -53,6 +61,13 @@ pub(crate) fn agent_status(agent: &Agent) -> Value {
                 "lines": status.counters.lines.get(),
                 "unread_bytes": status.counters.lag_bytes.get(),
                 "skipped": status.counters.too_long.get() + status.counters.malformed.get(),
+                "streams": status
+                    .counters
+                    .streams()
+                    .into_iter()
+                    .take(STREAMS_MOST)
+                    .map(|(name, _)| name.to_string())
+                    .collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -91,4 +106,39 @@ pub(crate) fn agent_status(agent: &Agent) -> Value {
         }).collect::<Vec<_>>(),
         "now": clock::now().to_rfc3339(),
     })
+}
+
+/// What is asked of a trace: `POST /trace/MARK/ADDRESS` begins one, `GET /trace` tells what was seen, `DELETE /trace`
+/// ends it and takes back alerts that the API does not have.
+pub(crate) fn trace(node: &Node, method: &Method, path: &str) -> Answer {
+    let Some(agent) = node.agent() else {
+        return Answer::plain(StatusCode::CONFLICT, "this daemon reads no logs");
+    };
+    let told = |trace: Option<Trace>| match trace.map(|trace| serde_json::to_string(&trace)) {
+        Some(Ok(text)) => Answer { status: StatusCode::OK, content_type: "application/json", text },
+        _ => Answer::plain(StatusCode::NOT_FOUND, "no trace is on"),
+    };
+    match (method, path.strip_prefix("/trace/").and_then(|rest| rest.split_once('/'))) {
+        (&Method::POST, Some((mark, address))) => {
+            let Some(address) = parse_addr(address) else {
+                return Answer::plain(StatusCode::BAD_REQUEST, "that is no address");
+            };
+            match agent.tracer.begin(mark, address) {
+                Ok(()) => told(agent.tracer.look()),
+                Err(Refused::Busy(left)) => Answer::plain(
+                    StatusCode::CONFLICT,
+                    format!("another attack is traced; that ends in {} s at the latest", left.as_secs() + 1),
+                ),
+                Err(Refused::Needle) => {
+                    Answer::plain(StatusCode::BAD_REQUEST, "a mark has 8 to 64 letters, digits and hyphens")
+                }
+            }
+        }
+        (&Method::GET, None) if path == "/trace" => told(agent.tracer.look()),
+        (&Method::DELETE, None) if path == "/trace" => told(agent.end_trace()),
+        _ => Answer::plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "POST /trace/MARK/ADDRESS, GET /trace, DELETE /trace",
+        ),
+    }
 }

@@ -155,7 +155,8 @@ fn tell_diagnostics(diagnostics: &[Diagnostic]) {
     }
 }
 
-fn client(credentials: &Credentials, config: &Config) -> Result<Client, SettingsError> {
+/// The settings of a client of the local API, as the machine of these credentials.
+pub fn client_settings(credentials: &Credentials, config: &Config) -> Settings {
     let login = if credentials.cert_path.is_some() {
         Login::Certificate
     } else {
@@ -171,7 +172,7 @@ fn client(credentials: &Credentials, config: &Config) -> Result<Client, Settings
         key: credentials.key_path.clone(),
         insecure_skip_verify: config.api.client.as_ref().is_some_and(|client| client.insecure_skip_verify),
     };
-    Client::new(settings)
+    settings
 }
 
 fn sources(acquisitions: &[Acquisition]) -> Vec<Arc<dyn Source>> {
@@ -245,6 +246,11 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The agent part, if it runs.
+    pub(crate) fn agent(&self) -> Option<&Agent> {
+        self.agent.as_ref()
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -576,7 +582,9 @@ fn start_agent(
 ) -> Result<Agent, NodeError> {
     let AgentPlan { engine, items, sources: acquisitions, simulation, credentials, machine } = plan;
     let target = match (credentials, api) {
-        (Some(credentials), _) => Target::Remote(Arc::new(client(&credentials, config)?)),
+        (Some(credentials), _) => {
+            Target::Remote(Arc::new(Client::new(client_settings(&credentials, config))?))
+        }
         (None, Some(api)) => {
             let (service, steady) = (Arc::clone(&api.service), Arc::clone(&api.steady));
             service

@@ -85,7 +85,14 @@ pub(crate) async fn open(node: &Arc<Node>) -> Result<(), NodeError> {
                         Err(_) => gone(),
                     }
                 }
-                _ => Answer::plain(StatusCode::NOT_FOUND, "known are GET /status and POST /reload\n"),
+                (method, path) if path == "/trace" || path.starts_with("/trace/") => match weak.upgrade() {
+                    Some(node) => control::trace(&node, &method, path),
+                    None => gone(),
+                },
+                _ => Answer::plain(
+                    StatusCode::NOT_FOUND,
+                    "known are GET /status, POST /reload, POST /trace/MARK/ADDRESS, GET and DELETE /trace\n",
+                ),
             }
         })
     });

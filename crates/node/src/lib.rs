@@ -24,12 +24,14 @@ mod serve;
 mod signals;
 mod state;
 mod steady;
+mod trace;
 
 pub use agent::{AgentError, Resolve};
 pub use control::control_path;
-pub use daemon::{NodeError, Tested, run, test};
+pub use daemon::{NodeError, Tested, client_settings, run, test};
 pub use lock::LockError;
 pub use plan::{Once, Options, PlanError, configuration};
 pub use rules::{OwnRules, RuleSources};
 pub use serve::ServeError;
 pub use state::StateError;
+pub use trace::{Fate, Handled, Met, Overflowed, Poured, Trace};

@@ -121,6 +121,15 @@ impl Outbox {
         inner.held -= before - inner.waiting.len();
     }
 
+    /// Alerts with these identities are not sent, unless that has begun. Returns how many waited.
+    pub(crate) fn withdraw(&self, uuids: &[&str]) -> usize {
+        let mut inner = self.lock();
+        let before = inner.waiting.len();
+        inner.waiting.retain(|waiting| !uuids.contains(&waiting.alert.uuid.as_str()));
+        inner.held = inner.waiting.iter().filter(|waiting| waiting.held).count();
+        before - inner.waiting.len()
+    }
+
     /// The first alerts that wait, at most so many. They stay until they are acknowledged.
     pub(crate) fn first(&self, most: usize) -> Vec<Waiting> {
         self.lock().waiting.iter().filter(|waiting| !waiting.held).take(most).cloned().collect()
@@ -331,6 +340,18 @@ mod tests {
         let after = Outbox::new(None).expect("it needs no file");
         after.restore(&saved).expect("it is read");
         assert_eq!(after.ready(), 3);
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_not_sent() {
+        let outbox = Outbox::new(None).expect("it needs no file");
+        for uuid in ["a", "b", "c", "d"] {
+            outbox.put(alert(uuid), None, uuid >= "c");
+        }
+        assert_eq!(outbox.withdraw(&["b", "c", "x"]), 2);
+        assert_eq!((uuids(&outbox.first(9)), outbox.ready(), outbox.len()), (vec!["a"], 1, 2));
+        outbox.let_go(&[2, 3]);
+        assert_eq!(uuids(&outbox.first(9)), ["a", "d"]);
     }
 
     #[test]

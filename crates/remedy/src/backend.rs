@@ -43,6 +43,8 @@ pub struct Failed {
     pub net: Prefix,
     /// Why.
     pub problem: String,
+    /// Whether it was for want of room.
+    pub is_full: bool,
 }
 
 /// What is there about a network.
@@ -69,7 +71,8 @@ pub trait Backend {
     type Error: std::error::Error;
 
     /// Puts exactly these elements into force, in place of whatever was, and tells those that could not be. There is no
-    /// moment in between in which what was there before and still is to be there is not.
+    /// moment in between in which what was there before and still is to be there is not. Where there may be no room for all
+    /// ([`Backend::is_bounded`]), the first weigh most, and stay.
     ///
     /// # Errors
     /// What was in force before stays so, as far as it was.
@@ -87,6 +90,41 @@ pub trait Backend {
     /// # Errors
     /// It cannot be asked.
     fn find(&mut self, net: Prefix) -> Result<Option<Found>, Self::Error>;
+
+    /// What is really there about some networks, in their order.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    fn find_each(&mut self, nets: &[Prefix]) -> Result<Vec<Option<Found>>, Self::Error> {
+        nets.iter().map(|net| self.find(*net)).collect()
+    }
+
+    /// The fewest networks that it is worth asking about at once: more than one where an answer costs as much for many.
+    fn sample_least(&self) -> usize {
+        1
+    }
+
+    /// The longest time that an element can have. One that is to stay longer has this time, and is put again before it
+    /// has run out.
+    fn longest_ms(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// Whether elements end by themselves. Where they do not, each that is over is removed.
+    fn ends_by_itself(&self) -> bool {
+        true
+    }
+
+    /// Whether there may be no room for all elements.
+    fn is_bounded(&self) -> bool {
+        false
+    }
+
+    /// The number of the room that an element takes up: one of the same number may give way to it.
+    fn room(&self, net: Prefix, group: GroupId) -> u32 {
+        let _ = group;
+        u32::from(net.addr().is_ipv6())
+    }
 
     /// These pass from now on, whatever is in force. Not every backend can do that.
     ///
@@ -110,4 +148,56 @@ pub trait Backend {
     /// # Errors
     /// It cannot be asked.
     fn is_whole(&mut self) -> Result<bool, Self::Error>;
+}
+
+impl<B: Backend + ?Sized> Backend for Box<B> {
+    type Error = B::Error;
+
+    fn replace(&mut self, groups: &[Group], elements: &[Element]) -> Result<Vec<Failed>, Self::Error> {
+        (**self).replace(groups, elements)
+    }
+
+    fn apply(&mut self, groups: &[Group], changes: &[Change]) -> Result<Vec<Failed>, Self::Error> {
+        (**self).apply(groups, changes)
+    }
+
+    fn find(&mut self, net: Prefix) -> Result<Option<Found>, Self::Error> {
+        (**self).find(net)
+    }
+
+    fn find_each(&mut self, nets: &[Prefix]) -> Result<Vec<Option<Found>>, Self::Error> {
+        (**self).find_each(nets)
+    }
+
+    fn sample_least(&self) -> usize {
+        (**self).sample_least()
+    }
+
+    fn longest_ms(&self) -> u64 {
+        (**self).longest_ms()
+    }
+
+    fn ends_by_itself(&self) -> bool {
+        (**self).ends_by_itself()
+    }
+
+    fn is_bounded(&self) -> bool {
+        (**self).is_bounded()
+    }
+
+    fn room(&self, net: Prefix, group: GroupId) -> u32 {
+        (**self).room(net, group)
+    }
+
+    fn allow(&mut self, nets: &[Prefix]) -> Result<(), Self::Error> {
+        (**self).allow(nets)
+    }
+
+    fn traffic(&mut self) -> Result<Traffic, Self::Error> {
+        (**self).traffic()
+    }
+
+    fn is_whole(&mut self) -> Result<bool, Self::Error> {
+        (**self).is_whole()
+    }
 }

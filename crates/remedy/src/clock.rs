@@ -1,4 +1,7 @@
-//! The clock of ends: milliseconds that only go forward, while the machine sleeps, too.
+//! The clock of ends: milliseconds that only go forward, while the machine sleeps, too; and the one on the wall.
+
+#[cfg(unix)]
+use std::time::SystemTime;
 
 /// Milliseconds since some moment before this process began.
 #[cfg(target_os = "linux")]
@@ -15,4 +18,11 @@ pub(crate) fn now_ms() -> u64 {
 
     static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
     BEGUN.elapsed().as_millis() as u64
+}
+
+/// Milliseconds since 1970.
+#[cfg(unix)]
+pub(crate) fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

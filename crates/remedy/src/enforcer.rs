@@ -1,5 +1,7 @@
 //! Brings a backend to what is held, and audits it.
 
+mod room;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Bound;
 
@@ -126,6 +128,13 @@ pub struct Enforcer<B> {
     is_begun: bool,
     /// What could not be done, to be tried again at some time.
     failed: Vec<Prefix>,
+    /// Of which of these was told.
+    told_failed: BTreeSet<Prefix>,
+    /// What there is no room for, and how many of these were told of.
+    left_out: BTreeSet<Prefix>,
+    told_left_out: usize,
+    /// Problems of steps that failed before they could be told.
+    untold: Vec<String>,
     retry_at: u64,
     /// Addresses about which something changed that the backend was not told yet.
     touched: BTreeSet<Prefix>,
@@ -156,6 +165,10 @@ impl<B: Backend> Enforcer<B> {
             known_groups: 0,
             is_begun: false,
             failed: Vec::new(),
+            told_failed: BTreeSet::new(),
+            left_out: BTreeSet::new(),
+            told_left_out: 0,
+            untold: Vec::new(),
             retry_at: 0,
             touched: BTreeSet::new(),
             ranges_touched: false,
@@ -243,42 +256,69 @@ impl<B: Backend> Enforcer<B> {
         }
         if !self.is_lost && !self.backend.is_whole()? {
             self.is_lost = true;
-            let mut outcome = self.tick(now_ms)?;
-            outcome
-                .problems
-                .push("what enforces was taken away or changed; it was put back whole".to_owned());
-            return Ok(outcome);
+            self.untold.push("what enforces was taken away or changed; it was put back whole".to_owned());
+            return self.tick(now_ms);
         }
         let mut outcome = self.tick(now_ms)?;
+        let most = most.max(self.backend.sample_least());
         let mut repairs: Vec<Change> = Vec::new();
+        let mut renewed = 0;
         let mut asked = Vec::new();
         let from = self.audit_at.map_or(Bound::Unbounded, Bound::Excluded);
         asked.extend(self.installed.range((from, Bound::Unbounded)).map(|(&net, &at)| (net, at)).take(most));
         let is_end = asked.len() < most;
-        for &(net, installed) in &asked {
-            let left = installed.until_ms.saturating_sub(now_ms);
-            // What ends now may be gone already.
-            if left <= TOLERANCE_MS {
-                continue;
+        // What ends now may be gone already.
+        let left = |at: &Installed| at.until_ms.saturating_sub(now_ms);
+        let last = asked.last().map(|&(net, _)| net);
+        asked.retain(|(_, at)| left(at) > TOLERANCE_MS);
+        let nets: Vec<Prefix> = asked.iter().map(|&(net, _)| net).collect();
+        let all_found = match self.backend.find_each(&nets) {
+            Ok(found) => found,
+            Err(error) => {
+                self.untold = outcome.problems;
+                return Err(error);
             }
-            let found = self.backend.find(net)?;
+        };
+        let longest = self.backend.longest_ms();
+        for (&(net, installed), found) in asked.iter().zip(all_found) {
+            let left = left(&installed);
             self.counts.audited += 1;
             self.round.0 += 1;
-            let Some(problem) = drift(found, installed, left) else {
-                self.round.1 += 1;
-                continue;
-            };
-            self.counts.drifted += 1;
-            outcome.problems.push(format!("{}/{} {problem}", net.addr(), net.bits()));
-            let element = Element { net, group: installed.group, left_ms: left };
-            repairs.push(if found.is_some() { Change::Replace(element) } else { Change::Add(element) });
+            let element = Element { net, group: installed.group, left_ms: left.min(longest) };
+            match drift(found, installed, left, longest) {
+                State::Right => self.round.1 += 1,
+                State::Running => {
+                    self.round.1 += 1;
+                    renewed += 1;
+                    repairs.push(Change::Replace(element));
+                }
+                State::Wrong(problem) => {
+                    self.counts.drifted += 1;
+                    outcome.problems.push(format!("{}/{} {problem}", net.addr(), net.bits()));
+                    repairs.push(if found.is_some() {
+                        Change::Replace(element)
+                    } else {
+                        Change::Add(element)
+                    });
+                }
+            }
         }
         if !repairs.is_empty() {
-            let failed = self.backend.apply(self.groups.all(), &repairs)?;
-            self.counts.repaired += (repairs.len() - failed.len()) as u64;
+            let failed = match self.backend.apply(self.groups.all(), &repairs) {
+                Ok(failed) => failed,
+                Err(error) => {
+                    self.untold = outcome.problems;
+                    self.is_lost = true;
+                    return Err(error);
+                }
+            };
+            self.counts.repaired += (repairs.len() - renewed).saturating_sub(failed.len()) as u64;
+            for Failed { net, .. } in &failed {
+                self.installed.remove(net);
+            }
             self.put_back(&failed, now_ms, &mut outcome);
         }
-        self.audit_at = asked.last().map(|&(net, _)| net).filter(|_| !is_end);
+        self.audit_at = last.filter(|_| !is_end);
         if is_end {
             self.last_round = Some(std::mem::take(&mut self.round));
             outcome.round_ended = true;
@@ -342,27 +382,42 @@ impl<B: Backend> Enforcer<B> {
         if self.is_lost || self.known_groups != self.groups.all().len() {
             return self.replace(now_ms);
         }
-        if now_ms >= self.retry_at {
+        let is_retry = now_ms >= self.retry_at;
+        if is_retry {
             std::mem::take(&mut self.failed).into_iter().for_each(|net| self.touch(net));
+            self.touch_left_out(now_ms);
         }
         let mut changes = Vec::new();
+        let rule = StepRule {
+            now_ms,
+            longest_ms: self.backend.longest_ms(),
+            ends_by_itself: self.backend.ends_by_itself(),
+        };
         if self.all_touched {
             let installed = self.installed.iter().filter(|(net, _)| is_host(**net));
             both(self.hosts(now_ms), installed, |net, wanted, installed| {
-                step(net, wanted, installed, now_ms, &mut changes);
+                rule.step(net, wanted, installed, &mut changes);
             });
+            let is_wanted = |net: Prefix| heaviest(self.held.about(net), &self.groups, now_ms).is_some();
+            self.left_out.retain(|net| !is_host(*net) || is_wanted(*net));
         } else {
             for &net in &self.touched {
                 let wanted = heaviest(self.held.about(net), &self.groups, now_ms);
-                step(net, wanted, self.installed.get(&net).copied(), now_ms, &mut changes);
+                if wanted.is_none() {
+                    self.left_out.remove(&net);
+                }
+                rule.step(net, wanted, self.installed.get(&net).copied(), &mut changes);
             }
         }
         if self.ranges_touched || self.all_touched {
             let mut come = Vec::new();
+            let ranges = self.ranges(now_ms);
+            self.left_out
+                .retain(|net| is_host(*net) || ranges.binary_search_by_key(net, |(net, _)| *net).is_ok());
             let installed = self.installed.iter().filter(|(net, _)| !is_host(**net));
-            both(self.ranges(now_ms), installed, |net, wanted, installed| {
+            both(ranges, installed, |net, wanted, installed| {
                 let changes = if wanted.is_some() { &mut come } else { &mut changes };
-                step(net, wanted, installed, now_ms, changes);
+                rule.step(net, wanted, installed, changes);
             });
             // What goes makes room for what comes.
             changes.append(&mut come);
@@ -376,8 +431,16 @@ impl<B: Backend> Enforcer<B> {
                 self.backend.apply(self.groups.all(), &real).inspect_err(|_| self.is_lost = true)?
             };
             let failing: HashSet<Prefix> = failed.iter().map(|failed| failed.net).collect();
+            let full: HashSet<Prefix> =
+                failed.iter().filter(|failed| failed.is_full).map(|failed| failed.net).collect();
+            let mut unplaced = Vec::new();
             for Step { net, now, change } in changes {
                 let is_failed = failing.contains(&net);
+                unplaced.extend(now.filter(|_| full.contains(&net)).map(|at| (net, at)));
+                if !is_failed {
+                    self.left_out.remove(&net);
+                    self.told_failed.remove(&net);
+                }
                 match (change, now) {
                     // What could not be removed is still there; what could not come is not.
                     (Some(Change::Remove(_)), _) if is_failed => continue,
@@ -396,20 +459,54 @@ impl<B: Backend> Enforcer<B> {
                 }
             }
             self.put_back(&failed, now_ms, &mut outcome);
+            if !unplaced.is_empty()
+                && let Err(error) = self.make_room(unplaced, now_ms, &mut outcome)
+            {
+                self.untold = outcome.problems;
+                return Err(error);
+            }
+        }
+        if is_retry && !self.told_failed.is_empty() {
+            // Some were not wanted any more.
+            let failing: BTreeSet<Prefix> = self.failed.iter().copied().collect();
+            self.told_failed.retain(|net| failing.contains(net));
         }
         self.touched.clear();
         self.ranges_touched = false;
         self.all_touched = false;
-        shorten(&mut outcome.problems);
+        self.tell(&mut outcome);
         Ok(outcome)
+    }
+
+    /// Tells what could not be told before.
+    fn tell(&mut self, outcome: &mut Outcome) {
+        if self.left_out.is_empty() {
+            self.told_left_out = 0;
+        }
+        outcome.problems.splice(0..0, std::mem::take(&mut self.untold));
+        shorten(&mut outcome.problems);
     }
 
     /// What could not be done is told, and tried again after a while.
     fn put_back(&mut self, failed: &[Failed], now_ms: u64, outcome: &mut Outcome) {
-        self.counts.failed += failed.len() as u64;
-        for Failed { net, problem } in failed {
-            outcome.problems.push(format!("{}/{} could not be changed: {problem}", net.addr(), net.bits()));
+        for Failed { net, problem, is_full } in failed {
+            if *is_full {
+                self.counts.failed += u64::from(self.left_out.insert(*net));
+                continue;
+            }
+            self.counts.failed += 1;
             self.failed.push(*net);
+            // It is tried again and again, and told once.
+            if self.told_failed.insert(*net) {
+                outcome.problems.push(format!(
+                    "{}/{} could not be changed: {problem}",
+                    net.addr(),
+                    net.bits()
+                ));
+            }
+        }
+        if let Some(full) = failed.iter().find(|failed| failed.is_full) {
+            self.tell_left_out(&full.problem, outcome);
         }
         if !failed.is_empty() {
             self.retry_at = now_ms.saturating_add(RETRY_AFTER_MS);
@@ -419,7 +516,13 @@ impl<B: Backend> Enforcer<B> {
     fn replace(&mut self, now_ms: u64) -> Result<Outcome, B::Error> {
         let ranges = self.ranges(now_ms).into_iter();
         let wanted: BTreeMap<Prefix, Installed> = ranges.chain(self.hosts(now_ms)).collect();
-        let elements: Vec<Element> = wanted.iter().map(|(&net, at)| element(net, *at, now_ms)).collect();
+        let longest = self.backend.longest_ms();
+        let mut elements: Vec<Element> =
+            wanted.iter().map(|(&net, at)| element(net, *at, now_ms, longest)).collect();
+        if self.backend.is_bounded() {
+            self.sort_by_weight(&mut elements);
+        }
+        self.left_out.clear();
         let failed = self.backend.replace(self.groups.all(), &elements)?;
         self.installed = wanted;
         self.is_lost = false;
@@ -434,7 +537,7 @@ impl<B: Backend> Enforcer<B> {
             self.installed.remove(&failed.net);
         }
         self.put_back(&failed, now_ms, &mut outcome);
-        shorten(&mut outcome.problems);
+        self.tell(&mut outcome);
         Ok(outcome)
     }
 
@@ -491,23 +594,30 @@ struct Step {
     change: Option<Change>,
 }
 
-fn step(
-    net: Prefix,
-    wanted: Option<Installed>,
-    installed: Option<Installed>,
+/// What it takes to know what becomes of a network.
+#[derive(Clone, Copy)]
+struct StepRule {
     now_ms: u64,
-    out: &mut Vec<Step>,
-) {
-    if is_same(wanted, installed) {
-        return;
+    longest_ms: u64,
+    ends_by_itself: bool,
+}
+
+impl StepRule {
+    fn step(self, net: Prefix, wanted: Option<Installed>, installed: Option<Installed>, out: &mut Vec<Step>) {
+        if is_same(wanted, installed) {
+            return;
+        }
+        let element = |at| element(net, at, self.now_ms, self.longest_ms);
+        let change = match (wanted, installed) {
+            (Some(at), None) => Some(Change::Add(element(at))),
+            (Some(at), Some(_)) => Some(Change::Replace(element(at))),
+            (None, Some(at)) if at.until_ms > self.now_ms || !self.ends_by_itself => {
+                Some(Change::Remove(net))
+            }
+            (None, _) => None,
+        };
+        out.push(Step { net, now: wanted, change });
     }
-    let change = match (wanted, installed) {
-        (Some(at), None) => Some(Change::Add(element(net, at, now_ms))),
-        (Some(at), Some(_)) => Some(Change::Replace(element(net, at, now_ms))),
-        (None, Some(at)) if at.until_ms > now_ms => Some(Change::Remove(net)),
-        (None, _) => None,
-    };
-    out.push(Step { net, now: wanted, change });
 }
 
 /// Whether what is wanted is what is there. An API tells whole seconds, and each time others.
@@ -521,8 +631,8 @@ fn is_same(wanted: Option<Installed>, installed: Option<Installed>) -> bool {
     }
 }
 
-fn element(net: Prefix, at: Installed, now_ms: u64) -> Element {
-    Element { net, group: at.group, left_ms: at.until_ms.saturating_sub(now_ms).max(1) }
+fn element(net: Prefix, at: Installed, now_ms: u64, longest_ms: u64) -> Element {
+    Element { net, group: at.group, left_ms: at.until_ms.saturating_sub(now_ms).clamp(1, longest_ms) }
 }
 
 /// What the decisions about one address come to.
@@ -535,18 +645,32 @@ fn weight(decision: &Decision, groups: &Groups) -> Weight {
     (groups.get(decision.group).action, decision.until_ms, decision.group)
 }
 
-/// What is wrong with an element.
-fn drift(found: Option<Found>, installed: Installed, left_ms: u64) -> Option<String> {
-    let Some(found) = found else { return Some("was not in force".to_owned()) };
+/// How an element is found.
+enum State {
+    Right,
+    /// It has the time that it could have, and needs more.
+    Running,
+    /// What is wrong with it.
+    Wrong(String),
+}
+
+fn drift(found: Option<Found>, installed: Installed, left_ms: u64, longest_ms: u64) -> State {
+    let Some(found) = found else { return State::Wrong("was not in force".to_owned()) };
     if found.group.is_some_and(|group| group != installed.group) {
-        return Some("was in force for another reason".to_owned());
+        return State::Wrong("was in force for another reason".to_owned());
     }
-    match found.left_ms {
-        Some(found) if found.abs_diff(left_ms) > TOLERANCE_MS => {
-            Some(format!("would have ended after {} s, not {} s", found / 1_000, left_ms / 1_000))
-        }
-        _ => None,
+    let Some(found_ms) = found.left_ms else { return State::Right };
+    // It may have been put when more was left than it can have.
+    if left_ms > longest_ms / 2 && longest_ms != u64::MAX {
+        let is_short =
+            found_ms < longest_ms / 2 || (left_ms <= longest_ms && found_ms + TOLERANCE_MS < left_ms);
+        return if is_short { State::Running } else { State::Right };
     }
+    if found_ms.abs_diff(left_ms) > TOLERANCE_MS {
+        let (found, left) = (found_ms / 1_000, left_ms / 1_000);
+        return State::Wrong(format!("would have ended after {found} s, not {left} s"));
+    }
+    State::Right
 }
 
 fn is_host(net: Prefix) -> bool {

@@ -32,6 +32,19 @@ pub struct Group {
     pub action: Action,
 }
 
+impl Group {
+    /// How much its decisions weigh where there is no room for all of them: first what does more, then what people have
+    /// decided, then what was seen here, then what others tell.
+    pub(crate) fn weight(&self) -> (Action, u8) {
+        let origin = match self.origin.as_str() {
+            "cscli" | "cscli-import" | "console" => 2,
+            "crowdsec" => 1,
+            _ => 0,
+        };
+        (self.action, origin)
+    }
+}
+
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.action {

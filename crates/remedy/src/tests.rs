@@ -1,7 +1,11 @@
 //! The enforcer against a kernel made of a map, on a clock that the test turns.
 
+mod backends;
+
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 use proptest::prelude::*;
 use testudo_event::Prefix;
@@ -17,8 +21,20 @@ struct Kernel {
     groups: Vec<Group>,
     /// The next calls fail.
     failing: u32,
+    /// The call after so many fails.
+    failing_after: Option<u32>,
     /// So many elements fit.
     room: Option<usize>,
+    /// What does not fit is told as that.
+    tells_full: bool,
+    /// Single addresses may not be within networks either.
+    is_flat: bool,
+    /// Elements stay until they are removed.
+    is_endless: bool,
+    /// No element may have a longer time, if that is limited.
+    longest_ms: Option<u64>,
+    /// The time, for others.
+    clock: Rc<Cell<u64>>,
 }
 
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -28,21 +44,26 @@ struct OutOfOrder;
 impl Kernel {
     fn live(&self) -> impl Iterator<Item = (Prefix, &Group, u64)> {
         let now = self.now_ms;
-        let live = self.elements.iter().filter(move |(_, (_, until))| self.is_there && *until > now);
+        let live = self
+            .elements
+            .iter()
+            .filter(move |(_, (_, until))| self.is_there && (self.is_endless || *until > now));
         live.map(|(&net, (group, until))| (net, group, *until))
     }
 
     fn put(&mut self, groups: &[Group], element: Element) -> Result<(), Failed> {
         let now = self.now_ms;
-        self.elements.retain(|_, (_, until)| *until > now);
-        let failed = |problem: &str| Failed { net: element.net, problem: problem.to_owned() };
+        let is_endless = self.is_endless;
+        self.elements.retain(|_, (_, until)| is_endless || *until > now);
+        let is_full = self.tells_full;
+        let failed = |problem: &str| Failed { net: element.net, problem: problem.to_owned(), is_full };
         if self.room.is_some_and(|room| self.elements.len() >= room) {
             return Err(failed("the set is full"));
         }
+        assert!(element.left_ms <= self.longest_ms.unwrap_or(u64::MAX), "the kernel refuses: {element:?}");
         let overlaps = |net: &Prefix| {
             *net != element.net
-                && is_range(*net)
-                && is_range(element.net)
+                && (self.is_flat || is_range(*net) && is_range(element.net))
                 && (net.contains(element.net.addr()) || element.net.contains(net.addr()))
         };
         assert!(
@@ -56,10 +77,23 @@ impl Kernel {
         Ok(())
     }
 
+    fn turn(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.clock.set(now_ms);
+    }
+
     fn call(&mut self) -> Result<(), OutOfOrder> {
         if self.failing > 0 {
             self.failing -= 1;
             return Err(OutOfOrder);
+        }
+        match self.failing_after.as_mut() {
+            Some(0) => {
+                self.failing_after = None;
+                return Err(OutOfOrder);
+            }
+            Some(calls) => *calls -= 1,
+            None => {}
         }
         Ok(())
     }
@@ -101,8 +135,20 @@ impl Backend for Kernel {
         let found = self.live().find(|(known, ..)| *known == net);
         Ok(found.map(|(_, group, until)| Found {
             group: self.groups.iter().position(|known| known == group).map(|at| GroupId(at as u16)),
-            left_ms: Some(until - self.now_ms),
+            left_ms: (!self.is_endless).then(|| until - self.now_ms),
         }))
+    }
+
+    fn longest_ms(&self) -> u64 {
+        self.longest_ms.unwrap_or(u64::MAX)
+    }
+
+    fn ends_by_itself(&self) -> bool {
+        !self.is_endless
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.room.is_some()
     }
 
     fn is_whole(&mut self) -> Result<bool, OutOfOrder> {
@@ -297,6 +343,8 @@ enum Act {
     /// All rules are flushed.
     Flush,
     Audit(usize),
+    /// Somebody is to pass from now on whatever is decided, or no longer.
+    Spare(bool),
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -311,6 +359,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => any::<prop::sample::Index>().prop_map(Act::Steal),
         1 => Just(Act::Flush),
         1 => (1..4_usize).prop_map(Act::Audit),
+        1 => any::<bool>().prop_map(Act::Spare),
     ];
     prop::collection::vec(act, 1..40)
 }
@@ -343,103 +392,129 @@ fn full(rows: &[Row], groups: &mut Groups) -> Update {
     Update { full: true, new: held.map(|(id, row)| row.decision(id, groups)).collect(), deleted: vec![] }
 }
 
+/// Those who pass from time to time.
+const SPARED: [&str; 4] = ["192.0.2.130/32", "192.0.9.0/24", "2001:db8::1/128", "2001:db8:1::/56"];
+
+/// Does all that, by a backend that is made of a kernel; `spares` says whether it lets those pass who are to.
+fn play<B: Backend>(
+    acts: &[Act],
+    make: impl Fn(Kernel) -> B,
+    kernel: impl Fn(&mut B) -> &mut Kernel,
+    spares: bool,
+) -> Result<(), TestCaseError> {
+    let spared = SPARED.map(net);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("held");
+    let mut enforcer = Enforcer::new(make(Kernel::default()));
+    let mut rows: Vec<Row> = Vec::new();
+    let mut now = 0;
+    let mut is_sparing = false;
+    // Who starts asks for everything before anything else.
+    let mut is_synced = true;
+    for act in acts {
+        kernel(enforcer.backend_mut()).turn(now);
+        match act {
+            Act::Come(decisions) => {
+                let mut new = Vec::new();
+                for &(at, is_ours, is_throttled, seconds) in decisions {
+                    let row = Row {
+                        net: net(NETS[at]),
+                        origin: if is_ours { "crowdsec" } else { "CAPI" },
+                        action: if is_throttled { Action::Throttle } else { Action::Deny },
+                        until_ms: now + seconds * 1_000,
+                        is_held: true,
+                    };
+                    new.push(row.decision(rows.len(), enforcer.groups_mut()));
+                    rows.push(row);
+                }
+                if is_synced {
+                    let _ = enforcer.update(delta(new, vec![]), now);
+                }
+            }
+            Act::Go(index) => {
+                if !rows.is_empty() {
+                    let at = index.index(rows.len());
+                    rows[at].is_held = false;
+                    let gone = rows[at].decision(at, enforcer.groups_mut());
+                    if is_synced {
+                        let _ = enforcer.update(delta(vec![], vec![gone]), now);
+                    }
+                }
+            }
+            Act::Full => {
+                let update = full(&rows, enforcer.groups_mut());
+                let _ = enforcer.update(update, now);
+                is_synced = true;
+            }
+            Act::Wait(millis) => {
+                now += millis;
+                kernel(enforcer.backend_mut()).turn(now);
+                let _ = enforcer.tick(now);
+            }
+            Act::Restart => {
+                let wall = 1_000_000_000 + now as i64;
+                save(&path, enforcer.held(), enforcer.groups(), now, wall).expect("it is written");
+                let left = kernel(enforcer.backend_mut()).clone();
+                enforcer = Enforcer::new(make(left));
+                let _ = enforcer.backend_mut().allow(if is_sparing { &spared } else { &[] });
+                let update =
+                    load(&path, enforcer.groups_mut(), &Rules::default(), now, wall).expect("it is read");
+                let _ = enforcer.update(update.expect("it is there"), now);
+                is_synced = false;
+            }
+            Act::Fail(calls) => kernel(enforcer.backend_mut()).failing = *calls,
+            Act::Steal(index) => {
+                let nets: Vec<Prefix> = kernel(enforcer.backend_mut()).elements.keys().copied().collect();
+                if !nets.is_empty() {
+                    kernel(enforcer.backend_mut()).elements.remove(index.get(&nets));
+                }
+            }
+            Act::Flush => {
+                let kernel = kernel(enforcer.backend_mut());
+                kernel.is_there = false;
+                kernel.elements.clear();
+            }
+            Act::Audit(most) => drop(enforcer.audit(*most, now)),
+            Act::Spare(is_on) => {
+                is_sparing = *is_on;
+                let _ = enforcer.backend_mut().allow(if is_sparing { &spared } else { &[] });
+            }
+        }
+    }
+    kernel(enforcer.backend_mut()).failing = 0;
+    // What is over is looked for once a second.
+    now += 2_000;
+    kernel(enforcer.backend_mut()).turn(now);
+    if !is_synced {
+        let update = full(&rows, enforcer.groups_mut());
+        assert!(enforcer.update(update, now).is_ok());
+    }
+    for _ in 0..2 {
+        assert!(enforcer.audit(usize::MAX, now).is_ok());
+    }
+    let mut counts = vec![[0; 2]; enforcer.held().counts().len()];
+    for decision in enforcer.held().iter() {
+        counts[usize::from(decision.group.0)][usize::from(decision.net.addr().is_ipv6())] += 1;
+    }
+    prop_assert_eq!(enforcer.held().counts(), counts);
+    let kernel = kernel(enforcer.backend_mut()).clone();
+    for addr in PROBES {
+        let passes = spares && is_sparing && spared.iter().any(|net| net.contains(addr));
+        let about = || rows.iter().filter(|row| row.is_held && row.net.contains(addr));
+        // What ends at this moment is not repaired.
+        if about().any(|row| row.until_ms.abs_diff(now) <= 2_000) {
+            continue;
+        }
+        let expected = about().filter(|row| row.until_ms > now && !passes).map(|row| row.action).max();
+        prop_assert_eq!(verdict(&kernel, addr), expected, "{}", addr);
+    }
+    Ok(())
+}
+
 proptest! {
     /// Whatever happens, the kernel does with every address what the decisions say, two rounds of the audit later.
     #[test]
     fn two_audits_later_what_is_decided_is_enforced(acts in acts()) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("held");
-        let mut enforcer = Enforcer::new(Kernel::default());
-        let mut rows: Vec<Row> = Vec::new();
-        let mut now = 0;
-        // Who starts asks for everything before anything else.
-        let mut is_synced = true;
-        for act in &acts {
-            enforcer.backend_mut().now_ms = now;
-            match act {
-                Act::Come(decisions) => {
-                    let mut new = Vec::new();
-                    for &(at, is_ours, is_throttled, seconds) in decisions {
-                        let row = Row {
-                            net: net(NETS[at]),
-                            origin: if is_ours { "crowdsec" } else { "CAPI" },
-                            action: if is_throttled { Action::Throttle } else { Action::Deny },
-                            until_ms: now + seconds * 1_000,
-                            is_held: true,
-                        };
-                        new.push(row.decision(rows.len(), enforcer.groups_mut()));
-                        rows.push(row);
-                    }
-                    if is_synced {
-                        let _ = enforcer.update(delta(new, vec![]), now);
-                    }
-                }
-                Act::Go(index) => {
-                    if !rows.is_empty() {
-                        let at = index.index(rows.len());
-                        rows[at].is_held = false;
-                        let gone = rows[at].decision(at, enforcer.groups_mut());
-                        if is_synced {
-                            let _ = enforcer.update(delta(vec![], vec![gone]), now);
-                        }
-                    }
-                }
-                Act::Full => {
-                    let update = full(&rows, enforcer.groups_mut());
-                    let _ = enforcer.update(update, now);
-                    is_synced = true;
-                }
-                Act::Wait(millis) => {
-                    now += millis;
-                    enforcer.backend_mut().now_ms = now;
-                    let _ = enforcer.tick(now);
-                }
-                Act::Restart => {
-                    let wall = 1_000_000_000 + now as i64;
-                    save(&path, enforcer.held(), enforcer.groups(), now, wall).expect("it is written");
-                    enforcer = Enforcer::new(enforcer.backend_mut().clone());
-                    let update = load(&path, enforcer.groups_mut(), &Rules::default(), now, wall).expect("it is read");
-                    let _ = enforcer.update(update.expect("it is there"), now);
-                    is_synced = false;
-                }
-                Act::Fail(calls) => enforcer.backend_mut().failing = *calls,
-                Act::Steal(index) => {
-                    let nets: Vec<Prefix> = enforcer.backend_mut().elements.keys().copied().collect();
-                    if !nets.is_empty() {
-                        enforcer.backend_mut().elements.remove(index.get(&nets));
-                    }
-                }
-                Act::Flush => {
-                    let kernel = enforcer.backend_mut();
-                    kernel.is_there = false;
-                    kernel.elements.clear();
-                }
-                Act::Audit(most) => drop(enforcer.audit(*most, now)),
-            }
-        }
-        enforcer.backend_mut().failing = 0;
-        enforcer.backend_mut().now_ms = now;
-        if !is_synced {
-            let update = full(&rows, enforcer.groups_mut());
-            enforcer.update(update, now).expect("it works");
-        }
-        for _ in 0..2 {
-            enforcer.audit(usize::MAX, now).expect("it works");
-        }
-        let mut counts = vec![[0; 2]; enforcer.held().counts().len()];
-        for decision in enforcer.held().iter() {
-            counts[usize::from(decision.group.0)][usize::from(decision.net.addr().is_ipv6())] += 1;
-        }
-        prop_assert_eq!(enforcer.held().counts(), counts);
-        let kernel = enforcer.backend_mut().clone();
-        for addr in PROBES {
-            let about = || rows.iter().filter(|row| row.is_held && row.net.contains(addr));
-            // What ends at this moment is not repaired.
-            if about().any(|row| row.until_ms.abs_diff(now) <= 2_000) {
-                continue;
-            }
-            let expected = about().filter(|row| row.until_ms > now).map(|row| row.action).max();
-            prop_assert_eq!(verdict(&kernel, addr), expected, "{}", addr);
-        }
+        play(&acts, |kernel| kernel, |kernel| kernel, false)?;
     }
 }

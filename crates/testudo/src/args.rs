@@ -1,6 +1,6 @@
 //! The command line: one definition of every command and flag.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use testudo_event::{Timestamp, duration};
@@ -22,8 +22,17 @@ pub(crate) enum Command {
     /// Answer web servers who may pass: bans, challenges, throttling, restrictions
     #[command(subcommand)]
     Gate(GateCommand),
+    /// Tell a script of your own of decisions that begin and end
+    Script(ScriptArgs),
+    /// Serve decisions as blocklists that firewalls, routers and web servers fetch
+    Mirror(MirrorArgs),
+    /// Enforce decisions at Cloudflare, and raise the security level of zones under attack
+    #[command(subcommand)]
+    Cloudflare(CloudflareCommand),
     /// Let the running daemon take its configuration anew; one that is wrong changes nothing
     Reload(ReloadArgs),
+    /// Let a marked attack go the whole way, from a log line to the packet filter and back, and name the first broken link
+    Selftest(SelftestArgs),
     /// Read log files of the past and tell who attacked, how, and what would have been banned
     Replay(ReplayArgs),
     /// Rules of a hub: search, install, upgrade, remove, test
@@ -165,6 +174,73 @@ pub(crate) struct SnippetArgs {
     pub(crate) place: String,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum CloudflareCommand {
+    /// Keep lists, rules and Workers KV as decisions say, and watch for attacks
+    Run(CloudflareRunArgs),
+    /// Put saved security levels back now
+    Restore(CloudflareRestoreArgs),
+    /// Put saved security levels back, and take away the rules, lists and keys that were made
+    Remove(CloudflareArgs),
+    /// Show what is known, without asking Cloudflare
+    Status(CloudflareArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CloudflareArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/testudo/cloudflare.yaml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CloudflareRunArgs {
+    #[command(flatten)]
+    pub(crate) common: CloudflareArgs,
+    /// Only say whether the configuration can be used
+    #[arg(short = 't', long)]
+    pub(crate) test: bool,
+}
+
+/// As the custom bouncer of the ecosystem takes them.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ScriptArgs {
+    /// The configuration; without it, the first that is there of /etc/testudo/script.yaml and that of the ecosystem's
+    /// custom bouncer
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only say whether the configuration can be used
+    #[arg(short = 't', long)]
+    pub(crate) test: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CloudflareRestoreArgs {
+    #[command(flatten)]
+    pub(crate) common: CloudflareArgs,
+    /// For how many seconds it is tried
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) seconds: u64,
+}
+
+/// As the blocklist mirror of the ecosystem takes them.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MirrorArgs {
+    /// The configuration; without it, the first that is there of /etc/testudo/mirror.yaml and that of the ecosystem's
+    /// blocklist mirror
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only say whether the configuration can be used
+    #[arg(short = 't', long)]
+    pub(crate) test: bool,
+    /// Make a key for a consumer, and what stands for it in the configuration
+    #[arg(long, conflicts_with = "test")]
+    pub(crate) new_key: bool,
+}
+
+/// The longest `--timeout`.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
 /// Where the daemon keeps what it knows when there is no configuration file.
 pub(crate) const DATA_DIR: &str = "/var/lib/testudo";
 
@@ -231,6 +307,38 @@ pub(crate) struct ReloadArgs {
     /// The folder of a daemon without a configuration file
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Without flags, everything is found: the daemon, a log that it follows, the packet filter, the gate.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SelftestArgs {
+    /// Configuration file of the daemon
+    #[arg(long, short, value_name = "FILE", conflicts_with = "data_dir")]
+    pub(crate) config: Option<PathBuf>,
+    /// The folder of a daemon without a configuration file
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Write the attack into this log; by default one that the daemon follows
+    #[arg(long, value_name = "FILE", conflicts_with = "syslog")]
+    pub(crate) log: Option<PathBuf>,
+    /// What the lines look like: syslog, or nginx, apache2 and the like for access logs; by default as those that are there
+    #[arg(long = "type", value_name = "TYPE", requires = "log")]
+    pub(crate) kind: Option<String>,
+    /// Hand the attack to the syslog daemon of this machine
+    #[arg(long)]
+    pub(crate) syslog: bool,
+    /// Configuration of the firewall on this machine; by default found where `testudo firewall` finds it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) firewall: Option<PathBuf>,
+    /// Where the gate answers, such as http://127.0.0.1:9740, or its socket; by default as /etc/testudo/gate.yaml says
+    #[arg(long, value_name = "URL")]
+    pub(crate) gate: Option<String>,
+    /// How long one link may take
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = wait)]
+    pub(crate) timeout: Duration,
+    /// How the result is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: TestOutput,
 }
 
 /// Which rules run.
@@ -323,10 +431,10 @@ pub(crate) struct HubTestArgs {
     pub(crate) output: TestOutput,
 }
 
-/// How test results are written.
+/// How results of tests are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TestOutput {
-    /// One line a test
+    /// For people: one line a test
     #[default]
     Human,
     /// One JSON document
@@ -360,6 +468,13 @@ fn label(text: &str) -> Result<(String, String), String> {
         .split_once(':')
         .ok_or_else(|| format!("invalid format for label `{text}`: must be key:value"))?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Reads how long to wait.
+fn wait(text: &str) -> Result<Duration, String> {
+    let nanos = duration::parse_with_days(text).ok().and_then(|nanos| u64::try_from(nanos).ok());
+    let wait = nanos.map(Duration::from_nanos).filter(|wait| !wait.is_zero() && *wait <= LONGEST_WAIT);
+    wait.ok_or_else(|| "write it like 20s or 2m, up to 1h".to_owned())
 }
 
 /// Reads an instant or a day.

@@ -29,7 +29,11 @@ fn main() -> ExitCode {
         args::Command::Run(args) => commands::run::run(args),
         args::Command::Firewall(args) => commands::firewall::run(args),
         args::Command::Gate(command) => commands::gate::run(command),
+        args::Command::Script(args) => commands::script::run(args),
+        args::Command::Mirror(args) => commands::mirror::run(args),
+        args::Command::Cloudflare(command) => commands::cloudflare::run(command),
         args::Command::Reload(args) => commands::reload::run(args),
+        args::Command::Selftest(args) => commands::selftest::run(args),
         args::Command::Replay(args) => commands::replay::run(args),
         args::Command::Hub(group) => match &group.command {
             args::HubCommand::Test(args) => commands::hub_test::run(args),

@@ -15,6 +15,12 @@ use tempfile::TempDir;
 /// How long something may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What a self-test finds: the exit code, and the report.
+fn selftest(config: &str) -> (Option<i32>, serde_json::Value) {
+    let tested = testudo(&["selftest", "-c", config, "-o", "json"]);
+    (tested.status.code(), serde_json::from_slice(&tested.stdout).unwrap_or_default())
+}
+
 /// A folder with a daemon that is killed when the test ends.
 struct Guarded {
     folder: TempDir,
@@ -280,4 +286,47 @@ fn the_service_manager_is_told() {
         std::iter::repeat_with(said).take_while(|said| !said.contains("STOPPING=1")).collect();
     assert!(told.iter().all(|said| said.trim() == "WATCHDOG=1"), "{told:?}");
     assert_eq!(guarded.ended(), Some(0));
+}
+
+/// The whole way and back; then a link is broken, and another one. Nothing is left behind.
+#[test]
+fn a_self_test_names_the_first_broken_link() {
+    let mut guarded = Guarded::new();
+    let config = guarded.configure("testudo: {own_rules: true}\n");
+    let told = |tested: &(Option<i32>, serde_json::Value)| {
+        let links = tested.1["links"].as_array().cloned().unwrap_or_default();
+        let states = links.iter().map(|row| format!("{} {}", row["link"], row["state"]).replace('"', ""));
+        (tested.0, tested.1["broken"].as_str().map(str::to_owned), states.collect::<Vec<_>>())
+    };
+    let (code, broken, _) = told(&selftest(&config));
+    assert_eq!((code, broken.as_deref()), (Some(1), Some("daemon")), "nothing runs yet");
+    guarded.start(&["-c", &config]);
+    let tested = selftest(&config);
+    let (code, broken, states) = told(&tested);
+    assert_eq!((code, broken), (Some(0), None), "{}", tested.1);
+    for link in ["daemon", "read", "parsed", "counted", "delivered", "decided", "removed"] {
+        assert!(states.contains(&format!("{link} holds")), "{states:?}");
+    }
+    let left =
+        || text(&testudo(&["alerts", "list", "-a", "-o", "raw", "-c", &config]).stdout).lines().count();
+    assert_eq!(left(), 1, "there is only the head");
+    // A profile that wants something else.
+    fs::write(
+        guarded.path("profiles.yaml"),
+        "name: p\nfilters: [\"false\"]\ndecisions: [{type: ban, duration: 1h}]\n",
+    )
+    .expect("it is written");
+    assert!(testudo(&["reload", "-c", &config]).status.success());
+    let tested = selftest(&config);
+    let (code, broken, states) = told(&tested);
+    assert_eq!((code, broken.as_deref()), (Some(1), Some("decided")), "{}", tested.1);
+    assert!(
+        states.contains(&"counted holds".to_owned()) && states.contains(&"removed not_reached".to_owned())
+    );
+    assert!(
+        tested.1["links"][5]["next"].as_str().is_some_and(|next| next.contains("profiles.yaml")),
+        "{}",
+        tested.1
+    );
+    assert_eq!(left(), 1, "there is only the head");
 }

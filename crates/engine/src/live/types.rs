@@ -100,6 +100,9 @@ pub trait LiveSink {
     /// A line that is not empty is done; its overflows follow.
     fn line(&mut self, batch: &LiveBatch, at: usize, seen: Seen<'_>) {}
 
+    /// A scenario takes the line that was told last.
+    fn poured(&mut self, scenario: &str) {}
+
     /// A bucket ran over. Whitelisted ones are told too.
     fn overflow(&mut self, overflow: &Overflow, spot: Spot);
 

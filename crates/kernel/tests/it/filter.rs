@@ -12,7 +12,7 @@ use crate::namespace::{Peer, arrived, has, listener, nft, within};
 use crate::{element, group, layout, net, opened};
 
 /// How many of ten packets from there arrive here.
-fn passing(peer: &Peer, from: &str, to: &UdpSocket) -> usize {
+pub(crate) fn passing(peer: &Peer, from: &str, to: &UdpSocket) -> usize {
     let sender = peer.socket(from);
     let address = to.local_addr().expect("an address");
     for _ in 0..10 {

@@ -6,10 +6,12 @@ mod changes;
 mod filter;
 mod large;
 mod namespace;
+mod pf;
 mod refused;
 mod round_trip;
 mod standing;
 mod user;
+mod xtables;
 
 use std::time::Duration;
 

@@ -94,7 +94,22 @@ impl Peer {
             there(format!("ip addr add fd09::{last}/64 dev there nodad"));
         }
         there("ip link set there up".to_owned());
+        peer.wait_for_cable();
         peer
+    }
+
+    /// Until something comes through: a cable that was just put in is not ready at once.
+    fn wait_for_cable(&self) {
+        for (here, there) in [("10.9.0.1:4999", "10.9.0.9"), ("[fd09::1]:4999", "fd09::9")] {
+            let ear = listener(here);
+            ear.set_read_timeout(Some(Duration::from_millis(20))).expect("a limit");
+            let sender = self.socket(there);
+            let comes = (0..1_000).any(|_| {
+                let _ = sender.send_to(b"x", here);
+                ear.recv_from(&mut [0; 8]).is_ok()
+            });
+            assert!(comes, "nothing comes from {there}");
+        }
     }
 
     fn wait_for_namespace(&self) {

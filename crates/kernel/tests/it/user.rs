@@ -1,6 +1,6 @@
 //! Sets of the user's own.
 
-use testudo_kernel::{Change, Error, SetFamily, SetName, UserSets};
+use testudo_kernel::{Change, Error, SetFamily, SetName, Standing, UserSets};
 
 use crate::namespace::{has, nft, within};
 use crate::{element, net};
@@ -52,6 +52,24 @@ fn only_their_elements_change() {
         let full = sets.replace((0..5).map(|n| element(&format!("192.0.2.{n}"), 0)));
         assert!(matches!(full, Err(Error::Full)), "{full:?}");
         assert_eq!(sets.list().expect("listed").len(), 6, "what stood still stands");
+        // As many as fit, the first before the last; what has no set is told.
+        let many: Vec<_> = ["192.0.2.9", "10.0.0.0/8", "2001:db8::/32"]
+            .into_iter()
+            .map(|text| element(text, 0))
+            .chain((10..20).map(|n| element(&format!("192.0.2.{n}"), 0)))
+            .collect();
+        let applied = sets.replace_fitting(&many).expect("filled");
+        assert_eq!((applied.done, applied.failed.len()), (5, 8), "{applied:?}");
+        for text in ["192.0.2.9", "192.0.2.12", "2001:db8::/32"] {
+            assert!(sets.get(net(text)).expect("asked").is_some(), "{text}");
+        }
+        assert_eq!(sets.list().expect("listed").len(), 5);
+        assert!(sets.holds(net("2001:db8::/32")) && !sets.holds(net("10.0.0.0/8")));
+        assert_eq!(sets.standing().expect("asked"), Standing::AsLaidOut);
+        nft("delete set ip mine hosts");
+        assert_eq!(sets.standing().expect("asked"), Standing::Gone);
+        nft("add set ip mine hosts { type ipv4_addr; flags interval, timeout; }");
+        assert_eq!(sets.standing().expect("asked"), Standing::Changed("the set hosts is another".to_owned()));
         for (set, problem) in [
             ("plain", "the set 'plain' lets nothing expire; declare it with 'flags timeout'"),
             ("ports", "the set 'ports' is not of type ipv4_addr or ipv6_addr"),

@@ -16,6 +16,7 @@ use crate::agent::counts::Counts;
 use crate::clock;
 use crate::outbox::{Outbox, Waiting};
 use crate::steady::Steady;
+use crate::trace::{Fate, Tracer};
 
 /// Alerts that are handed over together.
 const TOGETHER_MOST: usize = 500;
@@ -153,6 +154,7 @@ pub(crate) struct Delivery {
     pub(crate) counts: Arc<Counts>,
     pub(crate) dead: Arc<DeadLetters>,
     pub(crate) machine: String,
+    pub(crate) tracer: Arc<Tracer>,
 }
 
 impl Delivery {
@@ -218,7 +220,7 @@ impl Delivery {
     /// Hands over the first that wait.
     async fn step(&self) -> Result<(), String> {
         let first = self.outbox.first(TOGETHER_MOST);
-        match self.target.send(&first).await {
+        match self.send(&first).await {
             Ok(()) => self.delivered(&first),
             Err(Refused::Later(reason)) => return Err(reason),
             // One bad alert must not hold up the others.
@@ -226,7 +228,7 @@ impl Delivery {
             Err(Refused::Never(_)) => {
                 for one in &first {
                     let one = std::slice::from_ref(one);
-                    match self.target.send(one).await {
+                    match self.send(one).await {
                         Ok(()) => self.delivered(one),
                         Err(Refused::Later(reason)) => return Err(reason),
                         Err(Refused::Never(reason)) => self.bury(one, &reason),
@@ -237,18 +239,29 @@ impl Delivery {
         Ok(())
     }
 
+    async fn send(&self, alerts: &[Waiting]) -> Result<(), Refused> {
+        self.tracer.sent(alerts);
+        let sent = self.target.send(alerts).await;
+        if let Err(Refused::Later(reason) | Refused::Never(reason)) = &sent {
+            self.tracer.failed(alerts, reason);
+        }
+        sent
+    }
+
     fn delivered(&self, done: &[Waiting]) {
         let now = clock::now();
         for arrived in done.iter().filter_map(|waiting| waiting.arrived) {
             self.counts
                 .seen_after(Duration::from_nanos(u64::try_from(now.nanos_since(arrived)).unwrap_or(0)));
         }
+        self.tracer.acknowledged(done);
         self.acknowledge(done);
     }
 
     fn bury(&self, refused: &[Waiting], reason: &str) {
         for waiting in refused {
             self.counts.dead.add(1);
+            self.tracer.fate(&waiting.alert.uuid, Fate::Refused, reason);
             self.dead.add(&self.machine, reason, &PostedAlert::from(&waiting.alert), clock::now_ms());
         }
         self.acknowledge(refused);

@@ -14,6 +14,7 @@ use crate::agent::overload::{Change, Overload};
 use crate::agent::under_way::{Entrance, UnderWay};
 use crate::clock;
 use crate::outbox::{ALERTS_MOST, Outbox};
+use crate::trace::Tracer;
 
 /// How often the lane is told that time passes.
 const TICK_EVERY: Duration = Duration::from_secs(1);
@@ -71,6 +72,7 @@ pub(crate) struct Feeder {
     /// Is told when everything that was to be read once is read.
     pub(crate) ended: Arc<Notify>,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) tracer: Arc<Tracer>,
 }
 
 impl Feeder {
@@ -161,7 +163,11 @@ impl Feeder {
     }
 
     async fn enter(&mut self, mut batch: Batch, entrance: &mut Entrance) -> Result<(), ()> {
-        if self.overload.skips(batch.stream.source) {
+        let skipped = self.overload.skips(batch.stream.source);
+        if self.tracer.is_on() {
+            self.tracer.read(&batch, skipped);
+        }
+        if skipped {
             self.counts.skipped.add(batch.len() as u64);
             // Its position counts all the same.
             batch.text.clear();

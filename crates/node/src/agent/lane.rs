@@ -22,6 +22,7 @@ use crate::agent::under_way::UnderWay;
 use crate::clock;
 use crate::outbox::{Outbox, Put};
 use crate::state::State;
+use crate::trace::{Fate, Tracer};
 
 /// How often the table of good clients is written.
 const CLIENTS_EVERY: Duration = Duration::from_mins(5);
@@ -84,6 +85,9 @@ pub(crate) struct Lane {
     pub(crate) limits: Limits,
     /// The most events that an alert carries; none: all.
     pub(crate) events_most: Option<usize>,
+    pub(crate) tracer: Arc<Tracer>,
+    /// Whether the line that was told last is one that is traced.
+    pub(crate) traced: bool,
 }
 
 fn addresses(alert: &Alert) -> Vec<IpAddr> {
@@ -140,6 +144,17 @@ impl Lane {
         alerts
     }
 
+    /// Tells of an overflow, if anybody wants to know. `is_dropped`: no alert comes of it, since it is about protected
+    /// addresses.
+    fn trace(&self, overflow: &Overflow, is_dropped: bool) {
+        if !self.tracer.is_on() {
+            return;
+        }
+        let protected = self.policy.protected();
+        let reason = addresses(&overflow.alert).into_iter().find_map(|address| protected.reason(address));
+        self.tracer.overflow(overflow, reason.filter(|_| is_dropped));
+    }
+
     /// Takes the remedy away from alerts of a rule that reaches too far.
     fn judge(&mut self, alerts: &mut [Alert], now_s: i64) {
         let Some(first) = alerts.first() else { return };
@@ -177,15 +192,22 @@ impl Lane {
     ) -> Option<u64> {
         alert.uuid = identity(&alert, key, place);
         tracing::info!("{}", alert.message);
+        if self.tracer.is_on() {
+            self.tracer.alert(&alert, held);
+        }
         match self.outbox.put(alert.clone(), arrived, held) {
             Put::Waits(number) => {
                 self.counts.alerts.add(1);
                 return Some(number);
             }
-            Put::Known => self.counts.repeated.add(1),
+            Put::Known => {
+                self.counts.repeated.add(1);
+                self.tracer.fate(&alert.uuid, Fate::Known, "");
+            }
             Put::Full => {
                 self.counts.dead.add(1);
                 let reason = "too many alerts wait for the API";
+                self.tracer.fate(&alert.uuid, Fate::NoRoom, reason);
                 self.dead.add(&self.machine, reason, &PostedAlert::from(&alert), clock::now_ms());
             }
         }
@@ -222,6 +244,13 @@ impl LiveSink for Lane {
             let at = seen.time.unwrap_or(batch.arrival).unix().min(batch.arrival.unix());
             self.traffic.seen(address, at);
         }
+        self.traced = self.tracer.is_on() && self.tracer.line(&seen);
+    }
+
+    fn poured(&mut self, scenario: &str) {
+        if self.traced {
+            self.tracer.poured(scenario);
+        }
     }
 
     fn overflow(&mut self, overflow: &Overflow, spot: Spot) {
@@ -229,10 +258,12 @@ impl LiveSink for Lane {
         if overflow.whitelisted {
             self.counts.whitelisted.add(1);
             tracing::info!(reason = overflow.whitelist_reason, "{} [whitelisted]", overflow.alert.message);
+            self.trace(overflow, false);
             return;
         }
         let now_s = overflow.alert.stop_at.unix();
         let mut alerts = self.alerts(overflow, now_s);
+        self.trace(overflow, alerts.is_empty());
         self.judge(&mut alerts, now_s);
         // What a name may take back waits until it is known.
         let held = !asked.is_empty();

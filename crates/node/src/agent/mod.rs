@@ -18,7 +18,7 @@ mod usage;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,6 +35,7 @@ use crate::clock;
 use crate::outbox::Outbox;
 use crate::rules::Items;
 use crate::state::{State, StateError};
+use crate::trace::{Fate, Overflowed, Trace, Tracer};
 
 pub(crate) use counts::Counts;
 pub(crate) use deliver::{Delivery, Target};
@@ -102,6 +103,9 @@ pub(crate) struct Agent {
     pub(crate) watched: Arc<RwLock<Watched>>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) tracer: Arc<Tracer>,
+    /// Whether a checkpoint is due though no line came.
+    unsaved: Arc<AtomicBool>,
     board: Arc<RwLock<Board>>,
     /// Is told when everything that was to be read once is read.
     pub(crate) ended: Arc<Notify>,
@@ -197,6 +201,7 @@ impl Agent {
         let saver = Saver::start(state_file.clone(), Arc::clone(&outbox), Arc::clone(&counts))
             .map_err(|source| AgentError::Io { attempt: "start a thread", source })?;
         let (saving, unsaved) = (saver.busy(), saver.unsaved());
+        let tracer = Arc::new(Tracer::default());
         let options = testudo_intake::Options::default();
         let sources = setup.sources.len();
         let (intake, lines) = testudo_intake::start(setup.sources, last.positions.clone(), &options);
@@ -209,7 +214,7 @@ impl Agent {
         let window_s = limits(config).window_s;
         let names = setup
             .names
-            .map(|(memory, resolve)| Names::start(memory, &resolve, &outbox, &counts))
+            .map(|(memory, resolve)| Names::start(memory, &resolve, &outbox, &counts, &tracer))
             .transpose()
             .map_err(|source| AgentError::Io { attempt: "start a thread", source })?;
         let lane = Lane {
@@ -228,6 +233,8 @@ impl Agent {
             blast: BlastRadius::new(limits(config)),
             limits: limits(config),
             events_most: config.own.max_alert_events,
+            tracer: Arc::clone(&tracer),
+            traced: false,
         };
         let workers =
             config.own.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
@@ -258,11 +265,12 @@ impl Agent {
             statuses: Arc::clone(&statuses),
             checkpoint_every: config.own.checkpoint_interval.max(Duration::from_millis(50)),
             saving,
-            unsaved,
+            unsaved: Arc::clone(&unsaved),
             overload: Overload::new(config.own.overload.skip_after),
             pressed,
             ended: Arc::clone(&ended),
             outbox: Arc::clone(&outbox),
+            tracer: Arc::clone(&tracer),
         };
         let report = {
             let (statuses, board, target) = (Arc::clone(&statuses), Arc::clone(&board), setup.target.clone());
@@ -275,6 +283,7 @@ impl Agent {
             counts: Arc::clone(&counts),
             dead: setup.dead,
             machine: setup.machine,
+            tracer: Arc::clone(&tracer),
         };
         let (end_delivery, end) = oneshot::channel();
         let delivering = tokio::spawn(async move { delivery.run(end).await });
@@ -294,6 +303,8 @@ impl Agent {
             watched,
             policy: setup.policy,
             outbox,
+            tracer,
+            unsaved,
             board,
             ended,
             delivering,
@@ -319,6 +330,24 @@ impl Agent {
     /// How the sources are.
     pub(crate) fn statuses(&self) -> Vec<Status> {
         self.statuses.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends what is traced. Alerts of it that the API does not have are taken back. Returns what was seen.
+    pub(crate) fn end_trace(&self) -> Option<Trace> {
+        let mut trace = self.tracer.end()?;
+        let open = |found: &&mut Overflowed| {
+            !found.uuid.is_empty()
+                && found.acknowledged_us == 0
+                && matches!(found.fate, Fate::Alert | Fate::Held)
+        };
+        for found in trace.overflows.iter_mut().filter(open) {
+            if self.outbox.withdraw(&[&found.uuid]) > 0 {
+                found.fate = Fate::Withdrawn;
+                // Or it would come back with the last checkpoint.
+                self.unsaved.store(true, Ordering::Release);
+            }
+        }
+        Some(trace)
     }
 
     /// Takes other rules, and other sources if there are any. Buckets of scenarios that did not change go

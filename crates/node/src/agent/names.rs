@@ -18,6 +18,7 @@ use testudo_event::Overflow;
 use crate::agent::counts::Counts;
 use crate::clock;
 use crate::outbox::Outbox;
+use crate::trace::Tracer;
 
 /// How long a name is remembered.
 const LIFE: Duration = Duration::from_hours(1);
@@ -99,15 +100,16 @@ impl Names {
         resolve: &Resolve,
         outbox: &Arc<Outbox>,
         counts: &Arc<Counts>,
+        tracer: &Arc<Tracer>,
     ) -> std::io::Result<Names> {
         let (jobs, queue) = sync_channel(PARKED_MOST);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..THREADS {
             let (resolve, memory, queue) = (Arc::clone(resolve), Arc::clone(&memory), Arc::clone(&queue));
-            let (outbox, counts) = (Arc::clone(outbox), Arc::clone(counts));
+            let (outbox, counts, tracer) = (Arc::clone(outbox), Arc::clone(counts), Arc::clone(tracer));
             thread::Builder::new()
                 .name("names".to_owned())
-                .spawn(move || work(&queue, &memory, &resolve, &outbox, &counts))?;
+                .spawn(move || work(&queue, &memory, &resolve, &outbox, &counts, &tracer))?;
         }
         Ok(Names { memory, jobs, engine: RwLock::default() })
     }
@@ -139,6 +141,7 @@ fn work(
     resolve: &Resolve,
     outbox: &Outbox,
     counts: &Counts,
+    tracer: &Tracer,
 ) {
     loop {
         let taken = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -153,6 +156,9 @@ fn work(
                     "{} [whitelisted]",
                     overflow.alert.message
                 );
+                if tracer.is_on() {
+                    tracer.whitelisted_later(&overflow);
+                }
                 outbox.take_back(&held);
             }
             Ok(_) => outbox.let_go(&held),
@@ -186,8 +192,8 @@ mod tests {
     fn names(resolve: &Resolve) -> (Names, Arc<NameMemory>, Arc<Outbox>) {
         let outbox = Arc::new(Outbox::new(None).expect("it needs no file"));
         let memory = Arc::new(NameMemory::default());
-        let names =
-            Names::start(Arc::clone(&memory), resolve, &outbox, &Arc::default()).expect("threads start");
+        let names = Names::start(Arc::clone(&memory), resolve, &outbox, &Arc::default(), &Arc::default())
+            .expect("threads start");
         (names, memory, outbox)
     }
 

@@ -1,5 +1,8 @@
 //! What the firewall is told: the file that the bouncers of the ecosystem read, and a section of our own.
 
+mod mode;
+mod xdp;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +14,13 @@ use testudo_guard::{Paths, protected};
 
 use crate::access::{Access, AccessError, period};
 use crate::enforcer::Rules;
+use crate::expand::Databases;
 use crate::follow::Wanted;
+use crate::metrics::Prometheus;
+
+use self::mode::Filters;
+pub use self::mode::{Hook, HookPoint, IptablesMode, Mode, NamedSets, SetPlace};
+pub use self::xdp::{XdpConfig, XdpMode};
 
 /// Where the file is, if none is named: the first that is there.
 pub const DEFAULT_PATHS: [&str; 2] =
@@ -20,8 +29,14 @@ pub const DEFAULT_PATHS: [&str; 2] =
 /// The longest `deny_log_prefix`, in bytes: the name of the origin stands after it, and the kernel takes 127.
 const LOG_PREFIX_MOST: usize = 60;
 
+/// Where metrics are, as the firewall bouncer has them.
+const METRICS_PORT: u16 = 60601;
+
 /// The longest name of a table.
 const TABLE_MOST: usize = 48;
+
+/// A country, or the network of a provider, that is more networks than this is refused, unless more are allowed.
+const EXPAND_MOST: usize = 100_000;
 
 /// What becomes of packets that are denied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -104,18 +119,18 @@ struct File {
     log_max_files: Ignored,
     log_max_age: Ignored,
     retry_initial_connect: Ignored,
-    blacklists_ipv4: Ignored,
-    blacklists_ipv6: Ignored,
-    ipset_type: Ignored,
-    ipset_size: Ignored,
+    blacklists_ipv4: Option<String>,
+    blacklists_ipv6: Option<String>,
+    ipset_type: mode::IpsetType,
+    ipset_size: u32,
     ipset_disable_timeouts: Ignored,
-    iptables_chains: Ignored,
-    iptables_v4_chains: Ignored,
-    iptables_v6_chains: Ignored,
-    iptables_add_rule_comments: Ignored,
-    nftables: Ignored,
-    nftables_hooks: Ignored,
-    pf: Ignored,
+    iptables_chains: Vec<String>,
+    iptables_v4_chains: Vec<String>,
+    iptables_v6_chains: Vec<String>,
+    iptables_add_rule_comments: bool,
+    nftables: mode::Nftables,
+    nftables_hooks: Vec<String>,
+    pf: mode::PfKeys,
 }
 
 /// A key that is there for others.
@@ -155,55 +170,18 @@ impl Default for File {
             log_max_files: Ignored::default(),
             log_max_age: Ignored::default(),
             retry_initial_connect: Ignored::default(),
-            blacklists_ipv4: Ignored::default(),
-            blacklists_ipv6: Ignored::default(),
-            ipset_type: Ignored::default(),
-            ipset_size: Ignored::default(),
+            blacklists_ipv4: None,
+            blacklists_ipv6: None,
+            ipset_type: mode::IpsetType::default(),
+            ipset_size: mode::IPSET_SIZE,
             ipset_disable_timeouts: Ignored::default(),
-            iptables_chains: Ignored::default(),
-            iptables_v4_chains: Ignored::default(),
-            iptables_v6_chains: Ignored::default(),
-            iptables_add_rule_comments: Ignored::default(),
-            nftables: Ignored::default(),
-            nftables_hooks: Ignored::default(),
-            pf: Ignored::default(),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Prometheus {
-    enabled: bool,
-    listen_addr: String,
-    listen_port: Port,
-}
-
-impl Default for Prometheus {
-    fn default() -> Self {
-        Prometheus { enabled: false, listen_addr: "127.0.0.1".to_owned(), listen_port: Port(60601) }
-    }
-}
-
-/// A port, which others write as a text.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "PortText")]
-struct Port(u16);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PortText {
-    Number(u16),
-    Text(String),
-}
-
-impl TryFrom<PortText> for Port {
-    type Error = String;
-
-    fn try_from(text: PortText) -> Result<Self, String> {
-        match text {
-            PortText::Number(port) => Ok(Port(port)),
-            PortText::Text(text) => text.parse().map(Port).map_err(|_| format!("{text:?} is no port")),
+            iptables_chains: Vec::new(),
+            iptables_v4_chains: Vec::new(),
+            iptables_v6_chains: Vec::new(),
+            iptables_add_rule_comments: true,
+            nftables: mode::Nftables::default(),
+            nftables_hooks: Vec::new(),
+            pf: mode::PfKeys::default(),
         }
     }
 }
@@ -213,6 +191,12 @@ impl TryFrom<PortText> for Port {
 #[serde(default, deny_unknown_fields)]
 struct Own {
     table: String,
+    hooks: Vec<String>,
+    hook_priority: Option<i32>,
+    ipset_size_most: u32,
+    country_database: Option<PathBuf>,
+    as_database: Option<PathBuf>,
+    expand_most: usize,
     on_exit: OnExit,
     state_file: PathBuf,
     audit_interval: String,
@@ -223,13 +207,25 @@ struct Own {
     throttle_packets_per_second: u32,
     protect: bool,
     never_ban: Vec<String>,
+    interfaces: Vec<String>,
+    xdp_mode: XdpMode,
+    xdp_addresses: u32,
+    xdp_ranges: u32,
+    xdp_folder: PathBuf,
 }
 
 impl Default for Own {
     fn default() -> Self {
         let rules = Rules::default();
+        let xdp = XdpConfig::default();
         Own {
             table: "testudo".to_owned(),
+            hooks: Vec::new(),
+            hook_priority: None,
+            ipset_size_most: mode::IPSET_SIZE_MOST,
+            country_database: None,
+            as_database: None,
+            expand_most: EXPAND_MOST,
             on_exit: OnExit::default(),
             state_file: PathBuf::from("/var/lib/testudo/firewall.snapshot"),
             audit_interval: "5s".to_owned(),
@@ -240,6 +236,11 @@ impl Default for Own {
             throttle_packets_per_second: 20,
             protect: true,
             never_ban: Vec::new(),
+            interfaces: xdp.interfaces,
+            xdp_mode: xdp.mode,
+            xdp_addresses: xdp.addresses,
+            xdp_ranges: xdp.ranges,
+            xdp_folder: xdp.folder,
         }
     }
 }
@@ -261,8 +262,12 @@ pub struct FirewallConfig {
     pub log_prefix: Option<String>,
     /// Packets a second that a throttled address may send.
     pub throttle: u32,
-    /// The table that is ours.
+    /// The packet filter.
+    pub mode: Mode,
+    /// The table that is ours, or the chain; what our sets, and links of XDP, begin with.
     pub table: String,
+    /// Where countries and the networks of providers are looked up.
+    pub databases: Databases,
     /// What becomes of it at the end.
     pub on_exit: OnExit,
     /// Where decisions are kept for the next start.
@@ -308,10 +313,33 @@ impl FirewallConfig {
 
     fn of(file: File) -> Result<FirewallConfig, AccessError> {
         let value = |key, problem: String| AccessError::Value { key, problem };
-        if file.mode != "nftables" {
-            let problem = format!("`{}` is not offered; use `mode: nftables`", file.mode);
-            return Err(value("mode", problem));
-        }
+        let ipv6 = !file.disable_ipv6 && file.nftables.ipv6.enabled;
+        let mode = Mode::of(Filters {
+            mode: &file.mode,
+            nftables: file.nftables,
+            nftables_hooks: file.nftables_hooks,
+            hooks: file.testudo.hooks.clone(),
+            priority: file.testudo.hook_priority,
+            blacklists: [file.blacklists_ipv4, file.blacklists_ipv6],
+            ipset_type: file.ipset_type,
+            ipset_size: file.ipset_size,
+            ipset_size_most: file.testudo.ipset_size_most,
+            chains: [file.iptables_chains, file.iptables_v4_chains, file.iptables_v6_chains],
+            comments: file.iptables_add_rule_comments,
+            pf: file.pf,
+            ipv6,
+            table: &file.testudo.table,
+            types: &file.supported_decisions_types,
+            xdp: XdpConfig {
+                interfaces: file.testudo.interfaces.clone(),
+                mode: file.testudo.xdp_mode,
+                addresses: file.testudo.xdp_addresses,
+                ranges: file.testudo.xdp_ranges,
+                folder: file.testudo.xdp_folder.clone(),
+            },
+            deny: file.deny_action,
+            is_logged: file.deny_log,
+        })?;
         let access = Access {
             url: file.api_url,
             key: file.api_key,
@@ -322,9 +350,14 @@ impl FirewallConfig {
         };
         let client = access.settings("firewall")?;
         let own = file.testudo;
+        let databases =
+            Databases { country: own.country_database, system: own.as_database, most: own.expand_most, ipv6 };
         let list = |name: &str, values: &[String]| (name.to_owned(), values.join(","));
-        let scopes =
-            if file.scopes.is_empty() { vec!["ip".to_owned(), "range".to_owned()] } else { file.scopes };
+        let scopes = if file.scopes.is_empty() {
+            ["ip", "range"].into_iter().chain(databases.scopes()).map(str::to_owned).collect()
+        } else {
+            file.scopes
+        };
         let never_ban = own.never_ban.iter().map(|text| {
             let single = || text.parse().ok().map(Prefix::single);
             let net = Prefix::parse(text).or_else(single).map(|net| net.canonical().network());
@@ -362,22 +395,21 @@ impl FirewallConfig {
                 ipv6_bits: own.ipv6_prefix.min(128),
                 least_bits_v4: own.least_bits_v4,
                 least_bits_v6: own.least_bits_v6,
-                ipv6: !file.disable_ipv6,
+                ipv6,
                 protected: protect.never_ban.clone(),
             },
             protect,
             deny: file.deny_action,
             log_prefix: file.deny_log.then_some(file.deny_log_prefix),
             throttle: own.throttle_packets_per_second.max(1),
+            mode,
             table: own.table,
+            databases,
             on_exit: own.on_exit,
             state_file: own.state_file,
             audit_every: period("audit_interval", &own.audit_interval)?,
             audit_sample: own.audit_sample.max(1),
-            metrics: file
-                .prometheus
-                .enabled
-                .then(|| format!("{}:{}", file.prometheus.listen_addr, file.prometheus.listen_port.0)),
+            metrics: file.prometheus.place(METRICS_PORT),
             log_level: file.log_level,
         })
     }
@@ -413,10 +445,41 @@ mod tests {
     }
 
     #[test]
+    fn xdp_and_its_interfaces() {
+        let base = "mode: xdp\napi_url: http://127.0.0.1:8080/\napi_key: k\n";
+        let xdp = |own: &str| {
+            let config = read(&format!("{base}testudo:\n  {own}\n"))?;
+            match config.mode {
+                Mode::Xdp(xdp) => Ok::<_, AccessError>(xdp),
+                other => panic!("{other:?}"),
+            }
+        };
+        let read_all = xdp("{interfaces: [eth0, eth1.5], xdp_mode: native, xdp_addresses: 9, xdp_ranges: 8}")
+            .expect("read");
+        assert_eq!((read_all.interfaces.len(), read_all.mode), (2, XdpMode::Native));
+        assert_eq!((read_all.addresses, read_all.ranges), (9, 8));
+        for (own, problem) in [
+            ("{}", "interfaces: it is missing"),
+            ("{interfaces: [\"a b\"]}", "interfaces: \"a b\" is no name"),
+            ("{interfaces: [sixteen-letters-]}", "is no name of a network interface"),
+            ("{interfaces: [eth0], xdp_addresses: 0}", "xdp_addresses: it must be from 1"),
+            ("{interfaces: [eth0], xdp_mode: fast}", "\"fast\" is not offered"),
+            ("{interfaces: [eth0]}\ndeny_action: REJECT", "deny_action: XDP cannot answer"),
+            ("{interfaces: [eth0]}\ndeny_log: true", "deny_log: the kernel logs nothing"),
+        ] {
+            let told = xdp(own).expect_err(own).to_string();
+            assert!(told.contains(problem), "{own}: {told}");
+        }
+        // Other modes have no interfaces.
+        let other = read(&base.replace("xdp", "nftables")).expect("read").mode;
+        assert!(matches!(other, Mode::Nftables { .. }), "{other:?}");
+    }
+
+    #[test]
     fn what_is_wrong_is_told() {
         let told = |text: &str| read(text).expect_err(text).to_string();
         let base = "api_url: http://127.0.0.1:8080/\n";
-        assert!(told("mode: pf\n").starts_with("mode: `pf` is not offered"));
+        assert!(told("mode: npf\n").starts_with("mode: `npf` is not offered"));
         assert!(told("").starts_with("api_url: it is missing"));
         assert!(told(base).contains("testudo bouncers add firewall"));
         let with_key = format!("{base}api_key: k\n");

@@ -3,25 +3,29 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use testudo_client::{Client, ClientError, SettingsError};
 use testudo_event::Prefix;
+use testudo_wire::stream::StreamBody;
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 
 use super::config::FirewallConfig;
-use super::page::{self, Page};
+use super::page;
 use super::usage::Usage;
 use crate::backend::Backend;
 use crate::batch::Batch;
-use crate::clock::now_ms;
+use crate::clock::{now_ms, wall_ms};
 use crate::enforcer::{Enforcer, Outcome};
+use crate::expand::{ExpandError, Expander};
 use crate::follow::{News, follow};
 use crate::group::Action;
 use crate::held::Update;
 use crate::keep;
+use crate::metrics::{self, Page};
+use crate::report::REPORT_EVERY;
 
 /// News that may wait.
 const NEWS_MOST: usize = 16;
@@ -39,8 +43,11 @@ const KEEP_REST: u32 = 20;
 /// Between two questions who is logged in.
 const PROTECT_EVERY: Duration = Duration::from_secs(5);
 
-/// Between two reports to the API, as the bouncers of the ecosystem do.
-const REPORT_EVERY: Duration = Duration::from_mins(15);
+/// Between two looks whether a database of countries or providers has changed.
+const DATABASES_EVERY: Duration = Duration::from_mins(1);
+
+/// After an audit, so many times as long as it took are left to others.
+const AUDIT_REST: u32 = 20;
 
 /// Refusals that one answer of the API is worth in the log.
 const REFUSALS_TOLD: usize = 5;
@@ -65,11 +72,6 @@ pub enum Stop {
     AfterAudit,
 }
 
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// Enforces until it is told to stop, or nobody could tell it any more; returns the backend, for whoever cleans up.
 ///
 /// # Errors
@@ -84,6 +86,8 @@ pub async fn run<B: Backend + Send>(
     let mut work = Work {
         config,
         keep_at: Instant::now(),
+        audit_at: Instant::now(),
+        expander: Expander::new(config.databases.clone()),
         enforcer: Enforcer::new(backend),
         page: page.clone(),
         passing: config.protect.now(),
@@ -96,7 +100,7 @@ pub async fn run<B: Backend + Send>(
     };
     work.begin()?;
     // Whether metrics can be served is no reason not to enforce.
-    let served = config.metrics.clone().map(|place| tokio::spawn(page::serve(place, page)));
+    let served = config.metrics.clone().map(|place| tokio::spawn(metrics::serve(place, page)));
     let (sender, mut news) = mpsc::channel(NEWS_MOST);
     let following = follow(&client, &config.wanted, work.enforcer.held().len(), &sender);
     tokio::pin!(following);
@@ -104,8 +108,9 @@ pub async fn run<B: Backend + Send>(
     let mut audits = interval(config.audit_every);
     let mut keeps = interval(KEEP_EVERY);
     let mut protects = interval(PROTECT_EVERY);
+    let mut databases = interval(DATABASES_EVERY);
     let mut reports = interval_at(tokio::time::Instant::now() + REPORT_EVERY, REPORT_EVERY);
-    for timer in [&mut ticks, &mut audits, &mut keeps, &mut protects, &mut reports] {
+    for timer in [&mut ticks, &mut audits, &mut keeps, &mut protects, &mut databases, &mut reports] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     loop {
@@ -114,7 +119,8 @@ pub async fn run<B: Backend + Send>(
             Some(told) = news.recv() => block_in_place(|| work.hear(told)),
             _ = ticks.tick() => block_in_place(|| work.tick()),
             _ = protects.tick() => block_in_place(|| work.protect()),
-            _ = audits.tick() => block_in_place(|| work.audit(config.audit_sample)),
+            _ = databases.tick() => block_in_place(|| work.refresh()),
+            _ = audits.tick(), if Instant::now() >= work.audit_at => block_in_place(|| work.audit(config.audit_sample)),
             () = tokio::task::yield_now(), if work.is_auditing => block_in_place(|| work.audit(config.audit_sample)),
             _ = keeps.tick() => block_in_place(|| work.keep()),
             _ = reports.tick() => block_in_place(|| work.report(&client)),
@@ -143,6 +149,9 @@ struct Work<'c, B> {
     is_auditing: bool,
     /// Before this, it is too early to write what is held again.
     keep_at: Instant,
+    /// The same for audits.
+    audit_at: Instant,
+    expander: Expander,
     enforcer: Enforcer<B>,
     page: Page,
     /// The last question to the API failed.
@@ -177,10 +186,13 @@ impl<B: Backend> Work<'_, B> {
                 .map_err(|error| FirewallError::Backend(error.to_string()))?;
             self.done(Ok(outcome));
         }
-        tracing::info!(held, table = self.config.table, "the firewall enforces");
-        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-            tracing::debug!(%error, "the service manager does not listen");
-        }
+        tracing::info!(
+            held,
+            mode = self.config.mode.name(),
+            table = self.config.table,
+            "the firewall enforces"
+        );
+        crate::ready();
         self.show();
         Ok(())
     }
@@ -229,13 +241,19 @@ impl<B: Backend> Work<'_, B> {
 
     fn read(&mut self, full: bool, batch: Batch, now: u64) -> Update {
         let mut refused = 0;
-        let groups = self.enforcer.groups_mut();
-        let update = batch.update(full, groups, &self.config.rules, now, |id, origin, refusal| {
+        let mut refuse = |id: i64, origin: &str, refusal: &dyn std::fmt::Display| {
             refused += 1;
             if refused <= REFUSALS_TOLD {
                 tracing::warn!(id, origin, "{refusal}");
             }
-        });
+        };
+        let expanded = self.expand(full, batch.others(), now, &mut refuse);
+        let groups = self.enforcer.groups_mut();
+        let rules = &self.config.rules;
+        let mut update =
+            batch.update(full, groups, rules, now, |id, origin, refusal| refuse(id, origin, &refusal));
+        update.new.extend(expanded.new);
+        update.deleted.extend(expanded.deleted);
         for decision in &update.new {
             let passes = self
                 .passing
@@ -250,6 +268,50 @@ impl<B: Backend> Work<'_, B> {
             tracing::warn!(refused, "decisions were refused; the first are told above");
         }
         update
+    }
+
+    /// What is told about countries and providers, as decisions about networks.
+    fn expand(
+        &mut self,
+        full: bool,
+        others: &StreamBody,
+        now: u64,
+        refuse: &mut dyn FnMut(i64, &str, &dyn std::fmt::Display),
+    ) -> Update {
+        let mut update = Update::default();
+        if full {
+            self.expander.begin_anew();
+        } else {
+            let lifted = others.deleted.iter().filter(|told| self.expander.takes(told));
+            let ids: Vec<i64> = lifted.map(|told| told.id).collect();
+            update.deleted = ids.into_iter().flat_map(|id| self.expander.lift(id)).collect();
+        }
+        self.expander.look_up(&others.new);
+        for told in others.new.iter().filter(|told| Expander::is_about_many(told)) {
+            match self.expander.expand(told, self.enforcer.groups_mut(), &self.config.rules, now) {
+                Ok(decisions) => update.new.extend(decisions),
+                Err(ExpandError::Foreign) => {}
+                Err(refusal) => refuse(told.id, &told.origin, &refusal),
+            }
+        }
+        update
+    }
+
+    /// Expands countries and providers anew when the databases have changed.
+    fn refresh(&mut self) {
+        let now = now_ms();
+        match self.expander.refresh(&self.config.rules, now) {
+            Ok(Some(update)) => {
+                let (new, deleted) = (update.new.len(), update.deleted.len());
+                tracing::info!(new, deleted, "a database has changed");
+                let outcome = self.enforcer.update(update, now);
+                self.is_kept = false;
+                self.done(outcome);
+                self.show();
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "what was expanded stays as it is"),
+        }
     }
 
     fn tick(&mut self) {
@@ -281,7 +343,9 @@ impl<B: Backend> Work<'_, B> {
 
     fn audit(&mut self, most: usize) {
         let now = now_ms();
+        let begun = Instant::now();
         let outcome = self.enforcer.audit(most, now);
+        self.audit_at = begun + begun.elapsed() * AUDIT_REST;
         let is_over = self.done(outcome).is_none_or(|outcome| outcome.round_ended);
         if self.is_auditing && is_over {
             self.is_auditing = false;

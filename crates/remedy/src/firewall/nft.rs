@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use testudo_event::Prefix;
 use testudo_kernel::{
-    Action as Fate, Applied, Change as KernelChange, Element as KernelElement, Error, Group as KernelGroup,
-    Layout, Log, Nft, Standing,
+    Action as Fate, Applied, Change as KernelChange, Counters, Element as KernelElement, Error,
+    Group as KernelGroup, Held, Hook as KernelHook, HookPoint as KernelHookPoint, Layout, Log, Nft, Standing,
 };
 
-use super::config::{Deny, FirewallConfig};
+use super::config::{Deny, FirewallConfig, Hook, HookPoint};
+use super::filter::{Filter, FilterError};
 use crate::backend::{Backend, Change, Element, Failed, Found, Traffic};
 use crate::group::{Action, Group, GroupId};
 
@@ -16,46 +17,63 @@ use crate::group::{Action, Group, GroupId};
 const LOGGED_PER_SECOND: u32 = 5;
 
 /// The table of this machine that is ours.
-pub struct NftFilter {
+pub(super) struct NftFilter {
     nft: Nft,
-    deny: Fate,
-    throttle: Fate,
+    fates: Fates,
     log: Option<Log>,
 }
 
+/// What becomes of packets.
+#[derive(Clone, Copy)]
+pub(super) struct Fates {
+    deny: Fate,
+    throttle: Fate,
+}
+
+impl Fates {
+    pub(super) fn of(config: &FirewallConfig) -> Fates {
+        Fates {
+            deny: match config.deny {
+                Deny::Drop => Fate::Drop,
+                Deny::Reject => Fate::Reject,
+            },
+            throttle: Fate::Throttle { packets_per_second: config.throttle, burst: config.throttle },
+        }
+    }
+
+    pub(super) fn of_group(self, group: &Group) -> Fate {
+        match group.action {
+            Action::Deny => self.deny,
+            Action::Throttle => self.throttle,
+        }
+    }
+}
+
+/// What the kernel logs, if anything.
+pub(super) fn log(config: &FirewallConfig) -> Option<Log> {
+    config.log_prefix.clone().map(|prefix| Log { prefix, per_second: LOGGED_PER_SECOND })
+}
+
 /// Speaks to the kernel. Nothing is changed yet.
-///
-/// # Errors
-/// There is no nftables here, or the process may not use it.
-pub fn nft(config: &FirewallConfig) -> Result<NftFilter, Error> {
-    let allow = config.protect.now().into_iter().map(|(net, _)| net).collect();
-    let layout = Layout { table: config.table.clone(), allow, ..Layout::default() };
-    Ok(NftFilter {
-        nft: Nft::open(layout)?,
-        deny: match config.deny {
-            Deny::Drop => Fate::Drop,
-            Deny::Reject => Fate::Reject,
-        },
-        throttle: Fate::Throttle { packets_per_second: config.throttle, burst: config.throttle },
-        log: config.log_prefix.clone().map(|prefix| Log { prefix, per_second: LOGGED_PER_SECOND }),
-    })
+pub(super) fn open(config: &FirewallConfig, hooks: &[Hook], allow: Vec<Prefix>) -> Result<NftFilter, Error> {
+    let hooks = hooks
+        .iter()
+        .map(|hook| KernelHook {
+            at: match hook.at {
+                HookPoint::Prerouting => KernelHookPoint::Prerouting,
+                HookPoint::Input => KernelHookPoint::Input,
+                HookPoint::Forward => KernelHookPoint::Forward,
+            },
+            priority: hook.priority,
+        })
+        .collect();
+    let layout = Layout { table: config.table.clone(), hooks, allow, ..Layout::default() };
+    Ok(NftFilter { nft: Nft::open(layout)?, fates: Fates::of(config), log: log(config) })
 }
 
 impl NftFilter {
-    /// Takes everything away.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn remove(&mut self) -> Result<(), Error> {
-        self.nft.remove_table()
-    }
-
     fn group(&self, group: &Group) -> KernelGroup {
-        let action = match group.action {
-            Action::Deny => self.deny,
-            Action::Throttle => self.throttle,
-        };
-        KernelGroup { name: group.to_string(), action, log: self.log.clone() }
+        KernelGroup { name: group.to_string(), action: self.fates.of_group(group), log: self.log.clone() }
     }
 }
 
@@ -67,23 +85,42 @@ fn element(element: Element) -> KernelElement {
     }
 }
 
-fn failed(applied: Applied) -> Vec<Failed> {
+/// What is there.
+pub(super) fn held(held: &Held) -> Found {
+    Found {
+        group: u16::try_from(held.group).ok().map(GroupId),
+        left_ms: held.remaining.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
+/// What was counted.
+pub(super) fn traffic(counters: Counters) -> Traffic {
+    let pair = |count: testudo_kernel::Count| (count.packets, count.bytes);
+    Traffic {
+        processed: counters.processed.map(pair),
+        denied: counters.blocked.into_iter().map(|families| families.map(pair)).collect(),
+    }
+}
+
+pub(super) fn failed(applied: Applied) -> Vec<Failed> {
     let failed = applied.failed.into_iter();
-    failed.map(|(net, error)| Failed { net, problem: error.to_string() }).collect()
+    failed
+        .map(|(net, error)| Failed { net, problem: error.to_string(), is_full: matches!(error, Error::Full) })
+        .collect()
 }
 
 impl Backend for NftFilter {
-    type Error = Error;
+    type Error = FilterError;
 
-    fn replace(&mut self, groups: &[Group], elements: &[Element]) -> Result<Vec<Failed>, Error> {
+    fn replace(&mut self, groups: &[Group], elements: &[Element]) -> Result<Vec<Failed>, FilterError> {
         let groups: Vec<KernelGroup> = groups.iter().map(|group| self.group(group)).collect();
         if self.nft.layout().groups != groups {
             self.nft = Nft::open(Layout { groups, ..self.nft.layout().clone() })?;
         }
-        self.nft.replace(elements.iter().copied().map(element)).map(failed)
+        Ok(failed(self.nft.replace(elements.iter().copied().map(element))?))
     }
 
-    fn apply(&mut self, _: &[Group], changes: &[Change]) -> Result<Vec<Failed>, Error> {
+    fn apply(&mut self, _: &[Group], changes: &[Change]) -> Result<Vec<Failed>, FilterError> {
         let changes: Vec<KernelChange> = changes
             .iter()
             .map(|change| match *change {
@@ -92,31 +129,28 @@ impl Backend for NftFilter {
                 Change::Remove(net) => KernelChange::Remove(net),
             })
             .collect();
-        self.nft.apply(&changes).map(failed)
+        Ok(failed(self.nft.apply(&changes)?))
     }
 
-    fn find(&mut self, net: Prefix) -> Result<Option<Found>, Error> {
-        let held = self.nft.get(net)?;
-        Ok(held.map(|held| Found {
-            group: u16::try_from(held.group).ok().map(GroupId),
-            left_ms: held.remaining.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
-        }))
+    fn find(&mut self, net: Prefix) -> Result<Option<Found>, FilterError> {
+        Ok(self.nft.get(net)?.as_ref().map(held))
     }
 
-    fn allow(&mut self, nets: &[Prefix]) -> Result<(), Error> {
-        self.nft.allow(nets.to_vec())
+    fn allow(&mut self, nets: &[Prefix]) -> Result<(), FilterError> {
+        Ok(self.nft.allow(nets.to_vec())?)
     }
 
-    fn traffic(&mut self) -> Result<Traffic, Error> {
-        let counters = self.nft.counters()?;
-        let pair = |count: testudo_kernel::Count| (count.packets, count.bytes);
-        Ok(Traffic {
-            processed: counters.processed.map(pair),
-            denied: counters.blocked.into_iter().map(|families| families.map(pair)).collect(),
-        })
+    fn traffic(&mut self) -> Result<Traffic, FilterError> {
+        Ok(traffic(self.nft.counters()?))
     }
 
-    fn is_whole(&mut self) -> Result<bool, Error> {
+    fn is_whole(&mut self) -> Result<bool, FilterError> {
         Ok(matches!(self.nft.standing()?, Standing::AsLaidOut))
+    }
+}
+
+impl Filter for NftFilter {
+    fn remove(&mut self) -> Result<(), FilterError> {
+        Ok(self.nft.remove_table()?)
     }
 }

@@ -1,86 +1,11 @@
-//! Metrics, as Prometheus reads them: the names of the bouncers of the ecosystem, and our own.
+//! What the firewall shows to Prometheus: the names of the bouncers of the ecosystem, and our own.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
-
-use super::usage::FAMILIES;
 use crate::backend::{Backend, Traffic};
 use crate::enforcer::Enforcer;
-
-/// Before listening is tried again.
-const BIND_AGAIN: Duration = Duration::from_secs(10);
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
-/// The page as it is.
-#[derive(Clone, Default)]
-pub(super) struct Page(Arc<Mutex<Bytes>>);
-
-impl Page {
-    pub(super) fn set(&self, text: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text.into();
-    }
-
-    fn get(&self) -> Bytes {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Serves the page at `/metrics` of a place such as `127.0.0.1:60601`, as soon as it can be listened there.
-pub(super) async fn serve(place: String, page: Page) {
-    let mut is_told = false;
-    let listener = loop {
-        match TcpListener::bind(&place).await {
-            Ok(listener) => break listener,
-            Err(error) if !is_told => {
-                is_told = true;
-                tracing::warn!(%error, place, "metrics cannot be served yet");
-            }
-            Err(_) => {}
-        }
-        tokio::time::sleep(BIND_AGAIN).await;
-    };
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Too many files are open, or the peer is gone already.
-            tokio::time::sleep(ACCEPT_AGAIN).await;
-            continue;
-        };
-        let page = page.clone();
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let response = answer(&request, &page);
-                async { Ok::<_, Infallible>(response) }
-            });
-            // Whoever goes away in the middle has what there was.
-            let _ =
-                http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
-}
-
-fn answer(request: &Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
-    let is_it = request.uri().path() == "/metrics";
-    let mut response =
-        Response::new(Full::new(if is_it { page.get() } else { Bytes::from("see /metrics\n") }));
-    if !is_it {
-        *response.status_mut() = StatusCode::NOT_FOUND;
-    }
-    let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
-}
+use crate::metrics::{family, line};
+use crate::report::FAMILIES;
 
 /// One of two numbers.
 type Pick = fn((u64, u64)) -> u64;
@@ -128,7 +53,7 @@ pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api
         }
     }
     let counts = enforcer.counts();
-    let own: [(&str, &str, &str, u64); 8] = [
+    let own: [(&str, &str, &str, u64); 9] = [
         (
             "testudo_firewall_expected_elements",
             "gauge",
@@ -156,6 +81,12 @@ pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api
             "Changes that the packet filter did not make.",
             counts.failed,
         ),
+        (
+            "testudo_firewall_left_out_elements",
+            "gauge",
+            "Elements that the packet filter has no room for.",
+            enforcer.left_out() as u64,
+        ),
         ("testudo_firewall_decisions", "gauge", "Decisions that are held.", enforcer.held().len() as u64),
     ];
     for (name, kind, help, value) in own {
@@ -174,18 +105,4 @@ pub(super) fn text<B: Backend>(enforcer: &Enforcer<B>, traffic: &Traffic, is_api
         let _ = writeln!(out, "{name} {enforced}");
     }
     out
-}
-
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
-    // Writing to a text cannot fail.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
-    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let labels: Vec<String> =
-        labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escaped(text))).collect();
-    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-    // Writing to a text cannot fail.
-    let _ = writeln!(out, "{name}{labels} {value}");
 }

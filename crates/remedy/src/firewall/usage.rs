@@ -1,60 +1,28 @@
 //! What the firewall reports to the API, in the terms of the ecosystem: `cscli metrics` shows it.
 
-use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use testudo_wire::metrics::{Batch, BatchMeta, Counter, Os, RemediationComponent, UsageMetrics};
+use testudo_wire::metrics::{Counter, UsageMetrics};
 
 use crate::backend::{Backend, Traffic};
 use crate::enforcer::Enforcer;
-
-/// How the kinds of addresses are called.
-pub(super) const FAMILIES: [&str; 2] = ["ipv4", "ipv6"];
+use crate::report::{FAMILIES, Reporter, item};
 
 /// What was reported before: counts are told as what came since.
 #[derive(Debug)]
 pub(super) struct Usage {
-    started: i64,
-    reported: i64,
+    reporter: Reporter,
     before: Traffic,
-}
-
-fn now_secs() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 impl Usage {
     pub(super) fn new() -> Self {
-        let now = now_secs();
-        Usage { started: now, reported: now, before: Traffic::default() }
+        Usage { reporter: Reporter::new("testudo-firewall"), before: Traffic::default() }
     }
 
     /// What is to be reported now.
     pub(super) fn report<B: Backend>(&mut self, enforcer: &Enforcer<B>, traffic: Traffic) -> UsageMetrics {
-        let now = now_secs();
-        let meta = BatchMeta {
-            utc_now_timestamp: Some(now),
-            window_size_seconds: Some((now - self.reported).max(0)),
-        };
         let items = items(enforcer, &traffic, &self.before);
         self.before = traffic;
-        self.reported = now;
-        UsageMetrics {
-            remediation_components: vec![RemediationComponent {
-                kind: "testudo-firewall".to_owned(),
-                version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-                os: Some(Os {
-                    name: Some(std::env::consts::OS.to_owned()),
-                    version: Some(std::env::consts::ARCH.to_owned()),
-                    ..Os::default()
-                }),
-                utc_startup_timestamp: Some(self.started),
-                metrics: vec![Batch { items, meta: Some(meta) }],
-                ..RemediationComponent::default()
-            }],
-            ..UsageMetrics::default()
-        }
+        self.reporter.report(items)
     }
 }
 
@@ -91,12 +59,6 @@ fn came(name: &str, labels: &[(&str, &str)], now: (u64, u64), before: (u64, u64)
         .filter(|(_, count)| *count > 0)
         .map(|(unit, count)| item(name, unit, labels, count))
         .collect()
-}
-
-fn item(name: &str, unit: &str, labels: &[(&str, &str)], value: u64) -> Counter {
-    let labels: BTreeMap<String, String> =
-        labels.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
-    Counter { labels, name: Some(name.to_owned()), unit: Some(unit.to_owned()), value: Some(value as f64) }
 }
 
 #[cfg(test)]

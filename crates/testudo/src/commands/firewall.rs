@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use testudo_config::environment;
 use testudo_node::logs::{self, Format, LogSettings, Media};
-use testudo_remedy::firewall::{self, DEFAULT_PATHS, FirewallConfig, OnExit, Stop};
+use testudo_remedy::firewall::{self, DEFAULT_PATHS, FirewallConfig, Lock, OnExit, Stop};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -34,10 +34,11 @@ pub(crate) fn run(args: &FirewallArgs) -> Result<ExitCode, Failure> {
         eprintln!("Configuration test done");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut filter = firewall::nft(&config).map_err(|error| Failure::new(error.to_string()))?;
+    let mut filter = firewall::open(&config).map_err(|error| Failure::new(error.to_string()))?;
+    let _lock = Lock::take(&config).map_err(|error| Failure::new(error.to_string()))?;
     if args.remove {
         filter.remove().map_err(|error| Failure::new(error.to_string()))?;
-        eprintln!("the table {} is removed", config.table);
+        eprintln!("what was in force is removed");
         return Ok(ExitCode::SUCCESS);
     }
     begin_logs(&config.log_level)?;

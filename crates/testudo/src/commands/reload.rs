@@ -1,26 +1,22 @@
 //! `testudo reload`: the daemon takes its configuration anew, and says what it thinks of it.
 
-use std::{
-    io::{Read, Write},
-    os::unix::net::UnixStream,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use testudo_config::{Config, environment};
 
 use crate::{
     args::{DATA_DIR, ReloadArgs},
+    commands::control,
     failure::{self, Failure},
 };
 
 pub(crate) fn run(args: &ReloadArgs) -> Result<ExitCode, Failure> {
     let socket = testudo_node::control_path(&data_dir(args)?);
-    let (taken, text) = ask(&socket).map_err(|error| {
+    let (status, text) = control::ask(&socket, "POST", "/reload").map_err(|error| {
         Failure::new(format!("no daemon answers at {}: {error}", socket.display()))
             .hint("start it with `testudo run`, and ask as the user that it runs as")
     })?;
-    if taken {
+    if status == 200 {
         println!("{text}");
         Ok(ExitCode::SUCCESS)
     } else {
@@ -40,16 +36,4 @@ fn data_dir(args: &ReloadArgs) -> Result<PathBuf, Failure> {
         Failure::new(format!("the configuration cannot be taken: {error}"))
             .hint("the daemon goes on with the old one")
     })
-}
-
-/// Asks for the reload. Returns whether it was done, and what the daemon says.
-fn ask(socket: &Path) -> std::io::Result<(bool, String)> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(
-        b"POST /reload HTTP/1.1\r\nHost: testudo\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    Ok((head.starts_with("HTTP/1.1 200 "), body.to_owned()))
 }

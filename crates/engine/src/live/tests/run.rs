@@ -151,6 +151,15 @@ fn what_is_counted() {
         (poured(a, "test/leaky"), poured(a, "test/trigger"), poured(of("b.log"), "test/trigger")),
         (5, 0, 1)
     );
+    let mut all = BTreeMap::new();
+    for (name, count) in tallies.sources.iter().flat_map(|source| &source.poured) {
+        *all.entry(name.to_string()).or_default() += count;
+    }
+    assert_eq!(
+        (told.poured.get("test/leaky"), &told.poured),
+        (Some(&6), &all),
+        "what is told is what is counted"
+    );
     let scenario = |name: &str| tallies.scenarios.iter().find(|scenario| &*scenario.name == name).unwrap();
     let leaky = scenario("test/leaky");
     assert_eq!((leaky.instantiated, leaky.overflowed, leaky.underflowed, leaky.buckets), (3, 1, 0, 2));

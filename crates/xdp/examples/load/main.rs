@@ -1,0 +1,16 @@
+//! Loads elements and tries frames, and tells what it cost.
+//!
+//! `cargo run --release -p testudo-xdp --example load -- 1000000 [percent that are ranges]`
+
+#[cfg(target_os = "linux")]
+mod measure;
+
+#[cfg(target_os = "linux")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    measure::run()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("only Linux has XDP");
+}
