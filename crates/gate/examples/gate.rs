@@ -4,9 +4,9 @@
 //!     cargo run -p testudo-gate --example gate -- 127.0.0.1:9740 policy.yaml decisions.txt 127.0.0.1:8080
 //!     cargo run -p testudo-gate --example gate -- snippet nginx 127.0.0.1:9740
 //!
-//! A place that begins with `/` is a socket in the file system. `address` may be a range. The file is read again when it
-//! changes; while it is missing, no decisions can be looked up. With a fourth word, the gate is a proxy in front of that site as
-//! well, four ports higher.
+//! A place that begins with `/` is a socket in the file system. `address` may be a range, or `user:NAME`. The file is read again
+//! when it changes; while it is missing, no decisions can be looked up. With a fourth word, the gate is a proxy in front of that
+//! site as well, four ports higher.
 
 use std::{
     error::Error,
@@ -17,31 +17,49 @@ use std::{
 };
 
 use testudo_event::net::Prefix;
-use testudo_gate::{Decisions, Listen, Match, Place, Server, ServerConfig, Upstream, WebServer, snippet};
+use testudo_gate::{
+    Decisions, Listen, Match, Place, Server, ServerConfig, Upstream, User, WebServer, snippet,
+};
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// Whom a decision is about.
+enum About {
+    Network(Prefix),
+    User(String),
+}
+
 /// Decisions with when they end.
-type List = Vec<(Prefix, Match, Instant)>;
+type List = Vec<(About, Match, Instant)>;
 
 /// The decisions of a file; none while it cannot be read.
 struct FromFile(RwLock<Option<List>>);
 
 impl Decisions for FromFile {
     fn find(&self, address: IpAddr, matches: &mut Vec<Match>) {
-        let now = Instant::now();
-        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        for (range, decision, end) in list.iter().flatten() {
-            let remaining = end.saturating_duration_since(now);
-            if range.contains(address) && !remaining.is_zero() {
-                matches.push(Match { remaining, ..decision.clone() });
-            }
-        }
+        self.find_about(matches, |about| matches!(about, About::Network(range) if range.contains(address)));
+    }
+
+    fn find_user(&self, user: &str, matches: &mut Vec<Match>) {
+        self.find_about(matches, |about| matches!(about, About::User(name) if name == user));
     }
 
     fn is_ready(&self) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}
+
+impl FromFile {
+    fn find_about(&self, matches: &mut Vec<Match>, is_meant: impl Fn(&About) -> bool) {
+        let now = Instant::now();
+        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for (about, decision, end) in list.iter().flatten() {
+            let remaining = end.saturating_duration_since(now);
+            if is_meant(about) && !remaining.is_zero() {
+                matches.push(Match { remaining, ..decision.clone() });
+            }
+        }
     }
 }
 
@@ -51,7 +69,11 @@ fn read(text: &str) -> List {
         let &[address, kind, origin, scenario, seconds] = words.as_slice() else {
             return None;
         };
-        let range: Prefix = address.parse().ok().or_else(|| address.parse().ok().map(Prefix::single))?;
+        let range = || address.parse().ok().or_else(|| address.parse().ok().map(Prefix::single));
+        let about = match address.strip_prefix("user:") {
+            Some(name) => About::User(User::new(name)?.key),
+            None => About::Network(range()?),
+        };
         let remaining = Duration::from_secs(seconds.parse().ok()?);
         let decision = Match {
             kind: kind.into(),
@@ -60,7 +82,7 @@ fn read(text: &str) -> List {
             id: number as u64 + 1,
             remaining,
         };
-        Some((range, decision, Instant::now().checked_add(remaining)?))
+        Some((about, decision, Instant::now().checked_add(remaining)?))
     });
     lines.collect()
 }

@@ -28,6 +28,9 @@ const SKEW: u64 = 60_000;
 /// The most digits of an answer: with the seed and a colon, one block of SHA-256 holds them.
 const MAX_DIGITS: usize = 10;
 
+/// The difficulty of a challenge that no work and no question answers, but a provider's word alone.
+pub(crate) const NO_WORK: u8 = u8::MAX;
+
 /// Why an answer is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {

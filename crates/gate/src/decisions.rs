@@ -25,6 +25,11 @@ pub trait Decisions: Send + Sync {
     /// An IPv4 address is never given in its mapped form.
     fn find(&self, address: IpAddr, matches: &mut Vec<Match>);
 
+    /// Appends every decision about a user. Names are compared without upper and lower case: `user` is in lower case.
+    fn find_user(&self, user: &str, matches: &mut Vec<Match>) {
+        let _ = (user, matches);
+    }
+
     /// Whether the answers can be relied on. Until the first decisions are here, what a host's policy says
     /// for a failure is done.
     fn is_ready(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Bodies of forms, `application/x-www-form-urlencoded`.
 
+use std::fmt::Write as _;
+
 /// The most fields that a form may have.
 const MAX_FIELDS: usize = 256;
 
@@ -31,6 +33,19 @@ pub(crate) fn only<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f
     let mut found = fields.iter().filter(|(other, _)| other == name);
     let first = found.next();
     first.filter(|_| found.next().is_none()).map(|(_, value)| value.as_str())
+}
+
+/// A text as it stands in a form, or in the query of an address.
+pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 fn decode(text: &[u8]) -> Result<String, BadForm> {
@@ -80,6 +95,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(text in "\\PC{0,40}") {
+            prop_assert_eq!(fields(format!("a={}", encode(&text)).as_bytes()), Ok(vec![("a".to_owned(), text)]));
+        }
+
         #[test]
         fn anything_is_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = fields(&body);

@@ -18,20 +18,22 @@ pub(crate) enum Judgement {
     Act { action: Action, decision: Match, rate: Rate, is_harmless: bool },
 }
 
-/// Judges a visit. Where a path has several readings for which different things hold, the strictest is done.
-pub(crate) fn judge(host: &Host, visit: &Visit<'_>, matches: Vec<Match>) -> Judgement {
+/// Judges a visit; `mfa` is what stands for a second factor, if anything does. Where a path has several readings for which different things hold, the strictest is done.
+pub(crate) fn judge(host: &Host, visit: &Visit<'_>, matches: Vec<Match>, mfa: Option<Action>) -> Judgement {
     if matches.is_empty() {
         return Judgement::Clean;
     }
     let readings = path::readings(&visit.target);
     let sections = host.sections(&readings);
-    let worst = sections.iter().map(|section| (strongest(section, &matches), *section));
+    let worst = sections.iter().map(|section| (strongest(section, &matches, mfa), *section));
     let Some((Some((action, at)), section)) = worst.max_by_key(|(found, _)| strictness(*found)) else {
         return Judgement::Clean;
     };
     // The sections of other readings may restrict and throttle in ways of their own.
     let same = || {
-        sections.iter().filter(|section| strongest(section, &matches).is_some_and(|found| found.0 == action))
+        sections
+            .iter()
+            .filter(|section| strongest(section, &matches, mfa).is_some_and(|found| found.0 == action))
     };
     let rate = same().map(|section| section.rate).max_by_key(|rate| rate.interval).unwrap_or(section.rate);
     let is_harmless = !visit.overrides_method()
@@ -43,9 +45,13 @@ pub(crate) fn judge(host: &Host, visit: &Visit<'_>, matches: Vec<Match>) -> Judg
 }
 
 /// The strongest action of a section, and the place of the decision that leads to it: of several, that which holds longest.
-fn strongest(section: &Section, matches: &[Match]) -> Option<(Action, usize)> {
+fn strongest(section: &Section, matches: &[Match], mfa: Option<Action>) -> Option<(Action, usize)> {
     let found = matches.iter().enumerate();
-    let found = found.filter_map(|(at, decision)| Some((section.action(decision)?, decision.remaining, at)));
+    let action = |decision| match section.action(decision)? {
+        Action::Mfa => mfa,
+        action => Some(action),
+    };
+    let found = found.filter_map(|(at, decision)| Some((action(decision)?, decision.remaining, at)));
     found.max_by_key(|(action, remaining, _)| (*action, *remaining)).map(|(action, _, at)| (action, at))
 }
 
@@ -73,6 +79,7 @@ mod tests {
             method: "GET".into(),
             target: target.into(),
             is_https: false,
+            from_proxy: true,
             headers: &headers,
         };
         let matches = decisions.iter().map(|(kind, seconds)| Match {
@@ -82,7 +89,7 @@ mod tests {
             id: *seconds,
             remaining: Duration::from_secs(*seconds),
         });
-        let found = match judge(policy.host("example.org"), &visit, matches.collect()) {
+        let found = match judge(policy.host("example.org"), &visit, matches.collect(), Some(Action::Mfa)) {
             Judgement::Clean => "clean".to_owned(),
             Judgement::Act { action, decision, is_harmless, .. } => {
                 format!("{} {} {is_harmless}", action.name(), decision.id)
@@ -96,6 +103,8 @@ mod tests {
         check("", "/", &[], "clean");
         check("", "/", &[("captcha", 9), ("ban", 5), ("ban", 7), ("throttle", 8)], "ban 7 true");
         check("", "/", &[("ban", 5), ("allow", 1)], "allow 1 true");
+        check("", "/", &[("captcha", 9), ("mfa", 5), ("2fa", 7), ("throttle", 8)], "mfa 7 true");
+        check("", "/", &[("ban", 1), ("enforce_mfa", 5)], "ban 1 true");
         check("", "/", &[("header", 5), ("throttle", 1), ("restrict", 2)], "restrict 2 true");
     }
 

@@ -198,6 +198,7 @@ mod tests {
             method: "POST".into(),
             target: "/".into(),
             is_https: false,
+            from_proxy: false,
             headers: &headers,
         };
         keep(&visit, body.as_bytes(), MOST)

@@ -119,6 +119,12 @@ impl Keys {
         mac(&self.0[0], purpose, message).finalize().into_bytes().into()
     }
 
+    /// Keys for one purpose, one made of each key: the expansion of HKDF (RFC 5869), whose extraction uniform keys do
+    /// without.
+    pub(crate) fn derived(&self, purpose: &str) -> impl Iterator<Item = [u8; KEY_BYTES]> {
+        self.0.iter().map(move |key| mac(key, purpose, &[1]).finalize().into_bytes().into())
+    }
+
     /// Whether one of the keys signed a message for this purpose.
     pub(crate) fn verify(&self, purpose: &str, message: &[u8], signature: &[u8; MAC_BYTES]) -> bool {
         self.0.iter().any(|key| {

@@ -16,16 +16,21 @@ mod cookie;
 mod decisions;
 mod form;
 mod gate;
+mod identity;
 mod judge;
 mod kept;
 mod keys;
 mod metrics;
+mod mfa;
 mod moment;
+mod outside;
 mod page;
 mod pass;
 mod path;
 mod policy;
+mod provider;
 mod replay;
+mod seal;
 mod server;
 mod snippet;
 #[cfg(test)]
@@ -34,16 +39,19 @@ mod throttle;
 mod visit;
 
 pub use self::{
-    action::Action,
+    action::{Action, MFA_KINDS},
     address::{AddressSource, Peer},
     challenge::Refusal,
     decisions::{Decisions, Match},
     gate::{Gate, Random, Verdict},
+    identity::User,
     keys::{KeyError, Keys},
     metrics::{Metrics, Outcome},
+    mfa::{Enrolled, Enrolment, Method, MfaPolicy, OidcPolicy, Unknown, Vault, VaultError},
     moment::Moment,
     page::OWN_PATH,
     policy::{ChallengePolicy, Failure, Host, Policy, Restriction, Section},
+    provider::{Fallback, ProviderPolicy, Service},
     server::{Listen, ServeError, Server, ServerConfig, TlsFiles, Upstream, serve},
     snippet::{Place, WebServer, snippet},
     throttle::Rate,

@@ -28,10 +28,18 @@ pub enum Outcome {
     Harmless,
     /// It passed because decisions could not be looked up.
     Unchecked,
+    /// It passed since its user has shown a second factor.
+    Confirmed,
+    /// It passed, and the application has to ask for a second factor.
+    Mfa,
     /// It was refused: a ban.
     Banned,
     /// A challenge has to be answered first.
     Challenged,
+    /// A second factor has to be shown first.
+    Unconfirmed,
+    /// It was refused: a second factor is asked for, and nobody knows whose.
+    Unidentified,
     /// It was refused: its visitor may not do this.
     Restricted,
     /// It was refused: too many.
@@ -44,7 +52,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Clean,
         Self::Allowed,
         Self::Marked,
@@ -52,8 +60,12 @@ impl Outcome {
         Self::Slow,
         Self::Harmless,
         Self::Unchecked,
+        Self::Confirmed,
+        Self::Mfa,
         Self::Banned,
         Self::Challenged,
+        Self::Unconfirmed,
+        Self::Unidentified,
         Self::Restricted,
         Self::Throttled,
         Self::Unavailable,
@@ -70,8 +82,12 @@ impl Outcome {
             Self::Slow => "slow",
             Self::Harmless => "harmless",
             Self::Unchecked => "unchecked",
+            Self::Confirmed => "confirmed",
+            Self::Mfa => "mfa",
             Self::Banned => "banned",
             Self::Challenged => "challenged",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Unidentified => "unidentified",
             Self::Restricted => "restricted",
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
@@ -88,9 +104,13 @@ impl Outcome {
             | Self::Passed
             | Self::Slow
             | Self::Harmless
-            | Self::Unchecked => true,
+            | Self::Unchecked
+            | Self::Confirmed
+            | Self::Mfa => true,
             Self::Banned
             | Self::Challenged
+            | Self::Unconfirmed
+            | Self::Unidentified
             | Self::Restricted
             | Self::Throttled
             | Self::Unavailable
@@ -104,6 +124,7 @@ impl Outcome {
 pub(crate) enum Solved {
     Work,
     Question,
+    Provider,
 }
 
 /// Counters of one gate.
@@ -113,6 +134,7 @@ pub struct Metrics {
     issued: AtomicU64,
     work: AtomicU64,
     questions: AtomicU64,
+    provided: AtomicU64,
     refusals: [AtomicU64; Refusal::ALL.len()],
     classes: [AtomicU64; CLASSES.len() + 1],
     micros: AtomicU64,
@@ -140,6 +162,7 @@ impl Metrics {
         match solved {
             Solved::Work => &self.work,
             Solved::Question => &self.questions,
+            Solved::Provider => &self.provided,
         }
         .fetch_add(1, Relaxed);
     }
@@ -182,6 +205,7 @@ impl Metrics {
         let solved = [
             (labelled("by", "work"), self.work.load(Relaxed)),
             (labelled("by", "question"), self.questions.load(Relaxed)),
+            (labelled("by", "provider"), self.provided.load(Relaxed)),
         ];
         family("challenges_solved_total", "counter", "Challenges that were answered well.", &solved);
         let refusals = Refusal::ALL.map(|refusal| {

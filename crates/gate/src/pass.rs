@@ -14,13 +14,26 @@ use crate::{
     visit::Visit,
 };
 
-const PURPOSE: &str = "pass";
 const VERSION: u8 = 1;
 
-/// Its name over TLS: browsers take a cookie with this beginning from its own host only.
-const SECURE_NAME: &str = "__Host-testudo-pass";
-/// Its name over plain HTTP.
-const PLAIN_NAME: &str = "testudo-pass";
+/// What a pass is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sort {
+    /// What its signature is for.
+    purpose: &'static str,
+    /// Its name over TLS: browsers take a cookie with this beginning from its own host only.
+    secure_name: &'static str,
+    /// Its name over plain HTTP.
+    plain_name: &'static str,
+}
+
+/// A challenge was answered.
+pub(crate) const CAPTCHA: Sort =
+    Sort { purpose: "pass", secure_name: "__Host-testudo-pass", plain_name: "testudo-pass" };
+
+/// A second factor was shown. Its owner is a user as well.
+pub(crate) const MFA: Sort =
+    Sort { purpose: "mfa pass", secure_name: "__Host-testudo-mfa", plain_name: "testudo-mfa" };
 
 /// The most cookies of one name that are looked at.
 const MAX_TRIES: usize = 4;
@@ -31,37 +44,38 @@ const MAX_TOKEN: usize = 128;
 /// The line that gives a visitor a pass.
 pub(crate) fn set_cookie(
     keys: &Keys,
+    sort: Sort,
     visit: &Visit<'_>,
     owner: &[u8; 32],
     valid_for: Duration,
     now: Moment,
 ) -> String {
-    let token = issue(keys, owner, valid_for, now);
-    let (name, secure) = if visit.is_https { (SECURE_NAME, "; Secure") } else { (PLAIN_NAME, "") };
+    let token = issue(keys, sort, owner, valid_for, now);
+    let (name, secure) = if visit.is_https { (sort.secure_name, "; Secure") } else { (sort.plain_name, "") };
     let seconds = valid_for.as_secs();
     // Not `Strict`: a visitor who follows a link from elsewhere would be asked again.
     format!("{name}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
 }
 
 /// Whether a visitor has a pass that holds.
-pub(crate) fn holds(keys: &Keys, visit: &Visit<'_>, owner: &[u8; 32], now: Moment) -> bool {
-    let name = if visit.is_https { SECURE_NAME } else { PLAIN_NAME };
-    cookie::values(visit.headers, name).take(MAX_TRIES).any(|token| verify(keys, token, owner, now))
+pub(crate) fn holds(keys: &Keys, sort: Sort, visit: &Visit<'_>, owner: &[u8; 32], now: Moment) -> bool {
+    let name = if visit.is_https { sort.secure_name } else { sort.plain_name };
+    cookie::values(visit.headers, name).take(MAX_TRIES).any(|token| verify(keys, sort, token, owner, now))
 }
 
 /// A pass: version, the end of its time in milliseconds since 1970, signature.
-fn issue(keys: &Keys, owner: &[u8; 32], valid_for: Duration, now: Moment) -> String {
+fn issue(keys: &Keys, sort: Sort, owner: &[u8; 32], valid_for: Duration, now: Moment) -> String {
     let until = now.wall.saturating_add(valid_for.as_millis() as u64);
     let mut bytes = vec![VERSION];
     bytes.extend(until.to_be_bytes());
-    let signature = keys.sign(PURPOSE, &signed(until, owner));
+    let signature = keys.sign(sort.purpose, &signed(until, owner));
     bytes.extend(signature);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn verify(keys: &Keys, token: &str, owner: &[u8; 32], now: Moment) -> bool {
+fn verify(keys: &Keys, sort: Sort, token: &str, owner: &[u8; 32], now: Moment) -> bool {
     parse(token).is_some_and(|(until, signature)| {
-        until > now.wall && keys.verify(PURPOSE, &signed(until, owner), &signature)
+        until > now.wall && keys.verify(sort.purpose, &signed(until, owner), &signature)
     })
 }
 
@@ -97,29 +111,30 @@ mod tests {
 
     #[test]
     fn a_pass_holds_for_its_owner_and_time() {
-        let pass = issue(&keys(1), &[2; 32], HOUR, Moment::at(1_000));
-        assert!(verify(&keys(1), &pass, &[2; 32], Moment::at(1_000)));
-        assert!(verify(&keys(1), &pass, &[2; 32], Moment::at(3_600_999)));
-        assert!(!verify(&keys(1), &pass, &[2; 32], Moment::at(3_601_000)), "it has expired");
-        assert!(!verify(&keys(1), &pass, &[3; 32], Moment::at(1_000)), "it was stolen");
-        assert!(verify(&keys(7), &pass, &[2; 32], Moment::at(1_000)), "an old key verifies");
-        let other = issue(&keys(7), &[2; 32], HOUR, Moment::at(1_000));
-        assert!(!verify(&keys(1), &other, &[2; 32], Moment::at(1_000)), "a key that is not known");
+        let pass = issue(&keys(1), CAPTCHA, &[2; 32], HOUR, Moment::at(1_000));
+        assert!(verify(&keys(1), CAPTCHA, &pass, &[2; 32], Moment::at(1_000)));
+        assert!(verify(&keys(1), CAPTCHA, &pass, &[2; 32], Moment::at(3_600_999)));
+        assert!(!verify(&keys(1), CAPTCHA, &pass, &[2; 32], Moment::at(3_601_000)), "it has expired");
+        assert!(!verify(&keys(1), CAPTCHA, &pass, &[3; 32], Moment::at(1_000)), "it was stolen");
+        assert!(verify(&keys(7), CAPTCHA, &pass, &[2; 32], Moment::at(1_000)), "an old key verifies");
+        let other = issue(&keys(7), CAPTCHA, &[2; 32], HOUR, Moment::at(1_000));
+        assert!(!verify(&keys(1), MFA, &pass, &[2; 32], Moment::at(1_000)), "it is for something else");
+        assert!(!verify(&keys(1), CAPTCHA, &other, &[2; 32], Moment::at(1_000)), "a key that is not known");
     }
 
     proptest! {
         #[test]
         fn any_text_is_refused(text in "[ -~]{0,140}") {
-            prop_assert!(!verify(&keys(1), &text, &[2; 32], Moment::at(0)));
+            prop_assert!(!verify(&keys(1), CAPTCHA, &text, &[2; 32], Moment::at(0)));
         }
 
         #[test]
         fn no_byte_can_be_changed(at in 0_usize..41, with in 1_u8..) {
-            let pass = issue(&keys(1), &[2; 32], HOUR, Moment::at(1_000));
+            let pass = issue(&keys(1), CAPTCHA, &[2; 32], HOUR, Moment::at(1_000));
             let mut bytes = URL_SAFE_NO_PAD.decode(pass).expect("base 64");
             bytes[at] ^= with;
             let forged = URL_SAFE_NO_PAD.encode(bytes);
-            prop_assert!(!verify(&keys(1), &forged, &[2; 32], Moment::at(1_000)));
+            prop_assert!(!verify(&keys(1), CAPTCHA, &forged, &[2; 32], Moment::at(1_000)));
         }
     }
 }

@@ -166,7 +166,11 @@ fn outcomes() {
     check(&["header"], Outcome::Marked);
     check(&["restrict"], Outcome::Harmless);
     check(&["throttle"], Outcome::Slow);
-    check(&["enforce_mfa"], Outcome::Banned);
+    check(&["something"], Outcome::Banned);
+    check(&["enforce_mfa"], Outcome::Unidentified);
+    check(&["mfa", "captcha"], Outcome::Unidentified);
+    check(&["mfa", "ban"], Outcome::Banned);
+    check(&["mfa", "allow"], Outcome::Allowed);
 }
 
 #[test]
@@ -374,7 +378,7 @@ fn nothing_of_a_visitor_is_html() {
 #[test]
 fn applications_are_told() {
     let report = gate().report(
-        IpAddr::from([198, 51, 100, 1]),
+        (Some(IpAddr::from([198, 51, 100, 1])), None),
         "example.org",
         ("GET", "/"),
         &known(&["captcha"]),

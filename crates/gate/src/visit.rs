@@ -71,6 +71,8 @@ pub struct Visit<'r> {
     pub target: Cow<'r, str>,
     /// It came over TLS.
     pub is_https: bool,
+    /// Its headers come from a trusted proxy, whose word about its user counts.
+    pub from_proxy: bool,
     /// Its headers, among which are those that the web server added.
     pub headers: &'r HeaderMap,
 }
@@ -94,13 +96,15 @@ impl<'r> Visit<'r> {
                 (header("x-forwarded-method"), header("x-forwarded-uri"), header("x-forwarded-host"))
             }
         };
-        let scheme = header("x-forwarded-proto").filter(|_| peer.is_trusted(&policy.proxies));
+        let from_proxy = peer.is_trusted(&policy.proxies);
+        let scheme = header("x-forwarded-proto").filter(|_| from_proxy);
         Ok(Self {
             address,
             host: host_name(&host.unwrap_or_default()),
             method: method.ok_or(Untold::Method)?,
             target: target.ok_or(Untold::Target)?,
             is_https: scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")),
+            from_proxy,
             headers,
         })
     }
@@ -108,6 +112,12 @@ impl<'r> Visit<'r> {
     /// Where the visitor may be sent back to: a target on the same site, or its start.
     pub(crate) fn way_back(&self) -> &str {
         way_back(&self.target)
+    }
+
+    /// The same visitor's request to another place of the site.
+    pub(crate) fn towards(&self, target: &'r str, has_form: bool) -> Self {
+        let method = if has_form { "POST" } else { "GET" };
+        Self { target: target.into(), method: method.into(), ..self.clone() }
     }
 
     /// The visitor's network, of so many bits.

@@ -100,6 +100,57 @@ pub(crate) enum GateCommand {
     Run(GateArgs),
     /// Print the configuration of a web server, ready for use
     Snippet(SnippetArgs),
+    /// Enrol users for a second factor
+    #[command(subcommand)]
+    Mfa(MfaCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MfaCommand {
+    /// Enrol a user: shows once what an authenticator app needs, and recovery codes
+    Enrol(EnrolArgs),
+    /// List who is enrolled
+    List(MfaArgs),
+    /// Forget a user
+    Remove(RemoveArgs),
+}
+
+/// Where the gate's policy is.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MfaArgs {
+    /// The configuration of the gate, which names its policy
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/testudo/gate.yaml")]
+    pub(crate) config: PathBuf,
+    /// The policy, without a look into the configuration
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub(crate) policy: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EnrolArgs {
+    #[command(flatten)]
+    pub(crate) place: MfaArgs,
+    /// The user's name, as the policy's `identity` tells it
+    #[arg(value_name = "USER")]
+    pub(crate) user: String,
+    /// What the app shows beside the name; else what the policy says
+    #[arg(long, value_name = "NAME")]
+    pub(crate) issuer: Option<String>,
+    /// A user who is enrolled gets a new secret; the old one and its recovery codes count no more
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// No picture of the address for a telephone to look at
+    #[arg(long)]
+    pub(crate) no_qr: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RemoveArgs {
+    #[command(flatten)]
+    pub(crate) place: MfaArgs,
+    /// The user's name
+    #[arg(value_name = "USER")]
+    pub(crate) user: String,
 }
 
 #[derive(Debug, ClapArgs)]

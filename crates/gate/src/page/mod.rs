@@ -2,7 +2,10 @@
 //!
 //! A page holds everything that it needs. Only that of the challenge has a script, and works without it.
 
+mod confirm;
+mod provider;
 mod text;
+mod words;
 
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
@@ -12,11 +15,16 @@ use hyper::{
     Response, StatusCode,
     header::{
         ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-        HeaderValue, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
+        HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use text::{Text, language};
+use words::words;
 
+pub(crate) use self::{
+    confirm::{CODE_PATH, Confirmation, LOGIN_PATH, Trouble, ask_for_code, ask_for_login},
+    provider::ask_by_provider,
+};
 use crate::{challenge::Challenge, kept, visit::Visit};
 
 const STYLE: &str = include_str!("style.css");
@@ -45,6 +53,8 @@ pub(crate) enum Notice {
     Forbidden,
     /// It may not do this.
     Restricted,
+    /// Nobody knows who it is, and that matters.
+    Unidentified,
     /// It has to wait.
     Throttled(Duration),
     /// Nothing can be said now.
@@ -83,6 +93,10 @@ pub(crate) fn notice(visit: &Visit<'_>, notice: Notice, facts: Facts<'_>) -> Res
         Notice::Banned => (StatusCode::FORBIDDEN, "banned", text.ban_title, text.ban, None),
         Notice::Forbidden => (StatusCode::FORBIDDEN, "forbidden", text.ban_title, text.forbidden, None),
         Notice::Restricted => (StatusCode::FORBIDDEN, "restricted", text.restrict_title, text.restrict, None),
+        Notice::Unidentified => {
+            let words = words(text.code);
+            (StatusCode::FORBIDDEN, "identity_required", words.unknown_title, words.unknown, None)
+        }
         Notice::Throttled(wait) => {
             let wait = wait.as_millis().div_ceil(1_000).max(1) as u64;
             (StatusCode::TOO_MANY_REQUESTS, "throttled", text.throttle_title, text.throttle, Some(wait))
@@ -95,7 +109,7 @@ pub(crate) fn notice(visit: &Visit<'_>, notice: Notice, facts: Facts<'_>) -> Res
     let words = words.replace("{n}", &wait.unwrap_or_default().to_string());
     let mut response = if visit.wants_page() {
         let body = format!("<h1>{title}</h1>\n<p>{words}</p>\n{}", facts_list(text, visit.address, facts));
-        page(status, text, title, if wait.is_some() { "" } else { "stop" }, &body, None)
+        page(status, text, title, if wait.is_some() { "" } else { "stop" }, &body, Form::None)
     } else {
         problem(status, error, &words, facts, wait)
     };
@@ -157,7 +171,7 @@ pub(crate) fn challenge(visit: &Visit<'_>, puzzle: &Puzzle<'_>, facts: Facts<'_>
         text.challenge_title,
         "",
         &body,
-        Some(Script { nonce, style, code: WORK }),
+        Form::Script(Script { nonce, style, code: WORK, places: String::new() }),
     )
 }
 
@@ -185,9 +199,21 @@ pub(crate) fn send_on(
         }
     }
     let _ = writeln!(body, "<button>{}</button>\n</form>", text.go_on);
-    let script = Script { nonce: URL_SAFE_NO_PAD.encode(nonce), style: String::new(), code: SEND_ON };
-    let mut response = page(StatusCode::OK, text, text.thanks_title, "", &body, Some(script));
+    let script = Script {
+        nonce: URL_SAFE_NO_PAD.encode(nonce),
+        style: String::new(),
+        code: SEND_ON,
+        places: String::new(),
+    };
+    let mut response = page(StatusCode::OK, text, text.thanks_title, "", &body, Form::Script(script));
     response.headers_mut().insert(SET_COOKIE, cookie);
+    response
+}
+
+/// Leads to the start of the site.
+pub(crate) fn home() -> Response<Bytes> {
+    let mut response = bare(StatusCode::SEE_OTHER);
+    response.headers_mut().insert(LOCATION, HeaderValue::from_static("/"));
     response
 }
 
@@ -236,11 +262,23 @@ fn problem(
     response
 }
 
+/// What a page lets a visitor do.
+enum Form {
+    /// Nothing.
+    None,
+    /// Send a form, which may lead elsewhere.
+    Leads,
+    /// That, and a script does so by itself.
+    Script(Script),
+}
+
 struct Script {
     nonce: String,
     /// More style for this page.
     style: String,
     code: &'static str,
+    /// Where it may load from, beside the page itself.
+    places: String,
 }
 
 fn page(
@@ -249,16 +287,25 @@ fn page(
     title: &str,
     class: &str,
     body: &str,
-    script: Option<Script>,
+    form: Form,
 ) -> Response<Bytes> {
-    let (style, code, policy) = match &script {
-        Some(Script { nonce, style, code }) => (
-            style.as_str(),
-            format!("<script nonce=\"{nonce}\">\n{code}</script>\n"),
-            // No word about where forms may lead: browsers hold it against what the site's own answer leads to.
-            format!("style-src 'unsafe-inline'; script-src 'nonce-{nonce}'"),
-        ),
-        None => ("", String::new(), "style-src 'unsafe-inline'; form-action 'none'".to_owned()),
+    let (style, code, policy) = match &form {
+        // No word about where forms may lead: browsers hold it against what the site's own answer leads to.
+        Form::Leads => ("", String::new(), "style-src 'unsafe-inline'".to_owned()),
+        Form::Script(Script { nonce, style, code, places }) => {
+            let more = if places.is_empty() {
+                String::new()
+            } else {
+                format!(" {places}; frame-src {places}; connect-src {places}; img-src {places}")
+            };
+            let own_style = if places.is_empty() { String::new() } else { format!(" {places}") };
+            (
+                style.as_str(),
+                format!("<script nonce=\"{nonce}\">\n{code}</script>\n"),
+                format!("style-src 'unsafe-inline'{own_style}; script-src 'nonce-{nonce}'{more}"),
+            )
+        }
+        Form::None => ("", String::new(), "style-src 'unsafe-inline'; form-action 'none'".to_owned()),
     };
     let html = format!(
         "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\

@@ -1,15 +1,32 @@
 //! What is done where: the policy of a gate.
 
+mod captcha;
+mod identity;
+mod mfa;
 mod read;
+mod secret;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use hashbrown::HashMap;
 use testudo_event::net::Prefix;
 
-use crate::{action::Action, address::AddressSource, decisions::Match, path, throttle::Rate};
+use crate::{
+    action::Action,
+    address::AddressSource,
+    decisions::Match,
+    identity::Identity,
+    mfa::{Method, MfaPolicy},
+    path,
+    provider::ProviderPolicy,
+    throttle::Rate,
+};
 
 /// What is done where. Made from a file by [`Policy::load`], or from a text by [`Policy::from_text`].
 #[derive(Clone, Debug)]
@@ -20,8 +37,12 @@ pub struct Policy {
     pub address: AddressSource,
     /// The file of the keys.
     pub key_file: PathBuf,
+    /// The file of the users who are enrolled for a second factor.
+    pub mfa_file: PathBuf,
     /// The challenge.
     pub challenge: ChallengePolicy,
+    /// Further files that it was read from.
+    pub(crate) files: Vec<(PathBuf, Mark)>,
     hosts: Vec<Host>,
     /// Names of hosts, each with its place in `hosts`.
     exact: HashMap<String, usize>,
@@ -29,6 +50,16 @@ pub struct Policy {
     endings: Vec<(String, usize)>,
     /// The host for every other name.
     other: usize,
+}
+
+/// What tells a file from an older one: when it was changed, and its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(Option<SystemTime>, u64);
+
+impl Mark {
+    pub(crate) fn of(metadata: &std::fs::Metadata) -> Self {
+        Self(metadata.modified().ok(), metadata.len())
+    }
 }
 
 /// The challenge that a browser has to answer.
@@ -68,9 +99,34 @@ pub struct Host {
     pub fail: Failure,
     /// Whom a visitor may ask, as it is shown.
     pub contact: Option<String>,
+    /// What is asked of visitors beside what the gate knows itself.
+    pub(crate) second: Second,
     /// What holds for paths, the longest prefix first.
     paths: Vec<(String, Section)>,
     whole: Section,
+}
+
+/// What is asked of visitors of a host beside what the gate knows itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Second {
+    /// Who else says whether a visitor is a person.
+    pub(crate) provider: Option<Arc<ProviderPolicy>>,
+    /// Who says which user sends a request.
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// How a second factor is asked for.
+    pub(crate) mfa: Arc<MfaPolicy>,
+}
+
+impl Second {
+    /// Who is not known yet is sent to where that is found out.
+    pub(crate) fn finds_out_who(&self) -> bool {
+        matches!(self.identity.as_deref(), Some(Identity::Oidc))
+    }
+
+    /// Users are known by a method that is not there.
+    fn lacks_oidc(&self) -> bool {
+        self.finds_out_who() && !matches!(self.mfa.method, Method::Oidc(_))
+    }
 }
 
 /// What holds for a host or a path of it.
@@ -121,6 +177,16 @@ impl Policy {
         &self.hosts[at.or_else(by_ending).unwrap_or(self.other)]
     }
 
+    /// What an authenticator app shows beside a user's name, if a host says so.
+    pub fn authenticator_name(&self) -> Option<String> {
+        self.hosts.iter().find_map(|host| host.second.mfa.issuer.clone())
+    }
+
+    /// Whether decisions about users matter anywhere.
+    pub fn needs_users(&self) -> bool {
+        self.hosts.iter().any(|host| host.second.identity.is_some())
+    }
+
     /// The bits of a client's address that tell it from others.
     pub(crate) fn client_bits(&self) -> (u8, u8) {
         (self.challenge.v4_bits, self.challenge.v6_bits)
@@ -159,7 +225,7 @@ impl Section {
     /// What a decision leads to; none if it is not enforced here.
     pub(crate) fn action(&self, decision: &Match) -> Option<Action> {
         let rule = self.rules.iter().find(|rule| rule.fits(decision));
-        match (rule.map(|rule| rule.action), Action::from_name(&decision.kind)) {
+        match (rule.map(|rule| rule.action), Action::of_kind(&decision.kind)) {
             // To let pass what something else is decided about is not to say that the client is a friend.
             (Some(Action::Allow), kind) => kind.filter(|kind| *kind == Action::Allow),
             (Some(action), _) => Some(action),

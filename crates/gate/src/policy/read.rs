@@ -1,6 +1,10 @@
 //! Policies in YAML.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use hashbrown::HashMap;
 use serde::Deserialize;
@@ -11,7 +15,10 @@ use testudo_config::{
 };
 use testudo_event::{duration, net::Prefix};
 
-use super::{ChallengePolicy, Failure, Host, Pattern, Policy, Restriction, Rule, Section};
+use super::{
+    ChallengePolicy, Failure, Host, Mark, Pattern, Policy, Restriction, Rule, Second, Section,
+    captcha::CaptchaKeys, identity::IdentityKeys, mfa::MfaKeys,
+};
 use crate::{action::Action, address::AddressSource, path, policy::host_name, throttle::Rate};
 
 /// The most leading zero bits: more would keep a telephone busy for minutes.
@@ -22,6 +29,8 @@ const MAX_KEPT: usize = 1 << 20;
 
 const DEFAULT_KEYS: &str = "/var/lib/testudo/gate.keys";
 
+const DEFAULT_MFA: &str = "/var/lib/testudo/gate.mfa";
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -30,9 +39,14 @@ struct File {
     client_address: Option<At<String>>,
     #[serde(rename = "key_file")]
     keys: Option<String>,
+    #[serde(rename = "mfa_file")]
+    users: Option<String>,
     contact: Option<String>,
     #[serde(default)]
     challenge: ChallengeKeys,
+    captcha: Option<CaptchaKeys>,
+    identity: Option<At<IdentityKeys>>,
+    mfa: Option<At<MfaKeys>>,
     #[serde(default)]
     actions: Vec<RuleKeys>,
     throttle: Option<At<ThrottleKeys>>,
@@ -86,6 +100,9 @@ struct HostKeys {
     names: At<Vec<At<String>>>,
     fail: At<String>,
     contact: Option<String>,
+    captcha: Option<CaptchaKeys>,
+    identity: Option<At<IdentityKeys>>,
+    mfa: Option<At<MfaKeys>>,
     #[serde(default)]
     actions: Vec<RuleKeys>,
     throttle: Option<At<ThrottleKeys>>,
@@ -125,15 +142,19 @@ impl Policy {
 
 /// Says what is wrong, and where.
 #[derive(Clone, Copy)]
-struct Complain<'d>(&'d Document);
+pub(super) struct Complain<'d>(&'d Document);
 
 impl Complain<'_> {
-    fn about<T>(self, at: &At<T>, message: impl Into<String>, hint: &str) -> ConfigError {
+    pub(super) fn about<T>(self, at: &At<T>, message: impl Into<String>, hint: &str) -> ConfigError {
         let spot = self.0.root.spot.with_span(at.span.clone());
         spot.complain(codes::VALUE, message, Some(hint.to_owned())).into()
     }
 
-    fn duration(self, at: Option<&At<String>>, default: Duration) -> Result<Duration, ConfigError> {
+    pub(super) fn duration(
+        self,
+        at: Option<&At<String>>,
+        default: Duration,
+    ) -> Result<Duration, ConfigError> {
         let Some(at) = at else { return Ok(default) };
         let nanos = duration::parse_with_days(&at.value).ok().filter(|nanos| *nanos > 0);
         let hint = "write a number with a unit: `30s`, `5m`, `4h`, `7d`";
@@ -141,7 +162,7 @@ impl Complain<'_> {
         Ok(Duration::from_nanos(nanos.unsigned_abs()))
     }
 
-    fn number<T: Copy + PartialOrd + std::fmt::Display>(
+    pub(super) fn number<T: Copy + PartialOrd + std::fmt::Display>(
         self,
         at: Option<&At<T>>,
         default: T,
@@ -250,7 +271,47 @@ impl Complain<'_> {
         })
     }
 
-    fn host(self, keys: &HostKeys, over: &Section, contact: Option<&String>) -> Result<Host, ConfigError> {
+    /// What is asked of visitors beside what the gate knows itself: that of a host over what holds for all.
+    fn second(
+        self,
+        captcha: Option<&CaptchaKeys>,
+        identity: Option<&At<IdentityKeys>>,
+        mfa: Option<&At<MfaKeys>>,
+        over: &Second,
+        files: &mut Vec<(PathBuf, Mark)>,
+    ) -> Result<Second, ConfigError> {
+        let mut second = over.clone();
+        if let Some(keys) = captcha {
+            second.provider = self.captcha(keys, files)?.map(Arc::new);
+        }
+        if let Some(keys) = identity {
+            second.identity = Some(Arc::new(self.identity(keys, files)?));
+        }
+        if let Some(keys) = mfa {
+            second.mfa = Arc::new(self.mfa(keys, files)?);
+        }
+        if let Some(keys) = identity.filter(|_| second.lacks_oidc()) {
+            let hint = "add `mfa:` with `method: oidc`, or name a header or a cookie";
+            return Err(self.about(keys, "users are known by OpenID Connect, and nothing says where", hint));
+        }
+        if let Some(keys) = mfa.filter(|_| second.lacks_oidc()) {
+            let hint = "write `method: oidc`, or let `identity` name a header or a cookie";
+            return Err(self.about(
+                keys,
+                "users are known by OpenID Connect only, and this is another method",
+                hint,
+            ));
+        }
+        Ok(second)
+    }
+
+    fn host(
+        self,
+        keys: &HostKeys,
+        over: &Section,
+        contact: Option<&String>,
+        second: Second,
+    ) -> Result<Host, ConfigError> {
         let fail = match keys.fail.value.as_str() {
             "open" => Failure::Open,
             "closed" => Failure::Closed,
@@ -280,7 +341,7 @@ impl Complain<'_> {
             paths.push((prefix, section));
         }
         paths.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Ok(Host { fail, contact: keys.contact.as_ref().or(contact).cloned(), paths, whole })
+        Ok(Host { fail, contact: keys.contact.as_ref().or(contact).cloned(), second, paths, whole })
     }
 }
 
@@ -318,18 +379,25 @@ fn compile(document: &Document) -> Result<Policy, ConfigError> {
         rate: complain.rate(file.throttle.as_ref(), Rate { interval: Duration::from_secs(2), burst: 10 })?,
         restriction: complain.restriction(file.restrict.as_ref(), &read_only)?,
     };
+    let mut files = Vec::new();
+    let (captcha, identity, mfa) = (file.captcha.as_ref(), file.identity.as_ref(), file.mfa.as_ref());
+    let second = complain.second(captcha, identity, mfa, &Second::default(), &mut files)?;
     let mut policy = Policy {
         proxies,
         address,
         key_file: file.keys.unwrap_or_else(|| DEFAULT_KEYS.to_owned()).into(),
+        mfa_file: file.users.unwrap_or_else(|| DEFAULT_MFA.to_owned()).into(),
         challenge,
+        files: Vec::new(),
         hosts: Vec::new(),
         exact: HashMap::new(),
         endings: Vec::new(),
         other: usize::MAX,
     };
     for (at, keys) in file.hosts.value.iter().enumerate() {
-        policy.hosts.push(complain.host(keys, &top, file.contact.as_ref())?);
+        let (captcha, identity, mfa) = (keys.captcha.as_ref(), keys.identity.as_ref(), keys.mfa.as_ref());
+        let second = complain.second(captcha, identity, mfa, &second, &mut files)?;
+        policy.hosts.push(complain.host(keys, &top, file.contact.as_ref(), second)?);
         if keys.names.value.is_empty() {
             let hint = "write the names of the host, or `*` for all others";
             return Err(complain.about(&keys.names, "a host without a name", hint));
@@ -344,6 +412,7 @@ fn compile(document: &Document) -> Result<Policy, ConfigError> {
         return Err(complain.about(&file.hosts, "nothing says what holds for other hosts", hint));
     }
     policy.endings.sort_by_key(|(ending, _)| std::cmp::Reverse(ending.len()));
+    policy.files = files;
     Ok(policy)
 }
 

@@ -12,11 +12,12 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::{Service, envoy, peers};
+use super::{Service, confirm, envoy, peers};
 use crate::{
     address::Peer,
     form,
     gate::{Random, Verdict},
+    identity::User,
     moment::Moment,
     page, path,
     visit::{Untold, Visit, Way},
@@ -40,9 +41,7 @@ pub(super) async fn answer(request: Request<Incoming>, peer: Peer, service: &Ser
         "/forward" => forward(&parts, body, peer, service).await,
         peers::PATH if parts.method == Method::POST => peers::hear(body, service).await,
         _ if path.starts_with(envoy::HTTP_PATH) => envoy::answer_http(&parts, body, peer, service).await,
-        page::ANSWER_PATH if parts.method == Method::POST => take_own(&parts, body, peer, service).await,
-        // Who comes here otherwise has followed a link, or reloads.
-        _ if path.starts_with(page::OWN_PATH) => home(),
+        _ if path.starts_with(page::OWN_PATH) => come(&parts, body, peer, service).await,
         "/check" | "/metrics" | "/health" if parts.method != Method::GET && parts.method != Method::HEAD => {
             page::plain(StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n")
         }
@@ -134,46 +133,48 @@ pub(super) fn refuse(
     service.gate.refusal(visit, body, verdict, Moment::now(service.start), random)
 }
 
-/// The answer to a request below the gate's own path, where everything is known about it.
-pub(super) fn own(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
-    match path::path_of(&visit.target) {
-        page::ANSWER_PATH if visit.method == "POST" => take(visit, body, service),
-        _ => home(),
+/// The answer to a request below the gate's own path.
+pub(super) async fn own(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
+    let Some(random) = random() else { return no_random() };
+    match (path::path_of(&visit.target), &*visit.method) {
+        (page::ANSWER_PATH, "POST") => confirm::take(visit, body, random, service).await,
+        (page::CODE_PATH, "POST") => confirm::code(visit, body, random, service).await,
+        (page::LOGIN_PATH, "POST") => confirm::login(visit, body, random, service).await,
+        (page::LOGIN_PATH, "GET") => confirm::back(visit, random, service).await,
+        // Who comes here otherwise has followed a link, or reloads.
+        _ => page::home(),
     }
 }
 
-/// The answer to a challenge.
-fn take(visit: &Visit<'_>, body: Option<&[u8]>, service: &Service) -> Response<Bytes> {
-    let Some(random) = random() else { return no_random() };
-    service.gate.answer(visit, body, Moment::now(service.start), random)
-}
-
-/// The answer to a challenge, as a visitor sends it.
-async fn take_own(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
+/// The answer to a request below the gate's own path, as a web server hands it on.
+async fn come(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
     let body = read(body, service.gate.max_body()).await;
     match visit(Way::Own, parts, peer, service) {
-        Ok(visit) => take(&visit, body.as_deref(), service),
+        Ok(visit) => own(&visit, body.as_deref(), service).await,
         Err(untold) => service.gate.untold(untold),
     }
 }
 
-fn home() -> Response<Bytes> {
-    let mut response = page::bare(StatusCode::SEE_OTHER);
-    response.headers_mut().insert(hyper::header::LOCATION, HeaderValue::from_static("/"));
-    response
-}
-
-/// What an application asks about an address.
+/// What an application asks about an address or a user.
 fn report(parts: &Parts, service: &Service) -> Response<Bytes> {
     let fields = form::fields(parts.uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
     let field = |name: &str, default: &'static str| form::only(&fields, name).unwrap_or(default).to_owned();
-    let Ok(address) = field("ip", "").parse::<IpAddr>() else {
-        let message = "name an address: /check?ip=192.0.2.1, and `host`, `method` and `target` where the policy asks for them";
-        return page::json(StatusCode::BAD_REQUEST, &json!({ "error": "address", "message": message }));
+    let (address, user) = (field("ip", ""), field("user", ""));
+    let (address, user) = (
+        (!address.is_empty()).then(|| address.parse::<IpAddr>()),
+        (!user.is_empty()).then(|| User::new(&user)),
+    );
+    let (address, user) = match (address, user) {
+        (None, None) | (Some(Err(_)), _) | (_, Some(None)) => {
+            let message = "name an address, a user, or both: /check?ip=192.0.2.1&user=alice, and `host`, `method` and `target` where the policy asks for them";
+            return page::json(StatusCode::BAD_REQUEST, &json!({ "error": "address", "message": message }));
+        }
+        (address, user) => (address.and_then(Result::ok), user.flatten()),
     };
     let request = (&*field("method", "GET"), &*field("target", "/"));
     let now = Moment::now(service.start);
-    let found = service.gate.report(address, &field("host", ""), request, &*service.decisions, now);
+    let found =
+        service.gate.report((address, user.as_ref()), &field("host", ""), request, &*service.decisions, now);
     page::json(StatusCode::OK, &found)
 }
 
@@ -184,7 +185,12 @@ fn metrics(service: &Service) -> Response<Bytes> {
     response
 }
 
-fn visit<'p>(way: Way, parts: &'p Parts, peer: Peer, service: &Service) -> Result<Visit<'p>, Untold> {
+pub(super) fn visit<'p>(
+    way: Way,
+    parts: &'p Parts,
+    peer: Peer,
+    service: &Service,
+) -> Result<Visit<'p>, Untold> {
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let request = (parts.method.as_str(), target);
     service.gate.with_policy(|policy| Visit::read(way, peer, policy, request, &parts.headers))

@@ -136,10 +136,7 @@ async fn answer_grpc(request: Request<Incoming>, service: &Service) -> Response<
 async fn check(body: Incoming, service: &Service) -> Result<Bytes, Fault> {
     let reading = tokio::time::timeout(QUESTION_TIMEOUT, message(body));
     let message = reading.await.unwrap_or(Err(Fault(INVALID, "the message does not arrive")))?;
-    let start = Instant::now();
-    let question = Question::read(&message)?;
-    let answer = question.answer(service);
-    service.gate.metrics().took(start.elapsed());
+    let answer = Question::read(&message)?.answer(service).await;
     let mut bytes = BytesMut::with_capacity(PREFIX + answer.len());
     bytes.put_u8(0);
     bytes.put_u32(answer.len() as u32);
@@ -237,16 +234,18 @@ impl<'m> Question<'m> {
     }
 
     /// The `CheckResponse`.
-    fn answer(&self, service: &Service) -> Vec<u8> {
+    async fn answer(&self, service: &Service) -> Vec<u8> {
+        let start = Instant::now();
         let visit = match self.visit(service) {
             Ok(visit) => visit,
             Err(untold) => return denied(&service.gate.untold(untold)),
         };
         let body = is_whole(&visit, self.body.is_empty()).then_some(self.body);
         if path::path_of(&visit.target).starts_with(page::OWN_PATH) {
-            return denied(&answer::own(&visit, body, service));
+            return denied(&answer::own(&visit, body, service).await);
         }
         let response = answer::decide(&visit, body, service);
+        service.gate.metrics().took(start.elapsed());
         if response.status().is_success() {
             allowed(response.headers(), visit.headers)
         } else {
@@ -258,8 +257,10 @@ impl<'m> Question<'m> {
         let text = |bytes| Some(String::from_utf8_lossy(bytes)).filter(|text| !text.is_empty());
         let headers = self.headers.all()?;
         let source = text(self.source).and_then(|text| text.parse().ok()).ok_or(Untold::Address)?;
-        let client = service.gate.with_policy(|policy| {
-            address::client(Peer::Address(source), &policy.proxies, policy.address, headers)
+        let (client, from_proxy) = service.gate.with_policy(|policy| {
+            let peer = Peer::Address(source);
+            let client = address::client(peer, &policy.proxies, policy.address, headers);
+            (client, peer.is_trusted(&policy.proxies))
         });
         let mut target = text(self.path).ok_or(Untold::Target)?;
         if let Some(query) = text(self.query)
@@ -273,6 +274,7 @@ impl<'m> Question<'m> {
             method: text(self.method).ok_or(Untold::Method)?,
             target,
             is_https: self.scheme.eq_ignore_ascii_case(b"https"),
+            from_proxy,
             headers,
         })
     }
@@ -411,7 +413,7 @@ mod tests {
         let policy = Policy::from_text("p", "hosts: [{names: ['*'], fail: open}]").expect("a policy");
         let start = Instant::now();
         let gate = Gate::new(policy, Keys::new(&[[1; 32]]).expect("a key"), Moment::now(start));
-        Service { gate, decisions: Arc::new(AllButOne(IpAddr::from([198, 51, 100, 2]))), start }
+        Service::new(gate, Arc::new(AllButOne(IpAddr::from([198, 51, 100, 2]))), start)
     }
 
     fn question(source: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
@@ -429,7 +431,8 @@ mod tests {
     }
 
     fn ask(message: &[u8]) -> Result<String, Malformed> {
-        let answer = Question::read(message)?.answer(&service());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let answer = runtime.block_on(Question::read(message)?.answer(&service()));
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
@@ -459,6 +462,16 @@ mod tests {
     }
 
     #[test]
+    fn only_a_trusted_proxy_says_who_the_user_is() {
+        for (source, is_told) in [("127.0.0.1", true), ("198.51.100.1", false)] {
+            let message = question(source, "/", &[("x-forwarded-for", "198.51.100.1")]);
+            let question = Question::read(&message).ok().expect("a question");
+            let visit = question.visit(&service()).map(|visit| visit.from_proxy);
+            assert_eq!(visit, Ok(is_told), "{source}");
+        }
+    }
+
+    #[test]
     fn headers_that_cannot_be_read_hide_nobody() {
         let behind = |headers: &[(&str, &str)]| ask(&question("127.0.0.1", "/", headers)).expect("an answer");
         assert!(behind(&[("x-forwarded-for", "198.51.100.2")]).contains("clean"));
@@ -482,6 +495,7 @@ mod tests {
                 method: Cow::Owned(method.to_owned()),
                 target: "/".into(),
                 is_https: false,
+                from_proxy: false,
                 headers: &headers,
             };
             is_whole(&visit, is_empty)

@@ -252,6 +252,8 @@ fn visit<'p>(
         target: text("REQUEST_URI").ok_or(Untold::Target)?,
         is_https: scheme.is_some_and(|scheme| scheme == "https")
             || text("HTTPS").is_some_and(|https| https == "on"),
+        // The headers are as the visitor sent them.
+        from_proxy: false,
         headers,
     })
 }

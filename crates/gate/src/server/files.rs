@@ -1,38 +1,66 @@
-//! Policy and keys, read again when their files change.
+//! Policy, keys and second factors, read again when their files change.
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use super::{ServeError, Service};
-use crate::{gate::Gate, keys::Keys, policy::Policy};
-
-/// What tells a file from an older one: when it was changed, and its size.
-type Mark = Option<(SystemTime, u64)>;
+use crate::{
+    gate::Gate,
+    keys::Keys,
+    mfa::Vault,
+    policy::{Mark, Policy},
+};
 
 /// The files, as they were when they were read.
 #[derive(Debug)]
 pub(super) struct Files {
-    policy: (PathBuf, Mark),
-    keys: (PathBuf, Mark),
+    policy: (PathBuf, Option<Mark>),
+    keys: (PathBuf, Option<Mark>),
+    users: (PathBuf, Option<Mark>),
+    /// What the policy names beside these.
+    others: Vec<(PathBuf, Option<Mark>)>,
 }
 
 impl Files {
     /// Reads them. The marks are taken before, so that no change in between is missed.
-    pub(super) fn read(path: &Path) -> Result<(Self, Policy, Keys), ServeError> {
+    ///
+    /// Second factors that cannot be read are told, and are no reason to do without the rest: `None` then.
+    pub(super) fn read(path: &Path) -> Result<(Self, Policy, Keys, Option<Vault>), ServeError> {
         let policy_mark = mark(path);
         let policy = Policy::load(path)?;
         let keys_mark = mark(&policy.key_file);
         let keys = Keys::load(&policy.key_file)?;
-        let files =
-            Self { policy: (path.to_owned(), policy_mark), keys: (policy.key_file.clone(), keys_mark) };
-        Ok((files, policy, keys))
+        let users_mark = mark(&policy.mfa_file);
+        let users = Vault::load(&policy.mfa_file, &keys);
+        if let Err(error) = &users {
+            tracing::error!(%error, "users who are enrolled for a second factor are not known anew");
+        }
+        let files = Self {
+            policy: (path.to_owned(), policy_mark),
+            keys: (policy.key_file.clone(), keys_mark),
+            users: (policy.mfa_file.clone(), users_mark),
+            others: policy.files.iter().map(|(path, mark)| (path.clone(), Some(*mark))).collect(),
+        };
+        Ok((files, policy, keys, users.ok()))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(PathBuf, Option<Mark>)> {
+        [&self.policy, &self.keys, &self.users].into_iter().chain(&self.others)
     }
 
     fn have_changed(&self) -> bool {
-        [&self.policy, &self.keys].into_iter().any(|(path, old)| mark(path) != *old)
+        self.all().any(|(path, old)| mark(path) != *old)
+    }
+
+    /// Takes them as they are, so that what is wrong is told once.
+    fn mark_again(&mut self) {
+        let fixed = [&mut self.policy, &mut self.keys, &mut self.users];
+        for (path, old) in fixed.into_iter().chain(&mut self.others) {
+            *old = mark(path);
+        }
     }
 }
 
@@ -44,17 +72,23 @@ pub(super) async fn watch(mut files: Files, service: Arc<Service>, every: Durati
             continue;
         }
         match Files::read(&files.policy.0) {
-            Ok((fresh, policy, keys)) => {
+            Ok((fresh, policy, keys, users)) => {
+                let needs_users = policy.needs_users();
                 service.gate.replace(policy, keys);
+                if let Some(users) = users {
+                    service.gate.set_users(users);
+                }
                 if fresh.keys.0 != files.keys.0 {
                     share(&service.gate, &fresh.keys.0);
                 }
                 files = fresh;
+                service
+                    .needs_users
+                    .send_if_modified(|old| std::mem::replace(old, needs_users) != needs_users);
                 tracing::info!("the gate has read its policy and keys again");
             }
             Err(error) => {
-                files.policy.1 = mark(&files.policy.0);
-                files.keys.1 = mark(&files.keys.0);
+                files.mark_again();
                 tracing::error!(%error, "the gate goes on with its old policy and keys");
             }
         }
@@ -71,7 +105,6 @@ pub(super) fn share(gate: &Gate, key_file: &Path) {
     }
 }
 
-fn mark(path: &Path) -> Mark {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn mark(path: &Path) -> Option<Mark> {
+    std::fs::metadata(path).ok().map(|metadata| Mark::of(&metadata))
 }

@@ -1,6 +1,7 @@
 //! The gate on its sockets.
 
 mod answer;
+mod confirm;
 mod envoy;
 mod fastcgi;
 mod files;
@@ -33,7 +34,10 @@ use tokio::{
 
 pub use self::proxy::{TlsFiles, Upstream};
 use self::{answer::answer, files::Files, proxy::Proxy};
-use crate::{address::Peer, decisions::Decisions, gate::Gate, keys::KeyError, moment::Moment};
+use crate::{
+    address::Peer, decisions::Decisions, gate::Gate, keys::KeyError, mfa::oidc::Directory, moment::Moment,
+    outside::Outside, policy::Policy,
+};
 
 /// How long the head of a request may take, and how long a connection may rest between requests: longer than web servers
 /// keep theirs, so that it is they who close.
@@ -182,6 +186,18 @@ struct Service {
     gate: Gate,
     decisions: Arc<dyn Decisions>,
     start: Instant,
+    /// Asks services elsewhere.
+    outside: Outside,
+    directory: Arc<Directory>,
+    /// Whether decisions about users matter.
+    needs_users: watch::Sender<bool>,
+}
+
+impl Service {
+    fn new(gate: Gate, decisions: Arc<dyn Decisions>, start: Instant) -> Self {
+        let needs_users = watch::Sender::new(gate.with_policy(Policy::needs_users));
+        Self { gate, decisions, start, outside: Outside::default(), directory: Arc::default(), needs_users }
+    }
 }
 
 /// A gate that listens.
@@ -226,7 +242,7 @@ impl Server {
         let proxy = has_proxy.then(|| Proxy::new(&config.upstreams, config.tls.as_ref())).transpose();
         let proxy = proxy.map_err(ServeError::Proxy)?.map(Arc::new);
         let start = Instant::now();
-        let (files, policy, keys) = Files::read(&config.policy)?;
+        let (files, policy, keys, users) = Files::read(&config.policy)?;
         let refused = |place: &Listen| {
             let place = place.clone();
             move |source| ServeError::Listen { place, source }
@@ -235,9 +251,15 @@ impl Server {
         let sockets = sockets.collect::<Result<_, _>>()?;
         let key_file = policy.key_file.clone();
         let gate = Gate::new(policy, keys, Moment::now(start));
+        gate.set_users(users.unwrap_or_default());
         files::share(&gate, &key_file);
-        let service = Arc::new(Service { gate, decisions, start });
+        let service = Arc::new(Service::new(gate, decisions, start));
         Ok(Self { service, sockets, proxy, files, config })
+    }
+
+    /// Whether decisions about users matter to the policy, now and whenever that changes.
+    pub fn needs_users(&self) -> watch::Receiver<bool> {
+        self.service.needs_users.subscribe()
     }
 
     /// The addresses and ports that it listens on.

@@ -180,6 +180,8 @@ fn check(arguments: &[(&[u8], Value<'_>)], service: &Service) -> Outcome {
             method: text("method").ok_or(Untold::Method)?,
             target: text("url").ok_or(Untold::Target)?,
             is_https: find("ssl") == Some(&Value::Bool(true)),
+            // The headers are as the visitor sent them.
+            from_proxy: false,
             headers,
         })
     });
@@ -369,7 +371,7 @@ mod tests {
         let policy = Policy::from_text("p", "hosts: [{names: ['*'], fail: open}]").expect("a policy");
         let start = Instant::now();
         let gate = Gate::new(policy, Keys::new(&[[1; 32]]).expect("a key"), Moment::now(start));
-        Service { gate, decisions: Arc::new(AllButOne(IpAddr::from([198, 51, 100, 2]))), start }
+        Service::new(gate, Arc::new(AllButOne(IpAddr::from([198, 51, 100, 2]))), start)
     }
 
     /// The content of the answer to a frame, without its length.

@@ -18,6 +18,8 @@ sub vcl_recv {
     # The question comes first, then the request once more. Its body is kept in between: a larger one is refused.
     if (req.restarts == 0) {
         unset req.http.X-Testudo-Outcome;
+        # Where the policy knows users by this header: set it here to who it is.
+        unset req.http.X-Remote-User;
         if (!std.cache_req_body(1MB)) {
             return (synth(413));
         }

@@ -1,4 +1,5 @@
-//! Decisions by address: a question is a look into one table for each length of prefix that there is.
+//! Decisions by address: a question is a look into one table for each length of prefix that there is. Those about users
+//! by their names in lower case.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hash};
@@ -7,15 +8,18 @@ use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use testudo_event::Prefix;
-use testudo_gate::{Decisions, Match};
+use testudo_gate::{Decisions, Match, User};
 use testudo_wire::DecisionRef;
 use testudo_wire::stream::Side;
 
 use crate::batch::{Collect, is_network, left_ms, network};
 use crate::clock::now_ms;
 use crate::label::{LabelId, Labels};
+
+/// How the ecosystem calls users, in whatever case.
+pub(super) const SCOPES_OF_USERS: [&str; 2] = ["username", "user"];
 
 /// What stands before the type of a decision that is only for show.
 const SIMULATED: &str = "simulation:";
@@ -79,6 +83,8 @@ struct Table {
     hosts: Slots<u32>,
     /// Those about all other networks.
     nets: Slots<Prefix>,
+    /// Those about users, by the name in lower case.
+    users: HashMap<String, Vec<Slot<()>>>,
     /// How many of `nets` there are of each length, of IPv4 and of IPv6.
     lengths: [BTreeMap<u8, usize>; 2],
     labels: Labels,
@@ -92,6 +98,7 @@ impl Default for Table {
         Table {
             hosts: Slots::default(),
             nets: Slots::default(),
+            users: HashMap::new(),
             lengths: Default::default(),
             labels: Labels::default(),
             next_end_ms: u64::MAX,
@@ -105,10 +112,19 @@ impl Default for Table {
 pub(super) struct Told {
     new: Table,
     deleted: Vec<(Prefix, i64)>,
+    deleted_of_users: Vec<(String, i64)>,
 }
 
 impl Collect for Told {
     fn take(&mut self, side: Side, told: &DecisionRef<'_>) {
+        if SCOPES_OF_USERS.iter().any(|scope| told.scope.eq_ignore_ascii_case(scope)) {
+            let Some(user) = User::new(&told.value) else { return };
+            match side {
+                Side::Deleted => self.deleted_of_users.push((user.key, told.id)),
+                Side::New => self.new.take_of_user(user.key, told),
+            }
+            return;
+        }
         if !is_network(told) {
             return;
         }
@@ -131,7 +147,7 @@ pub(super) struct Book(RwLock<Table>);
 impl Book {
     /// Takes what an API told: everything, or what has changed. Says how many decisions are held.
     pub(super) fn take(&self, full: bool, told: Told) -> usize {
-        let Told { mut new, deleted } = told;
+        let Told { mut new, deleted, deleted_of_users } = told;
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if full {
             new.is_ready = true;
@@ -144,6 +160,9 @@ impl Book {
         }
         for (net, id) in deleted {
             table.remove(net, id);
+        }
+        for (user, id) in deleted_of_users {
+            table.remove_of_user(&user, id);
         }
         table.take_all(&new);
         table.len()
@@ -174,6 +193,13 @@ impl Decisions for Book {
         }
     }
 
+    fn find_user(&self, user: &str, matches: &mut Vec<Match>) {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let now = now_ms();
+        let slots = table.users.get(user).into_iter().flatten();
+        matches.extend(slots.filter_map(|slot| table.matched(slot, now)));
+    }
+
     fn is_ready(&self) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).is_ready
     }
@@ -181,31 +207,46 @@ impl Decisions for Book {
 
 impl Table {
     fn len(&self) -> usize {
-        self.hosts.slots.len() + self.nets.slots.len()
+        self.hosts.slots.len() + self.nets.slots.len() + self.users.values().map(Vec::len).sum::<usize>()
     }
 
     fn matches<K: Copy + Eq + Hash>(&self, slots: &Slots<K>, key: K, now_ms: u64, matches: &mut Vec<Match>) {
-        for slot in slots.about(key).filter(|slot| slot.until_ms > now_ms) {
-            let label = self.labels.get(slot.label);
-            matches.push(Match {
-                kind: label.kind.clone(),
-                origin: label.origin.clone(),
-                scenario: label.scenario.clone(),
-                id: u64::try_from(slot.id).unwrap_or(0),
-                remaining: Duration::from_millis(slot.until_ms - now_ms),
-            });
-        }
+        matches.extend(slots.about(key).filter_map(|slot| self.matched(slot, now_ms)));
+    }
+
+    /// A decision for who asks, if it still holds.
+    fn matched<K>(&self, slot: &Slot<K>, now_ms: u64) -> Option<Match> {
+        let remaining = slot.until_ms.checked_sub(now_ms).filter(|left| *left > 0)?;
+        let label = self.labels.get(slot.label);
+        Some(Match {
+            kind: label.kind.clone(),
+            origin: label.origin.clone(),
+            scenario: label.scenario.clone(),
+            id: u64::try_from(slot.id).unwrap_or(0),
+            remaining: Duration::from_millis(remaining),
+        })
     }
 
     /// Takes a decision, unless it is only for show or cannot be read.
     fn take(&mut self, net: Prefix, told: &DecisionRef<'_>) {
-        if told.kind.starts_with(SIMULATED) {
-            return;
+        if let Some(slot) = self.slot(net, told) {
+            self.insert(slot);
         }
-        let Ok(left_ms) = left_ms(&told.duration) else { return };
-        let label = self.labels.id(told);
-        let until_ms = now_ms().saturating_add(left_ms);
-        self.insert(Slot { key: net, label, id: told.id, until_ms });
+    }
+
+    /// The same for one about a user.
+    fn take_of_user(&mut self, user: String, told: &DecisionRef<'_>) {
+        if let Some(slot) = self.slot((), told) {
+            self.insert_of_user(user, slot);
+        }
+    }
+
+    fn slot<K>(&mut self, key: K, told: &DecisionRef<'_>) -> Option<Slot<K>> {
+        if told.kind.starts_with(SIMULATED) {
+            return None;
+        }
+        let until_ms = now_ms().saturating_add(left_ms(&told.duration).ok()?);
+        Some(Slot { key, label: self.labels.id(told), id: told.id, until_ms })
     }
 
     /// Takes what another table holds.
@@ -217,6 +258,27 @@ impl Table {
             self.insert(here(Slot { key, label, id, until_ms }));
         }
         other.nets.slots.iter().for_each(|slot| self.insert(here(*slot)));
+        for (user, slots) in &other.users {
+            for slot in slots {
+                self.insert_of_user(user.clone(), Slot { label: labels[slot.label.0 as usize], ..*slot });
+            }
+        }
+    }
+
+    fn insert_of_user(&mut self, user: String, slot: Slot<()>) {
+        self.next_end_ms = self.next_end_ms.min(slot.until_ms);
+        let slots = self.users.entry(user).or_default();
+        slots.retain(|held| held.id != slot.id);
+        slots.push(slot);
+    }
+
+    fn remove_of_user(&mut self, user: &str, id: i64) {
+        if let Some(slots) = self.users.get_mut(user) {
+            slots.retain(|held| held.id != id);
+            if slots.is_empty() {
+                self.users.remove(user);
+            }
+        }
     }
 
     fn insert(&mut self, slot: Slot<Prefix>) {
@@ -255,6 +317,10 @@ impl Table {
                 fewer(lengths, slot.key);
             }
             stays
+        });
+        self.users.retain(|_, slots| {
+            slots.retain(|slot| stays(slot.until_ms));
+            !slots.is_empty()
         });
         self.next_end_ms = next_end_ms;
     }
@@ -344,5 +410,39 @@ mod tests {
         assert_eq!(table.len(), 3);
         let lengths = table.lengths.each_ref().map(|lengths| lengths.keys().copied().collect::<Vec<_>>());
         assert_eq!(lengths, [vec![], vec![32, 128]]);
+    }
+
+    #[test]
+    fn decisions_about_users() {
+        let book = Book::default();
+        let new = [
+            told(1, "username", "Alice", "mfa"),
+            told(2, "Username", "alice", "ban"),
+            told(3, "USER", "Jörg", "captcha"),
+            told(4, "session", "alice", "ban"),
+            told(5, "username", "", "ban"),
+            told(6, "Ip", "192.0.2.1", "ban"),
+            told(7, "username", "alice", "simulation:ban"),
+        ];
+        assert_eq!(book.take(true, batch(&new, &[])), 4);
+        let found = |user: &str| {
+            let mut matches = Vec::new();
+            book.find_user(&User::new(user).expect("a name").key, &mut matches);
+            matches.iter().map(|found| format!("{} {}", found.id, found.kind)).collect::<Vec<_>>()
+        };
+        assert_eq!(found("ALICE"), ["1 mfa", "2 ban"]);
+        assert_eq!(found("jÖrg"), ["3 captcha"]);
+        assert!(found("bob").is_empty());
+        let deleted = [told(2, "username", "ALICE", "ban"), told(3, "user", "Jörg", "captcha")];
+        let over = DecisionRef { duration: "-1s".into(), ..told(8, "username", "bob", "ban") };
+        book.take(false, batch(&[over, told(9, "username", "carol", "throttle")], &deleted));
+        assert_eq!(
+            (found("alice"), found("carol")),
+            (vec!["1 mfa".to_owned()], vec!["9 throttle".to_owned()])
+        );
+        assert!(found("jörg").is_empty() && found("bob").is_empty());
+        book.expire();
+        let users = book.0.read().expect("a table").users.len();
+        assert_eq!(users, 2, "what is over is gone");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use testudo_client::Settings;
 use testudo_config::{Document, Secret, Variable};
-use testudo_gate::{Listen, TlsFiles, Upstream};
+use testudo_gate::{Listen, MFA_KINDS, TlsFiles, Upstream};
 
 use crate::access::{Access, AccessError};
 use crate::follow::Wanted;
@@ -17,7 +17,7 @@ pub const DEFAULT_PATHS: [&str; 1] = ["/etc/testudo/gate.yaml"];
 const POLICY: &str = "/etc/testudo/gate-policy.yaml";
 
 /// Types of decisions that the gate can do something about.
-const TYPES: &str = "ban,captcha,throttle,restrict,header,allow";
+const TYPES: [&str; 7] = ["ban", "mfa", "captcha", "throttle", "restrict", "header", "allow"];
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -94,7 +94,7 @@ impl Default for File {
 pub struct GateConfig {
     /// Where the API is, and as whom it is asked.
     pub client: Settings,
-    /// What is asked of it.
+    /// What is asked of it, but for the scopes: those are up to the policy.
     pub wanted: Wanted,
     /// Where web servers find the gate.
     pub listen: Vec<Listen>,
@@ -160,8 +160,7 @@ impl GateConfig {
             client: access.settings("gate")?,
             wanted: Wanted {
                 parameters: vec![
-                    ("scopes".to_owned(), "ip,range".to_owned()),
-                    ("types".to_owned(), TYPES.to_owned()),
+                    ("types".to_owned(), [&TYPES[..], &MFA_KINDS[..]].concat().join(",")),
                     list("origins", &file.origins),
                     list("scenarios_containing", &file.scenarios_containing),
                     list("scenarios_not_containing", &file.scenarios_not_containing),

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use testudo_client::{Client, SettingsError};
 use testudo_gate::{Decisions, ServeError, Server, ServerConfig};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use super::book::{Book, Told};
+use super::book::{Book, SCOPES_OF_USERS, Told};
 use super::config::GateConfig;
-use crate::follow::{News, follow};
+use crate::follow::{News, Wanted, follow};
 
 /// News that may wait.
 const NEWS_MOST: usize = 16;
@@ -46,6 +46,7 @@ pub async fn run(config: &GateConfig, shutdown: impl Future<Output = ()>) -> Res
         },
         known,
     )?;
+    let mut needs_users = server.needs_users();
     let (sender, mut news) = mpsc::channel(NEWS_MOST);
     let hear = async {
         let mut is_lost = false;
@@ -60,11 +61,43 @@ pub async fn run(config: &GateConfig, shutdown: impl Future<Output = ()>) -> Res
     tracing::info!(places = config.listen.len(), "the gate listens");
     tokio::select! {
         () = server.run(shutdown) => {}
-        () = follow(&client, &config.wanted, 0, &sender) => {}
+        () = follow_policy(&client, &config.wanted, &sender, &mut needs_users) => {}
         () = hear => {}
     }
     tracing::info!("the gate ends");
     Ok(())
+}
+
+/// Follows the API for ever, asking for decisions about users as long as the policy needs them.
+async fn follow_policy(
+    client: &Client,
+    wanted: &Wanted,
+    news: &mpsc::Sender<News<Told>>,
+    needs_users: &mut watch::Receiver<bool>,
+) {
+    loop {
+        let wanted = with_scopes(wanted, *needs_users.borrow_and_update());
+        tokio::select! {
+            () = follow(client, &wanted, 0, news) => return,
+            Ok(()) = needs_users.changed() => {
+                tracing::info!("the policy has changed whether decisions about users are asked for");
+            }
+        }
+    }
+}
+
+fn with_scopes(wanted: &Wanted, needs_users: bool) -> Wanted {
+    let mut scopes = vec!["ip".to_owned(), "range".to_owned()];
+    if needs_users {
+        // An API compares these as they are written.
+        for scope in SCOPES_OF_USERS {
+            let (first, rest) = scope.split_at(1);
+            scopes.extend([scope.to_owned(), format!("{}{rest}", first.to_uppercase())]);
+        }
+    }
+    let mut wanted = wanted.clone();
+    wanted.parameters.push(("scopes".to_owned(), scopes.join(",")));
+    wanted
 }
 
 fn hear(book: &Book, news: News<Told>, is_lost: &mut bool) {
@@ -84,5 +117,21 @@ fn hear(book: &Book, news: News<Told>, is_lost: &mut bool) {
     let decisions = book.take(full, body);
     if full {
         tracing::info!(decisions, "decisions are held");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_asked_for_where_the_policy_needs_them() {
+        let wanted = Wanted { parameters: vec![("types".to_owned(), "ban".to_owned())], every: FORGET_EVERY };
+        let scopes = |needs_users| with_scopes(&wanted, needs_users).parameters.pop();
+        assert_eq!(scopes(false), Some(("scopes".to_owned(), "ip,range".to_owned())));
+        assert_eq!(
+            scopes(true),
+            Some(("scopes".to_owned(), "ip,range,username,Username,user,User".to_owned()))
+        );
     }
 }

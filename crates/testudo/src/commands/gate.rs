@@ -1,5 +1,7 @@
 //! `testudo gate`: decisions in front of web servers.
 
+mod mfa;
+
 use std::process::ExitCode;
 
 use testudo_config::environment;
@@ -19,6 +21,7 @@ pub(crate) fn run(command: &GateCommand) -> Result<ExitCode, Failure> {
     match command {
         GateCommand::Run(args) => serve(args),
         GateCommand::Snippet(args) => print(args),
+        GateCommand::Mfa(command) => mfa::run(command),
     }
 }
 

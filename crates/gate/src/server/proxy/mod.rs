@@ -221,7 +221,7 @@ async fn handle(request: Request<Incoming>, visitor: &Visitor, proxy: &Proxy, se
     };
     if parts.uri.path().starts_with(page::OWN_PATH) {
         let body = answer::read(body, service.gate.max_body()).await;
-        return own(answer::own(&visit, body.as_deref(), service));
+        return own(answer::own(&visit, body.as_deref(), service).await);
     }
     let start = Instant::now();
     let verdict = service.gate.check(&visit, &*service.decisions, Moment::now(service.start));

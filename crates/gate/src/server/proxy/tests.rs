@@ -13,9 +13,14 @@ use super::{
     super::{Listen, Server, ServerConfig},
     *,
 };
-use crate::decisions::{Decisions, Match};
+use crate::{
+    decisions::{Decisions, Match},
+    form,
+    keys::Keys,
+    mfa::Vault,
+};
 
-/// Bans everybody whose address ends in 66.
+/// Bans everybody whose address ends in 66, and asks alice for a second factor.
 struct Ends;
 
 impl Decisions for Ends {
@@ -30,13 +35,25 @@ impl Decisions for Ends {
             });
         }
     }
+
+    fn find_user(&self, user: &str, matches: &mut Vec<Match>) {
+        if user == "alice" {
+            matches.push(Match {
+                kind: "mfa".into(),
+                origin: "local".into(),
+                scenario: "example/odd".into(),
+                id: 8,
+                remaining: Duration::from_mins(1),
+            });
+        }
+    }
 }
 
 struct Running {
     address: std::net::SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 fn policy(folder: &Path) -> std::path::PathBuf {
@@ -49,17 +66,22 @@ fn policy(folder: &Path) -> std::path::PathBuf {
 impl Running {
     fn start(to: &[std::net::SocketAddr]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let policy = policy(folder.path());
+        Self { _folder: Some(folder), ..Self::start_with(to, policy) }
+    }
+
+    fn start_with(to: &[std::net::SocketAddr], policy: std::path::PathBuf) -> Self {
         let listen = vec![Listen::Proxy((Ipv4Addr::LOCALHOST, 0).into())];
         let to = to.iter().map(ToString::to_string).collect();
         let config = ServerConfig {
             upstreams: vec![Upstream { names: vec!["example.org".to_owned()], to }],
-            ..ServerConfig::new(listen, policy(folder.path()))
+            ..ServerConfig::new(listen, policy)
         };
         let server = Server::bind(config, Arc::new(Ends)).expect("it listens");
         let address = server.addresses()[0];
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async { drop(stopped.await) }));
-        Self { address, stop, task, _folder: folder }
+        Self { address, stop, task, _folder: None }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -149,6 +171,74 @@ async fn who_may_not_pass_does_not_reach_the_site() {
     assert!(server.ask(&own).await.starts_with("HTTP/1.1 303 "));
     let other = GET.replace("example.org", "other.org").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     assert!(server.ask(&other).await.starts_with("HTTP/1.1 404 "));
+    server.stop().await;
+}
+
+/// Behind the proxy, codes and their page are the gate's as behind a web server; who the user is, only a trusted proxy says.
+#[tokio::test]
+async fn a_second_factor_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("gate.mfa");
+    let write = |trusted: &str| {
+        let text = format!(
+            "trusted_proxies: [{trusted}]\nmfa_file: '{}'\nidentity: {{header: X-Remote-User}}\n{}",
+            path.display(),
+            std::fs::read_to_string(policy(folder.path())).expect("a policy"),
+        );
+        std::fs::write(folder.path().join("policy.yaml"), text).expect("it is written");
+    };
+    let (listener, address) = site().await;
+    let start = || Running::start_with(&[address], folder.path().join("policy.yaml"));
+    let head = |request: &str, more: &str| {
+        format!(
+            "{request} HTTP/1.1\r\nHost: example.org\r\nX-Remote-User: Alice\r\nAccept: text/html\r\n\
+             Connection: close\r\n{more}\r\n"
+        )
+    };
+    let answer_one = || async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let seen = read_to(&mut stream, "\r\n\r\n").await;
+        stream.write_all(OK).await.expect("it is sent");
+        seen
+    };
+
+    write("192.0.2.1");
+    let server = start();
+    let request = head("GET /shop", "");
+    let (_, seen) = tokio::join!(server.ask(&request), answer_one());
+    assert!(seen.contains("\r\nx-testudo-outcome: clean\r\n"), "{seen}");
+    server.stop().await;
+
+    write("127.0.0.1");
+    let keys = Keys::load(&folder.path().join("keys")).expect("keys");
+    let enrolment = Vault::enrol(&path, &keys, ("alice", "Site"), false, 0).expect("enrolled");
+    let server = start();
+    let page = server.ask(&head("GET /shop?a=1", "")).await;
+    assert!(page.starts_with("HTTP/1.1 403 ") && page.contains(page::CODE_PATH), "{page}");
+    let field = |page: &str, name: &str| {
+        let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).expect("a field");
+        rest.split_once('"').expect("its end").0.to_owned()
+    };
+    let send = |page: &str, code: &str| {
+        let body = ["challenge", "user", "target"]
+            .map(|name| format!("{name}={}&", form::encode(&field(page, name))));
+        let body = format!("{}code={code}", body.concat());
+        let more = format!(
+            "Origin: http://example.org\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        head(&format!("POST {}", page::CODE_PATH), &more) + &body
+    };
+    // The file is not read for this: a recovery code counts whenever the user was enrolled.
+    let wrong = server.ask(&send(&page, "aaaa-aaaa-aaaa-aaaa")).await;
+    assert!(wrong.starts_with("HTTP/1.1 403 ") && wrong.contains("not right"), "{wrong}");
+    let right = server.ask(&send(&wrong, &enrolment.recovery[0])).await;
+    assert!(right.starts_with("HTTP/1.1 303 ") && right.contains("location: /shop?a=1\r\n"), "{right}");
+    let (_, cookie) = right.split_once("set-cookie: ").expect("a cookie");
+    let pass = format!("Cookie: {}\r\n", cookie.split_once(';').expect("its end").0);
+    let request = head("GET /shop?a=1", &pass);
+    let (_, seen) = tokio::join!(server.ask(&request), answer_one());
+    assert!(seen.contains("\r\nx-testudo-outcome: confirmed\r\n"), "{seen}");
     server.stop().await;
 }
 
