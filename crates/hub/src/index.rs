@@ -19,7 +19,7 @@ pub(crate) const INDEX: &str = ".index.json";
 const TESTS: &str = ".tests";
 
 /// Largest index that is read: ten times the public one.
-pub(crate) const MAX_INDEX_BYTES: u64 = 64 << 20;
+pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// A name that is further from what was typed is another one.
 const TYPED_MOST: usize = 3;

@@ -12,8 +12,7 @@ use testudo_rules::{
 };
 
 use super::removed::Removed;
-use super::source::DATA_MOST;
-use super::{InstallError, Installation, Named, Plan, Source, Step, digest, failed};
+use super::{DATA_MOST, InstallError, Installation, Named, Plan, Source, Step, absolute, digest, failed};
 use crate::{Hub, Item, ItemKind, files};
 
 /// What a plan led to.
@@ -107,9 +106,11 @@ impl Installation {
                 Step::Download { .. } => {
                     let Some(found) = fetched.iter().find(|found| found.item == *item) else { continue };
                     write(&self.copy(item), &found.bytes)?;
-                    // A package may have installed a file in the place of a link.
+                    // A package may have installed a file in the place of a link; the item may have moved in the hub.
                     let place = self.place(item);
-                    if fs::symlink_metadata(&place).is_ok_and(|known| !known.is_symlink()) {
+                    let is_linked =
+                        fs::read_link(&place).is_ok_and(|target| target == absolute(&self.copy(item)));
+                    if !is_linked && fs::symlink_metadata(&place).is_ok() {
                         self.link(item)?;
                     }
                 }
@@ -119,7 +120,7 @@ impl Installation {
             }
             carried.steps.push(step.clone());
         }
-        Removed::read(&self.hub).note(&self.hub, hub, &carried.steps)?;
+        Removed::read(&self.hub).note(self, hub, &carried.steps)?;
         self.fetch_data(hub, source, &mut carried)?;
         Ok(carried)
     }
@@ -131,8 +132,7 @@ impl Installation {
         fs::create_dir_all(folder).map_err(failed(folder))?;
         let new = place.with_extension("new-link");
         remove(&new)?;
-        let copy = std::path::absolute(self.copy(item)).map_err(failed(&place))?;
-        link(&copy, &new).map_err(failed(&new))?;
+        link(&absolute(&self.copy(item)), &new).map_err(failed(&new))?;
         fs::rename(&new, &place).map_err(failed(&place))
     }
 
@@ -209,6 +209,10 @@ impl Installation {
             carried.problems.push(problem("its name leads out of the folder of data".to_owned()));
             return Ok(());
         }
+        if is_state(&name) {
+            carried.problems.push(problem("it has the name of a file of the daemon".to_owned()));
+            return Ok(());
+        }
         let path = self.data.join(&name);
         let before = fs::metadata(&path).map_or(0, |known| known.len());
         match source.data(file) {
@@ -229,6 +233,15 @@ impl Installation {
         }
         Ok(())
     }
+}
+
+/// Whether a name in the folder of data is one that the daemon, its database or its programs use: no rule brings such a
+/// file.
+fn is_state(name: &str) -> bool {
+    const ENDS: [&str; 10] =
+        [".db", "-wal", "-shm", "-journal", ".state", ".clients", ".sock", ".lock", ".jsonl", ".snapshot"];
+    let name = files::base_name(name).to_ascii_lowercase();
+    name == "credentials.yaml" || name.starts_with("testudo.") || ENDS.iter().any(|end| name.ends_with(end))
 }
 
 /// The file of the latest version, which is what the index says.

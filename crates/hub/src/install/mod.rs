@@ -26,7 +26,12 @@ pub use source::{FolderSource, Source, SourceError};
 use crate::{Hub, HubError, Item};
 
 /// Largest item that is read: a hundred times the largest public one.
-const ITEM_MOST: u64 = 4 << 20;
+pub const ITEM_MOST: u64 = 4 << 20;
+
+/// Largest data file that is taken: four times the largest public one.
+pub const DATA_MOST: u64 = 128 << 20;
+
+pub use crate::index::MAX_INDEX_BYTES as INDEX_MOST;
 
 /// The folders of an installation.
 #[derive(Clone, Debug)]
@@ -95,14 +100,17 @@ impl Installation {
             Ok(bytes) => (Some(bytes), true),
             Err(_) => (fs::read(self.copy(item)).ok(), false),
         };
-        let is_link = fs::symlink_metadata(&place).is_ok_and(|known| known.is_symlink());
+        // A link into the folder of the hub is the hub's, even if the item has moved since.
+        let target = fs::read_link(&place).ok();
+        let is_of_hub = target
+            .is_some_and(|target| target.starts_with(&self.hub) || target.starts_with(absolute(&self.hub)));
         let local = match found.map(|bytes| item.version_of(&digest(&bytes)).map(str::to_owned)) {
             None => Local::Nothing,
             Some(None) => Local::Changed,
             Some(Some(version)) => Local::Version(version),
         };
         // Packages of distributions install files in the place of links: one that is the hub's is not the user's own.
-        let is_own = is_enabled && !is_link && local == Local::Changed;
+        let is_own = is_enabled && !is_of_hub && local == Local::Changed;
         Status { is_enabled, is_own, local }
     }
 
@@ -130,6 +138,11 @@ impl Installation {
     pub fn hub(&self) -> Result<Hub, HubError> {
         Hub::open(&self.hub)
     }
+}
+
+/// A path from the root, where the system tells it.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The SHA-256 of a file, in hex.

@@ -226,7 +226,8 @@ impl Installation {
             Local::Version(version) if *version == item.version => {}
             Local::Version(version) => plan.add(download(Some(version))),
             Local::Changed if force => plan.add(download(Some("?"))),
-            Local::Changed => plan.note(Note::Changed(item.into())),
+            // What is not the hub's is not put into use by its name either.
+            Local::Changed => return plan.note(Note::Changed(item.into())),
         }
         if enable && !status.is_enabled {
             plan.add(Step::Enable(item.into()));
@@ -267,6 +268,11 @@ impl Installation {
         }
         let mut unused = Plan::default();
         for item in wanted {
+            // What stays keeps what it holds.
+            if let Some(note) = self.stays(item, how) {
+                plan.note(note);
+                continue;
+            }
             // Outer collections first: what they hold is free when they are gone.
             for part in with_parts(hub, item, &mut unused) {
                 if Named::from(part) != Named::from(item) {
@@ -281,14 +287,21 @@ impl Installation {
         Ok(plan)
     }
 
-    fn plan_removal(&self, plan: &mut Plan, item: &Item, how: Remove) {
+    /// Why an item is not removed.
+    fn stays(&self, item: &Item, how: Remove) -> Option<Note> {
         let status = self.status(item);
-        if status.is_own {
-            return plan.note(Note::Own(item.into()));
+        match status.local {
+            _ if status.is_own => Some(Note::Own(item.into())),
+            Local::Changed if !how.force => Some(Note::Changed(item.into())),
+            _ => None,
         }
-        if status.local == Local::Changed && !how.force {
-            return plan.note(Note::Changed(item.into()));
+    }
+
+    fn plan_removal(&self, plan: &mut Plan, item: &Item, how: Remove) {
+        if let Some(note) = self.stays(item, how) {
+            return plan.note(note);
         }
+        let status = self.status(item);
         if status.is_enabled {
             plan.add(Step::Disable(item.into()));
         }

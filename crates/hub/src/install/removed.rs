@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{InstallError, Step, carry_out, failed};
+use super::{InstallError, Installation, Step, carry_out, failed};
 use crate::{Hub, ItemKind, files};
 
 /// Where it is noted, below the folder of the hub.
@@ -31,28 +31,36 @@ impl Removed {
         self.0.contains(&key(kind, name))
     }
 
-    /// Notes what a plan has done.
-    pub(super) fn note(mut self, hub_dir: &Path, hub: &Hub, steps: &[Step]) -> Result<(), InstallError> {
+    /// Notes what a plan has done: of what is used no longer, what a collection in use holds.
+    pub(super) fn note(
+        mut self,
+        installation: &Installation,
+        hub: &Hub,
+        steps: &[Step],
+    ) -> Result<(), InstallError> {
         let before = self.clone();
         for step in steps {
-            match step {
-                Step::Enable(item) => drop(self.0.remove(&key(item.kind, &item.name))),
-                Step::Disable(item) => drop(self.0.insert(key(item.kind, &item.name))),
-                Step::Download { .. } | Step::Purge(_) => {}
+            if let Step::Disable(item) = step {
+                self.0.insert(key(item.kind, &item.name));
             }
         }
-        // What no index knows any more is forgotten.
-        self.0.retain(|noted| {
-            ItemKind::ALL.iter().any(|kind| {
-                let name = noted.strip_prefix(kind.folder()).and_then(|rest| rest.strip_prefix(':'));
-                name.is_some_and(|name| hub.item(*kind, name).is_some())
-            })
-        });
+        let mut held = BTreeSet::new();
+        for collection in hub.items(ItemKind::Collection).filter(|item| installation.status(item).is_enabled)
+        {
+            held.extend(collection.dependencies.iter().map(|(kind, name)| key(*kind, name)));
+        }
+        let is_used = |noted: &str| {
+            let items = ItemKind::ALL.into_iter().flat_map(|kind| hub.items(kind));
+            let mut same = items.filter(|item| key(item.kind, &item.name) == noted);
+            same.any(|item| installation.status(item).is_enabled)
+        };
+        self.0.retain(|noted| held.contains(noted) && !is_used(noted));
         if self == before {
             return Ok(());
         }
-        let text = serde_json::to_vec(&self.0).map_err(|error| failed(&Self::path(hub_dir))(error.into()))?;
-        carry_out::write(&Self::path(hub_dir), &text)
+        let path = Self::path(&installation.hub);
+        let text = serde_json::to_vec(&self.0).map_err(|error| failed(&path)(error.into()))?;
+        carry_out::write(&path, &text)
     }
 }
 

@@ -1,16 +1,14 @@
 //! Where the files of a hub come from.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use testudo_engine::DataSource as _;
 use testudo_rules::plan::DataFile;
 
-use super::ITEM_MOST;
+use super::{DATA_MOST, ITEM_MOST};
 use crate::index::{INDEX, MAX_INDEX_BYTES};
 use crate::{DataFolders, HubError, files};
-
-/// Largest data file that is taken: four times the largest public one.
-pub(super) const DATA_MOST: u64 = 128 << 20;
 
 /// Why a file cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -45,29 +43,33 @@ pub trait Source {
 }
 
 /// A folder with a hub in it, such as a checkout.
-#[derive(Clone, Debug)]
-pub struct FolderSource(PathBuf);
+#[derive(Debug)]
+pub struct FolderSource {
+    folder: PathBuf,
+    /// Its data files, once they are looked for.
+    data: OnceCell<DataFolders>,
+}
 
 impl FolderSource {
     /// The hub in a folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        FolderSource(folder.into())
+        FolderSource { folder: folder.into(), data: OnceCell::new() }
     }
 }
 
 impl Source for FolderSource {
     fn index(&self) -> Result<Vec<u8>, SourceError> {
-        Ok(files::read(&self.0.join(INDEX), MAX_INDEX_BYTES)?)
+        Ok(files::read(&self.folder.join(INDEX), MAX_INDEX_BYTES)?)
     }
 
     fn item(&self, path: &str) -> Result<Vec<u8>, SourceError> {
-        Ok(files::read(&self.0.join(path), ITEM_MOST)?)
+        Ok(files::read(&self.folder.join(path), ITEM_MOST)?)
     }
 
     fn data(&self, file: &DataFile) -> Result<Vec<u8>, SourceError> {
-        let found = DataFolders::new(&[&self.0]).find(file);
+        let found = self.data.get_or_init(|| DataFolders::new(&[&self.folder])).find(file);
         let path = found.ok_or_else(|| {
-            SourceError(format!("{} is nowhere below {}", file.dest_file, self.0.display()))
+            SourceError(format!("{} is nowhere below {}", file.dest_file, self.folder.display()))
         })?;
         Ok(files::read(&path, DATA_MOST)?)
     }

@@ -285,3 +285,56 @@ fn an_index_does_not_go_back_by_itself() {
         Some("0.2")
     );
 }
+
+#[test]
+fn a_collection_that_comes_back_comes_with_its_parts() {
+    let (machine, made) = (Machine::new(), Made::usual());
+    machine.install(&made, ItemKind::Collection, "demo/all").expect("it is installed");
+    machine.remove(&made, ItemKind::Collection, "demo/all", Remove::default()).expect("it goes");
+    machine.install(&made, ItemKind::Collection, "demo/all").expect("it is installed again");
+    assert!(machine.text(SEEN).is_some() && machine.text(LOGS).is_some());
+}
+
+#[test]
+fn a_collection_that_stays_keeps_its_parts() {
+    let (machine, made) = (Machine::new(), Made::usual());
+    machine.install(&made, ItemKind::Collection, "demo/all").expect("it is installed");
+    machine.write("etc/hub/collections/demo/all.yaml", "# mine\n");
+    let plan = machine.remove(&made, ItemKind::Collection, "demo/all", Remove::default()).expect("a plan");
+    assert!(plan.is_empty() && notes(&plan)[0].contains("was changed on this machine"), "{plan:?}");
+}
+
+#[test]
+fn an_item_that_moves_in_the_hub_is_followed() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    machine.install(&made, ItemKind::Collection, "demo/all").expect("it is installed");
+    let text = format!("{SCENARIO}# 2\n");
+    made.item("scenarios", "demo/seen", "scenarios/demo/moved/seen.yaml", &text)["stage"] = Value::Null;
+    machine.upgrade(&made, false).expect("it is upgraded");
+    assert_eq!(machine.text(SEEN), Some(text));
+    let (plan, _) = machine.upgrade(&made, false).expect("nothing is to be done");
+    assert!(plan.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn what_is_not_the_hubs_is_not_put_into_use() {
+    let (machine, made) = (Machine::new(), Made::usual());
+    machine.write("etc/hub/scenarios/demo/seen.yaml", "# evil\n");
+    machine.install(&made, ItemKind::Scenario, "demo/seen").expect("a plan");
+    assert_eq!(machine.text(SEEN), None);
+}
+
+#[test]
+fn no_rule_brings_a_file_of_the_daemon() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    let data = |name: &str| {
+        format!("{{source_url: 'https://lists.example/{name}', dest_file: {name}, type: string}}")
+    };
+    let names = ["node.db", "testudo.state", "x.db-wal"];
+    let list: Vec<String> = names.iter().map(|name| data(name)).collect();
+    let text = format!("{SCENARIO}data: [{}]\n", list.join(","));
+    made.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", &text);
+    made.files.extend(names.map(|name| (format!("data/{name}"), "evil\n".to_owned())));
+    let carried = machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");
+    assert_eq!((carried.data.len(), carried.problems.len()), (0, 3), "{:?}", carried.problems);
+}

@@ -158,14 +158,22 @@ pub(super) fn upgrade(
     changes: &Changes,
 ) -> Done {
     let (installation, source) = (installation(cx)?, source(cx, &changes.source)?);
-    let hub = hub(cx, &installation, &*source, !changes.source.is_empty())?;
+    let hub = match fetch(cx, &installation, &*source, false) {
+        Ok(hub) => hub,
+        // What is known of it may bring something all the same.
+        Err(error) if cx.config()?.paths.index_path.exists() => {
+            cx.warn(error);
+            installation.hub().map_err(|error| unusable(&error))?
+        }
+        Err(error) => return Err(error),
+    };
     let plan = installation.plan_upgrade(&hub, kinds, names, Upgrade { force: changes.force })?;
-    change(cx, &installation, &hub, &plan, &*source, changes)?;
+    let changed = change(cx, &installation, &hub, &plan, &*source, changes);
     if names.is_empty() && !changes.dry_run {
         let refreshed = installation.refresh_data(&hub, &*source, DATA_OLD)?;
-        tell(cx, &refreshed)?;
+        return tell(cx, &refreshed).and(changed);
     }
-    Ok(())
+    changed
 }
 
 /// Shows a plan, and does it.

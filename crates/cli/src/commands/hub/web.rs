@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use testudo_hub::install::{Source, SourceError};
+use testudo_hub::install::{DATA_MOST, INDEX_MOST, ITEM_MOST, Source, SourceError};
 use testudo_rules::plan::DataFile;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -13,11 +13,6 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 const FILE_WITHIN: Duration = Duration::from_mins(5);
 /// For a connection, and for the head of an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-
-/// The largest index, item, and data file that are read.
-const INDEX_MOST: u64 = 64 << 20;
-const ITEM_MOST: u64 = 4 << 20;
-const DATA_MOST: u64 = 128 << 20;
 
 /// What stands for the branch and for the file in addresses of the ecosystem.
 const PLACE: &str = "%s";
@@ -64,10 +59,11 @@ impl WebSource {
     }
 
     fn get(&self, address: &str, most: u64) -> Result<Vec<u8>, SourceError> {
-        let failed = |error: ureq::Error| SourceError(format!("{address}: {error}"));
+        let shown = without_password(address);
+        let failed = |error: ureq::Error| SourceError(format!("{shown}: {error}"));
         let server = address.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
         if self.unreachable.borrow().contains(&server) {
-            return Err(SourceError(format!("{server} cannot be reached")));
+            return Err(SourceError(format!("{} cannot be reached", without_password(&server))));
         }
         let answer = self.agent.get(address).call().inspect_err(|error| {
             let is_there = matches!(error, ureq::Error::StatusCode(_) | ureq::Error::BodyExceedsLimit(_));
@@ -99,5 +95,27 @@ impl Source for WebSource {
             return Err(SourceError(format!("{} is no address on the web", file.source_url)));
         }
         self.get(&file.source_url, DATA_MOST)
+    }
+}
+
+/// An address as it is told: without the name and password that may stand in it.
+fn without_password(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
+    format!("{scheme}://{host}{}", &rest[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_told() {
+        assert_eq!(
+            without_password("https://bot:s3c@ret@hub.example:8443/a@b"),
+            "https://hub.example:8443/a@b"
+        );
+        assert_eq!(without_password("http://hub.example"), "http://hub.example");
     }
 }
