@@ -3,8 +3,6 @@
 //! It is kept as text that a page can hold, and sent on by a form of the same kind, so that the site gets what it would have
 //! got. What a browser could not send again in the same way is not kept: files, and what programs send.
 
-use std::fmt::Write as _;
-
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::{form, page, visit::Visit};
@@ -106,21 +104,11 @@ fn marked(kind: &str, fields: &[Field]) -> String {
             text.push('&');
         }
         text.push(if field.is_file { 'f' } else { 't' });
-        encode(&field.name, &mut text);
+        text.push_str(&form::encode(&field.name));
         text.push('=');
-        encode(&field.value, &mut text);
+        text.push_str(&form::encode(&field.value));
     }
     text
-}
-
-fn encode(text: &str, encoded: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._*".contains(&byte) {
-            encoded.push(byte.into());
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
 }
 
 /// The boundary of the parts.
@@ -180,7 +168,7 @@ fn lines(body: &[u8]) -> Option<Vec<Field>> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::{fmt::Write as _, net::IpAddr};
 
     use hyper::HeaderMap;
     use proptest::prelude::*;
