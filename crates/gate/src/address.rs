@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hyper::HeaderMap;
+use hyper::{HeaderMap, header::HeaderValue};
 use testudo_event::net::{self, Prefix};
 
 /// The most hops that are looked at.
@@ -80,11 +80,11 @@ pub(crate) fn client(
         }
         AddressSource::XForwardedFor => {
             let hops = from_the_right(headers, "x-forwarded-for");
-            first_foreign(hops.map(|text| hop(text.trim())), proxies, itself)
+            first_foreign(hops.map(|text| hop(text?.trim())), proxies, itself)
         }
         AddressSource::Forwarded => {
             let hops = from_the_right(headers, "forwarded");
-            first_foreign(hops.map(forwarded_for), proxies, itself)
+            first_foreign(hops.map(|text| forwarded_for(text?)), proxies, itself)
         }
     }
 }
@@ -107,11 +107,12 @@ fn first_foreign(
     last
 }
 
-/// The elements of a header that is a list, from the last one of its last line on.
-fn from_the_right<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h str> + use<'h> {
-    // What is not ASCII is an element that cannot be read.
-    let lines: Vec<&str> = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?")).collect();
-    lines.into_iter().rev().flat_map(|line| line.rsplit(','))
+/// The elements of a header that is a list, from the last one of its last line on; nothing for one that is no text.
+/// Proxies append to the line that the client sent: whatever stands in there spoils its own element and no other.
+fn from_the_right<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = Option<&'h str>> + use<'h> {
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let elements = lines.into_iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+    elements.map(|element| str::from_utf8(element).ok())
 }
 
 fn is_in(proxies: &[Prefix], address: IpAddr) -> bool {
@@ -138,7 +139,6 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -181,6 +181,9 @@ mod tests {
         check("127.0.0.1", List, &[(name, "[2001:db8::1]:443")], "2001:db8::1");
         check("127.0.0.1", List, &[(name, "198.51.100.1:443")], "198.51.100.1");
         check("127.0.0.1", List, &[(name, "::ffff:198.51.100.1")], "198.51.100.1");
+        // Proxies append to what the client sent, whatever it is.
+        check("127.0.0.1", List, &[(name, "\u{e9}, 198.51.100.1")], "198.51.100.1");
+        check("127.0.0.1", List, &[(name, "203.0.113.7, \u{e9}, 10.0.0.1")], "10.0.0.1");
     }
 
     #[test]
@@ -207,17 +210,24 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a client claims, it stays the one that the last proxy saw.
+        /// Whatever a client claims, in whatever bytes, it stays the one that the last proxy saw.
         #[test]
-        fn nobody_takes_the_place_of_another(claim in "[ -~]{0,60}") {
+        fn nobody_takes_the_place_of_another(claim in prop::collection::vec(any::<u8>(), 0..60)) {
+            // The bytes that a header may hold.
+            let claim: Vec<u8> =
+                claim.into_iter().filter(|byte| *byte == b'\t' || *byte >= b' ' && *byte != 0x7f).collect();
             for (source, name, own) in [
                 (AddressSource::XForwardedFor, "x-forwarded-for", "198.51.100.1"),
                 (AddressSource::Forwarded, "forwarded", "for=198.51.100.1"),
             ] {
-                let lines = headers(&[(name, &format!("{claim}, {own}"))]);
-                let found = client(Peer::Local, &proxies(), source, &lines);
+                let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).expect("a value");
+                let mut one = HeaderMap::new();
+                one.append(name, value(&[&claim[..], b", ", own.as_bytes()].concat()));
+                let found = client(Peer::Local, &proxies(), source, &one);
                 prop_assert_eq!(found, Some(IpAddr::from([198, 51, 100, 1])));
-                let two = headers(&[(name, &claim), (name, own)]);
+                let mut two = HeaderMap::new();
+                two.append(name, value(&claim));
+                two.append(name, value(own.as_bytes()));
                 prop_assert_eq!(client(Peer::Local, &proxies(), source, &two), found);
             }
         }

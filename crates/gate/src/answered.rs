@@ -50,8 +50,11 @@ impl Answered {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let metadata = file.metadata()?;
-        if !metadata.is_file() || metadata.mode() & 0o022 != 0 {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others can write to it"));
+        if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "others can read or write it; only its owner may (chmod 600)",
+            ));
         }
         Ok(Self { path: path.to_owned(), file, read_to: 0 })
     }

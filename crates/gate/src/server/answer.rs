@@ -148,11 +148,18 @@ pub(super) async fn own(visit: &Visit<'_>, body: Option<&[u8]>, service: &Servic
 
 /// The answer to a request below the gate's own path, as a web server hands it on.
 async fn come(parts: &Parts, body: Incoming, peer: Peer, service: &Service) -> Response<Bytes> {
+    let visit = match visit(Way::Own, parts, peer, service) {
+        Ok(visit) => visit,
+        Err(untold) => return service.gate.untold(untold),
+    };
+    let Some(_place) = service.room.enter(visit.address) else {
+        return page::plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many answers are on their way; try again\n",
+        );
+    };
     let body = read(body, service.gate.max_body()).await;
-    match visit(Way::Own, parts, peer, service) {
-        Ok(visit) => own(&visit, body.as_deref(), service).await,
-        Err(untold) => service.gate.untold(untold),
-    }
+    own(&visit, body.as_deref(), service).await
 }
 
 /// What an application asks about an address or a user.

@@ -9,6 +9,7 @@ mod headers;
 mod peers;
 mod protobuf;
 mod proxy;
+mod room;
 mod spoe;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,7 @@ use tokio::{
 };
 
 pub use self::proxy::{TlsFiles, Upstream};
-use self::{answer::answer, files::Files, proxy::Proxy};
+use self::{answer::answer, files::Files, proxy::Proxy, room::Room};
 use crate::{
     address::Peer, decisions::Decisions, gate::Gate, keys::KeyError, mfa::oidc::Directory, moment::Moment,
     outside::Outside, policy::Policy,
@@ -189,6 +190,8 @@ struct Service {
     /// Asks services elsewhere.
     outside: Outside,
     directory: Arc<Directory>,
+    /// For visitors who send something to the gate itself.
+    room: Room,
     /// Whether decisions about users matter.
     needs_users: watch::Sender<bool>,
 }
@@ -196,7 +199,15 @@ struct Service {
 impl Service {
     fn new(gate: Gate, decisions: Arc<dyn Decisions>, start: Instant) -> Self {
         let needs_users = watch::Sender::new(gate.with_policy(Policy::needs_users));
-        Self { gate, decisions, start, outside: Outside::default(), directory: Arc::default(), needs_users }
+        Self {
+            gate,
+            decisions,
+            start,
+            outside: Outside::default(),
+            directory: Arc::default(),
+            room: Room::default(),
+            needs_users,
+        }
     }
 }
 
