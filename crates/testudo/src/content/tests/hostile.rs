@@ -8,19 +8,21 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
+use testudo_engine::Engine;
+
 use super::{Hostile, Samples, engine, rules, samples, watch};
 
 /// Peers whose lines these are.
 const PEERS: [&str; 2] = ["203.0.113.7", "2001:db8::7"];
 
-/// Third parties, and an address that is never banned.
-const VICTIMS: [&str; 3] = ["198.51.100.9", "2001:db8:bad::9", "127.0.0.1"];
+/// Third parties.
+const VICTIMS: [&str; 2] = ["198.51.100.9", "2001:db8:bad::9"];
 
 /// The peer in the other samples.
 const SAMPLE: &str = "203.0.113.7";
 
 /// Lengths in bytes at which services and syslog daemons cut an entry off.
-const CUTS: [usize; 5] = [1023, 1024, 2047, 4096, 8192];
+const CUTS: [usize; 3] = [1023, 1024, 2047];
 
 /// Texts, with `{v}` for the address of a third party.
 const TEXTS: &[&str] = &[
@@ -95,13 +97,15 @@ const TEXTS: &[&str] = &[
 ];
 
 /// The ways of [`write`].
-const WAYS: &[&str] = &["raw", "line", "basic", "visible", "octal", "hex", "apache", "sharp", "json"];
+const WAYS: &[&str] =
+    &["raw", "line", "basic", "greeting", "visible", "octal", "hex", "apache", "sharp", "json"];
 
 /// A client's text as a service writes it:
 ///
 /// - `raw`: as it is; a line break begins another line
 /// - `line`: as it is, but without line breaks, which no header has
 /// - `basic`: as it is, up to its first colon, where a name ends that is sent beside a password over HTTP
+/// - `greeting`: what SMTP's greeting may consist of, or an address in brackets; other texts are refused (Exim)
 /// - `visible`: what cannot be printed as `?` (Postfix)
 /// - `octal`: control characters and bytes beyond ASCII as `\033` (OpenSSH)
 /// - `hex`: those, quotes and backslashes as `\x22` (nginx, lighttpd)
@@ -113,6 +117,11 @@ fn write(way: &str, text: &str) -> String {
         "raw" => return text.to_owned(),
         "line" => return text.replace(['\r', '\n'], ""),
         "basic" => return text.split(':').next().unwrap().to_owned(),
+        "greeting" => {
+            let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+            let fits = inner.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c));
+            return if fits { text } else { "x" }.to_owned();
+        }
         "json" => return serde_json::to_string(text).unwrap().trim_matches('"').to_owned(),
         _ => {}
     }
@@ -220,7 +229,7 @@ fn texts(samples: &Samples) -> BTreeSet<String> {
     let mut texts = BTreeSet::new();
     for victim in VICTIMS {
         texts.extend(TEXTS.iter().map(|text| text.replace("{v}", victim)));
-        texts.insert(format!("{} from {victim} port 22", "A".repeat(5000)));
+        texts.insert(format!("{} from {victim} port 22", "A".repeat(3000)));
         for sample in &samples.matches {
             let line = sample.line.replace(SAMPLE, victim);
             texts.extend([format!("x\n{line}"), line]);
@@ -237,12 +246,14 @@ fn cut(template: &Template<'_>, peer: &str) -> Vec<String> {
     let mut entries = Vec::new();
     let starts = template.fill(peer, |_| "bob").1;
     for (place, (way, start)) in template.ways().into_iter().zip(starts).enumerate() {
-        for forged in VICTIMS.iter().flat_map(|victim| template.forgeries(victim)) {
+        for forged in template.forgeries(VICTIMS[0]) {
             let length = write(way, &forged).len();
             for cut in CUTS {
                 let Some(padding) = cut.checked_sub(start + length) else { continue };
                 let text = format!("{}{forged}{}", "A".repeat(padding), "A".repeat(100));
-                entries.push(template.with(peer, Some(place), &text)[..cut].to_owned());
+                let entry = template.with(peer, Some(place), &text);
+                // Not every service takes texts so long.
+                entries.extend(entry.get(..cut).map(str::to_owned));
             }
         }
     }
@@ -256,11 +267,16 @@ struct Trial {
     wrong: Vec<String>,
 }
 
-fn attack(trial: &mut Trial, samples: &Samples, hostile: &Hostile, texts: &BTreeSet<String>) {
-    let engine = engine();
+fn attack(
+    trial: &mut Trial,
+    engine: &Engine,
+    samples: &Samples,
+    hostile: &Hostile,
+    texts: &BTreeSet<String>,
+) {
     let kind = hostile.kind.as_ref().unwrap_or(&samples.kind);
     let address = |line: &str| -> String {
-        let dump = watch(&engine, kind, line).0.last;
+        let dump = watch(engine, kind, line).0.last;
         dump.and_then(|dump| dump.meta.get("source_ip").cloned()).unwrap_or_default()
     };
     let template = Template::new(&hostile.line);
@@ -281,7 +297,11 @@ fn attack(trial: &mut Trial, samples: &Samples, hostile: &Hostile, texts: &BTree
             trial.lines += 1;
             let address = address(line);
             if !["", peer].contains(&&*address) {
-                trial.wrong.push(format!("{}: {address} out of: {line}", samples.rule));
+                trial.wrong.push(format!(
+                    "{}: {address} out of: {}",
+                    samples.rule,
+                    line.replace(&"A".repeat(100), "…")
+                ));
             }
         }
     }
@@ -290,11 +310,12 @@ fn attack(trial: &mut Trial, samples: &Samples, hostile: &Hostile, texts: &BTree
 #[test]
 fn nobody_else_is_blamed() {
     let (rules, _) = rules();
+    let engine = engine();
     let mut trial = Trial::default();
     for samples in samples() {
         let texts = texts(&samples);
         for hostile in &samples.hostile {
-            attack(&mut trial, &samples, hostile, &texts);
+            attack(&mut trial, &engine, &samples, hostile, &texts);
         }
         let before = rules.parsers.iter().find(|parser| *parser.node.name == *samples.rule);
         let reads = before.is_some_and(|parser| &*parser.stage == "s01-parse");
