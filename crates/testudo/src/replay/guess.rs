@@ -10,7 +10,7 @@ use testudo_event::{Overflow, Timestamp};
 pub(crate) const SAMPLE_LINES: usize = 60;
 
 /// Among types that do equally well, these come first, in this order.
-const PREFERRED: &[&str] = &["syslog", "nginx", "apache2", "caddy", "traefik", "haproxy"];
+const PREFERRED: &[&str] = &["syslog", "nginx", "apache2", "caddy", "traefik", "haproxy", "http-json"];
 
 #[derive(Default)]
 struct Count(usize);
@@ -48,4 +48,57 @@ pub(crate) fn guess(engine: &Engine, path: &Path, lines: &[String]) -> Option<St
         }
     }
     best.map(|(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use testudo_engine::{NoData, Options};
+    use testudo_event::YearClock;
+
+    use super::*;
+    use crate::content;
+
+    #[test]
+    fn logs_are_told_by_their_lines() {
+        let (rules, _) = content::rules();
+        let (engine, _) = Engine::new(&rules, &NoData, Options::new(YearClock::Current(2026)));
+        let cases = [
+            (Some("syslog"), "Mar  1 08:15:02 web-1 sshd[1]: Invalid user admin from 203.0.113.7 port 1"),
+            (
+                Some("syslog"),
+                "Mar  1 08:15:02 mx postfix/smtpd[1]: warning: unknown[203.0.113.7]: SASL LOGIN authentication failed: x",
+            ),
+            (
+                Some("nginx"),
+                r#"203.0.113.7 - - [01/Mar/2026:08:15:02 +0000] "GET / HTTP/1.1" 404 153 "-" "-""#,
+            ),
+            (
+                Some("apache2"),
+                "[Mon Nov 30 07:15:11.5 2026] [auth_basic:error] [pid 1] [client 203.0.113.7:1] AH01618: user x not found: /x",
+            ),
+            (Some("caddy"), r#"{"ts":1.5,"request":{"remote_ip":"203.0.113.7","uri":"/"},"status":404}"#),
+            (
+                Some("traefik"),
+                r#"{"ClientAddr":"203.0.113.7:1","ClientHost":"203.0.113.7","ClientPort":"1","RequestPath":"/"}"#,
+            ),
+            (
+                Some("haproxy"),
+                r#"203.0.113.7:1 [30/Nov/2026:07:16:17.665] web be/s1 0/0/1/1/2 200 217 - - ---- 1/1/0/0/0 0/0 "GET / HTTP/1.1""#,
+            ),
+            (
+                Some("lighttpd"),
+                r#"203.0.113.7 example.com - [30/Nov/2026:07:15:14 +0000] "GET / HTTP/1.1" 401 347 "-" "-""#,
+            ),
+            (
+                Some("exim"),
+                "2026-11-30 07:27:27 plain authenticator failed for (x) [203.0.113.7]: 535 Incorrect authentication data",
+            ),
+            (Some("vsftpd"), r#"Mon Nov 30 07:29:28 2026 [pid 1] [anna] FAIL LOGIN: Client "203.0.113.7""#),
+            (Some("nginx"), r#"{"remote_addr":"203.0.113.7","request_uri":"/","status":"404"}"#),
+            (None, "nothing that anybody knows"),
+        ];
+        for (kind, line) in cases {
+            assert_eq!(guess(&engine, Path::new("x.log"), &[line.to_owned()]).as_deref(), kind, "{line}");
+        }
+    }
 }

@@ -1,0 +1,331 @@
+//! Text of an attacker's choice in every place where a parser's lines can have some: whatever it imitates, the event
+//! has the address of its true peer, or none.
+//!
+//! A file of samples names such lines under `hostile`, with `{truth}` for the address of the peer, and `{raw}`, `{json}`
+//! and so on for a text, by the way in which the service writes it (see [`write`]). Texts come from [`TEXTS`], from the
+//! parser's own samples, and from the lines themselves: what stands around a place, with another address, is what
+//! somebody would send who wants his text to be taken for it.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use testudo_engine::Engine;
+
+use super::{Hostile, Samples, engine, rules, samples, watch};
+
+/// Peers whose lines these are.
+const PEERS: [&str; 2] = ["203.0.113.7", "2001:db8::7"];
+
+/// Third parties.
+const VICTIMS: [&str; 2] = ["198.51.100.9", "2001:db8:bad::9"];
+
+/// The peer in the other samples.
+const SAMPLE: &str = "203.0.113.7";
+
+/// Lengths in bytes at which services and syslog daemons cut an entry off.
+const CUTS: [usize; 3] = [1023, 1024, 2047];
+
+/// Texts, with `{v}` for the address of a third party.
+const TEXTS: &[&str] = &[
+    "",
+    " ",
+    "   ",
+    "-",
+    "a b",
+    "{v}",
+    " {v} ",
+    "- {v} - - ",
+    "[{v}]",
+    "x[{v}]",
+    "x[{v}]: x",
+    "unknown[{v}]",
+    "x[{v}]: SASL LOGIN authentication failed: x",
+    "({v})",
+    "<{v}>",
+    "'{v}'",
+    "'x'@'{v}' (using password: YES)",
+    "\"{v}\"",
+    "{v}:4711",
+    "[{v}]:4711",
+    "x from {v}",
+    "x from {v} port 22",
+    "x from {v} port 22 ssh2",
+    "x from {v} port 22 ssh2: RSA SHA256:abc",
+    "x {v} port 22 [preauth]",
+    "invalid user y from {v}",
+    "root from {v} not allowed because",
+    "sshd[1]: Failed password for root from {v} port 22 ssh2",
+    "web-2 sshd[1]: Failed password for root from {v} port 22 ssh2",
+    "Mar  1 08:15:02 web-1 sshd[1]: Failed password for root from {v} port 22 ssh2",
+    "x rhost={v}",
+    "x rhost={v}  user=root",
+    "x, rip={v}, lip=192.0.2.1",
+    "x>, rip={v}, lip=192.0.2.1, session=<x",
+    "x) H=({v}) [{v}]:25: x",
+    "x\" client \"{v}\"",
+    "x [client {v}:4711] x",
+    ", client: {v}",
+    ", client: {v}, server: h",
+    "x\": password mismatch, client: {v}, server: h, request: \"GET / HTTP/1.1\", host: \"h",
+    "x\" was not found in \"/f\", client: {v}, server: h, request: \"GET / HTTP/1.1\", host: \"h",
+    "{v} - x [01/Mar/2026:00:00:00 +0000] ",
+    "a\" 401 1 \"-\" \"-",
+    "a\" 401 1 \"-\" \"-\" {v} - - ",
+    "\\\" 401 1 \\\"-\\\" \\\"{v}",
+    "\\",
+    "\\\\\\",
+    "\0\\\\\\",
+    "\",\"remote_ip\":\"{v}\",\"x\":\"",
+    "\\\",\\\"client_ip\\\":\\\"{v}\\\"",
+    "\\u0022,\\u0022remote_ip\\u0022:\\u0022{v}\\u0022",
+    "\"}{\"remote_ip\":\"{v}\"}",
+    "\"},\"request\":{\"remote_ip\":\"{v}\",\"client_ip\":\"{v}\"},\"x\":{\"y\":\"",
+    "x%0d%0a{v} - - ",
+    "%22 %5B{v}%5D",
+    "x\\r\\n{v} port 22",
+    "#22 {v}:4711 [",
+    "} {v}:4711 [",
+    "x\u{1b}[2K\u{1b}[1G{v} \u{8}\u{8}",
+    "x\r{v} port 22",
+    "\u{ff11}\u{ff19}\u{ff18}.51.100.9",
+    "198\u{3002}51\u{3002}100\u{3002}9",
+    "x\u{a0}from\u{a0}{v}\u{a0}port\u{a0}22",
+    "\u{202e}{v}",
+    "\u{feff}{v}\u{200b}",
+    "x\u{2028}{v} - - ",
+    "\u{a0}{v}\u{85}",
+    "Forwarded: for={v}",
+    "SRC={v} DST=192.0.2.1",
+    "::ffff:{v}",
+    "{v}%eth0",
+];
+
+/// The ways of [`write`].
+const WAYS: &[&str] =
+    &["raw", "line", "basic", "greeting", "visible", "octal", "hex", "apache", "sharp", "json"];
+
+/// A client's text as a service writes it:
+///
+/// - `raw`: as it is; a line break begins another line
+/// - `line`: as it is, but without line breaks, which no header has
+/// - `basic`: as it is, up to its first colon, where a name ends that is sent beside a password over HTTP
+/// - `greeting`: what SMTP's greeting may consist of, or an address in brackets; other texts are refused (Exim)
+/// - `visible`: what cannot be printed as `?` (Postfix)
+/// - `octal`: control characters and bytes beyond ASCII as `\033` (OpenSSH)
+/// - `hex`: those, quotes and backslashes as `\x22` (nginx, lighttpd)
+/// - `apache`: those as `\"`, `\\`, `\n` or `\x1b`
+/// - `sharp`: those but backslashes, and some more, as `#22` (HAProxy)
+/// - `json`: as a text of JSON, without its quotes
+fn write(way: &str, text: &str) -> String {
+    match way {
+        "raw" => return text.to_owned(),
+        "line" => return text.replace(['\r', '\n'], ""),
+        "basic" => return text.split(':').next().unwrap().to_owned(),
+        "greeting" => {
+            let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+            let fits = inner.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c));
+            return if fits { text } else { "x" }.to_owned();
+        }
+        "json" => return serde_json::to_string(text).unwrap().trim_matches('"').to_owned(),
+        _ => {}
+    }
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match (way, byte) {
+            ("hex", b'"' | b'\\') => write!(out, "\\x{byte:02X}").unwrap(),
+            ("sharp", b'"' | b'#' | b'{' | b'|' | b'}') => write!(out, "#{byte:02X}").unwrap(),
+            ("apache", b'"' | b'\\') => out.extend(['\\', char::from(byte)]),
+            ("apache", b'\n') => out.push_str("\\n"),
+            ("apache", b'\r') => out.push_str("\\r"),
+            (_, b' '..0x7f) => out.push(char::from(byte)),
+            ("visible", _) => out.push('?'),
+            ("octal", _) => write!(out, "\\{byte:03o}").unwrap(),
+            ("hex", _) => write!(out, "\\x{byte:02X}").unwrap(),
+            ("apache", _) => write!(out, "\\x{byte:02x}").unwrap(),
+            ("sharp", _) => write!(out, "#{byte:02X}").unwrap(),
+            _ => panic!("{way}: no such way"),
+        }
+    }
+    out
+}
+
+/// A hostile line taken apart.
+struct Template<'a>(Vec<Piece<'a>>);
+
+enum Piece<'a> {
+    Text(&'a str),
+    /// The address of the peer.
+    Truth,
+    /// A place for text, which is written in this way.
+    Place(&'a str),
+}
+
+impl<'a> Template<'a> {
+    fn new(line: &'a str) -> Template<'a> {
+        let mut pieces = Vec::new();
+        let (mut rest, mut from) = (line, 0);
+        while let Some(open) = rest[from..].find('{').map(|at| at + from) {
+            let name = rest[open + 1..].split_once('}').map_or("", |(name, _)| name);
+            if name != "truth" && !WAYS.contains(&name) {
+                from = open + 1;
+                continue;
+            }
+            pieces.push(Piece::Text(&rest[..open]));
+            pieces.push(if name == "truth" { Piece::Truth } else { Piece::Place(name) });
+            (rest, from) = (&rest[open + name.len() + 2..], 0);
+        }
+        pieces.push(Piece::Text(rest));
+        Template(pieces)
+    }
+
+    fn ways(&self) -> Vec<&'a str> {
+        self.0
+            .iter()
+            .filter_map(|piece| if let Piece::Place(way) = piece { Some(*way) } else { None })
+            .collect()
+    }
+
+    /// The entry of this peer, and where each place begins in it; `text` gives the texts of the places.
+    fn fill<'t>(&self, peer: &str, text: impl Fn(usize) -> &'t str) -> (String, Vec<usize>) {
+        let mut entry = String::new();
+        let mut places = Vec::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => entry.push_str(text),
+                Piece::Truth => entry.push_str(peer),
+                Piece::Place(way) => {
+                    places.push(entry.len());
+                    entry.push_str(&write(way, text(places.len() - 1)));
+                }
+            }
+        }
+        (entry, places)
+    }
+
+    fn plain(&self, peer: &str) -> String {
+        self.fill(peer, |_| "bob").0
+    }
+
+    /// The entry with this text in one place or, for `None`, in all.
+    fn with(&self, peer: &str, place: Option<usize>, text: &str) -> String {
+        self.fill(peer, |at| if place.is_none_or(|place| place == at) { text } else { "bob" }).0
+    }
+
+    /// Texts that imitate what stands before or after a place, or all of it.
+    fn forgeries(&self, victim: &str) -> Vec<String> {
+        let (whole, places) = self.fill(victim, |_| "bob");
+        let mut texts = vec![format!("x\n{whole}"), format!("x\r\n{whole}\n"), whole.clone()];
+        for at in places {
+            let (before, after) = (&whole[..at], &whole[at + "bob".len()..]);
+            texts.extend([
+                format!("x{after}"),
+                after.trim_start().to_owned(),
+                format!("{before}x"),
+                format!("x\n{before}x"),
+            ]);
+        }
+        texts
+    }
+}
+
+/// All texts that the lines of a parser are tried with.
+fn texts(samples: &Samples) -> BTreeSet<String> {
+    let mut texts = BTreeSet::new();
+    for victim in VICTIMS {
+        texts.extend(TEXTS.iter().map(|text| text.replace("{v}", victim)));
+        texts.insert(format!("{} from {victim} port 22", "A".repeat(3000)));
+        for sample in &samples.matches {
+            let line = sample.line.replace(SAMPLE, victim);
+            texts.extend([format!("x\n{line}"), line]);
+        }
+        for other in &samples.hostile {
+            texts.extend(Template::new(&other.line).forgeries(victim));
+        }
+    }
+    texts
+}
+
+/// Entries with a forged end of which nothing more is left, since it was cut off there.
+fn cut(template: &Template<'_>, peer: &str) -> Vec<String> {
+    let mut entries = Vec::new();
+    let starts = template.fill(peer, |_| "bob").1;
+    for (place, (way, start)) in template.ways().into_iter().zip(starts).enumerate() {
+        for forged in template.forgeries(VICTIMS[0]) {
+            let length = write(way, &forged).len();
+            for cut in CUTS {
+                let Some(padding) = cut.checked_sub(start + length) else { continue };
+                let text = format!("{}{forged}{}", "A".repeat(padding), "A".repeat(100));
+                let entry = template.with(peer, Some(place), &text);
+                // Not every service takes texts so long.
+                entries.extend(entry.get(..cut).map(str::to_owned));
+            }
+        }
+    }
+    entries
+}
+
+/// How many lines were tried, and which of them blame somebody else.
+#[derive(Default)]
+struct Trial {
+    lines: usize,
+    wrong: Vec<String>,
+}
+
+fn attack(
+    trial: &mut Trial,
+    engine: &Engine,
+    samples: &Samples,
+    hostile: &Hostile,
+    texts: &BTreeSet<String>,
+) {
+    let kind = hostile.kind.as_ref().unwrap_or(&samples.kind);
+    let address = |line: &str| -> String {
+        let dump = watch(engine, kind, line).0.last;
+        dump.and_then(|dump| dump.meta.get("source_ip").cloned()).unwrap_or_default()
+    };
+    let template = Template::new(&hostile.line);
+    let places = template.ways().len();
+    assert!(places > 0, "{}: no place for text in: {}", samples.rule, hostile.line);
+    for peer in PEERS {
+        let plain = template.plain(peer);
+        let expected = if hostile.unread { "" } else { peer };
+        assert_eq!(address(&plain), expected, "{}: {plain}", samples.rule);
+        let mut entries = cut(&template, peer);
+        for text in texts {
+            entries.extend((0..places).map(|place| template.with(peer, Some(place), text)));
+            if places > 1 {
+                entries.push(template.with(peer, None, text));
+            }
+        }
+        for line in entries.iter().flat_map(|entry| entry.split('\n')) {
+            trial.lines += 1;
+            let address = address(line);
+            if !["", peer].contains(&&*address) {
+                trial.wrong.push(format!(
+                    "{}: {address} out of: {}",
+                    samples.rule,
+                    line.replace(&"A".repeat(100), "…")
+                ));
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_else_is_blamed() {
+    let (rules, _) = rules();
+    let engine = engine();
+    let mut trial = Trial::default();
+    for samples in samples() {
+        let texts = texts(&samples);
+        for hostile in &samples.hostile {
+            attack(&mut trial, &engine, &samples, hostile, &texts);
+        }
+        let before = rules.parsers.iter().find(|parser| *parser.node.name == *samples.rule);
+        let reads = before.is_some_and(|parser| &*parser.stage == "s01-parse");
+        assert!(!reads || !samples.hostile.is_empty(), "{} has no hostile lines", samples.rule);
+    }
+    let Trial { lines, wrong } = trial;
+    println!("{lines} lines");
+    assert!(wrong.is_empty(), "{} of {lines}:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
+    assert!(lines >= 300, "only {lines} lines");
+}
