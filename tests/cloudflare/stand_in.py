@@ -145,6 +145,10 @@ class StandIn:
             time.sleep(fault.value or 60)
             handler.close_connection = True
             return None
+        if fault and fault.kind == "late":
+            time.sleep(fault.value)
+        if fault and fault.kind == "missing":
+            return self.send(handler, 404, self.envelope(errors=[(1_001, "Invalid zone identifier")]))
         if fault and fault.kind == "status":
             return self.send(handler, fault.value, b"<html>sorry</html>", kind="text/html")
         if fault and fault.kind == "busy":

@@ -1,7 +1,8 @@
 //! Workers KV, as the worker of the ecosystem reads it: a key for each address, autonomous system and country, whose value
 //! is the type of the decision; all networks in one key, `IP_RANGES`, as a JSON object.
 //!
-//! Pairs carry their end, so that Cloudflare forgets them by itself: that costs no write and outlives this program. They
+//! Pairs carry their end, so that Cloudflare forgets them by itself: that costs no write and outlives this program. The key
+//! of the networks carries none, as each of them has its own: it is written again when one ends. Pairs
 //! also carry our mark as metadata; keys without it are left alone. What was sent without an answer counts as not known,
 //! and is sent again or deleted.
 

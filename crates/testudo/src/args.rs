@@ -218,8 +218,8 @@ pub(crate) struct ScriptArgs {
 pub(crate) struct CloudflareRestoreArgs {
     #[command(flatten)]
     pub(crate) common: CloudflareArgs,
-    /// For how many seconds it is tried
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    /// For how many seconds it is tried, and looked at again afterwards
+    #[arg(long, value_name = "SECONDS", default_value_t = 80)]
     pub(crate) seconds: u64,
 }
 

@@ -33,6 +33,9 @@ const NEWS_MOST: usize = 16;
 /// Between two reports to the API, as the bouncers of the ecosystem do.
 const REPORT_EVERY: Duration = Duration::from_mins(15);
 
+/// A change of a level without an answer may still be carried out for so long, where the configuration says nothing.
+const SETTLE_MS: u64 = 60_000;
+
 /// The origin of decisions that were made here because of what was seen here.
 const ORIGIN_SEEN: &str = "crowdsec";
 
@@ -79,7 +82,10 @@ pub async fn run(config: &CloudflareConfig, mut stops: news::Receiver<Stop>) -> 
     let client = Arc::new(Client::new(config.client.clone())?);
     let disk = Disk::open(&config.state_dir)?;
     let _lock = disk.lock()?;
-    let records = disk.levels()?;
+    let (records, broken) = disk.levels()?;
+    for problem in broken {
+        tracing::error!(%problem, "a saved security level cannot be read, and is not put back");
+    }
     let state = known(&disk, config);
     let gauge = gauge(config, state.budget.clone());
     let (board, rate) = (Board::default(), Rate::default());
@@ -92,6 +98,13 @@ pub async fn run(config: &CloudflareConfig, mut stops: news::Receiver<Stop>) -> 
         thread::Builder::new().name("cloudflare".to_owned()).spawn(body).map_err(CloudflareError::Thread)?
     };
     // Without zones to watch, there may still be levels to put back.
+    let no_attack = || Attack {
+        thresholds: only_back(config),
+        every: Duration::from_secs(5),
+        dry_run: false,
+        figures: Vec::new(),
+        zones: Vec::new(),
+    };
     let attack = config.attack.clone().or_else(|| (!records.is_empty()).then(no_attack));
     let watching = match attack {
         Some(mut attack) => {
@@ -159,20 +172,16 @@ pub async fn run(config: &CloudflareConfig, mut stops: news::Receiver<Stop>) -> 
     Ok(())
 }
 
-/// Nothing is watched.
-fn no_attack() -> Attack {
-    Attack {
-        thresholds: Thresholds {
-            level: String::new(),
-            sustained_ms: u64::MAX,
-            dwell_ms: 0,
-            calm_ms: 0,
-            look_ms: 60_000,
-        },
-        every: Duration::from_secs(5),
-        dry_run: false,
-        figures: Vec::new(),
-        zones: Vec::new(),
+/// Levels are put back, and none is raised.
+pub(super) fn only_back(config: &CloudflareConfig) -> Thresholds {
+    let settle_ms = config.attack.as_ref().map_or(SETTLE_MS, |attack| attack.thresholds.settle_ms);
+    Thresholds {
+        level: String::new(),
+        sustained_ms: u64::MAX,
+        dwell_ms: 0,
+        calm_ms: 0,
+        look_ms: 5_000,
+        settle_ms,
     }
 }
 

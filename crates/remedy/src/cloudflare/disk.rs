@@ -126,26 +126,32 @@ impl Disk {
         gone(&self.level_path(zone))
     }
 
-    /// The levels that are to come back, by zone.
-    pub(super) fn levels(&self) -> Result<BTreeMap<String, Record>, DiskError> {
+    /// The levels that are to come back, by zone; and the files that cannot be read, which keep no other from that.
+    pub(super) fn levels(&self) -> Result<(BTreeMap<String, Record>, Vec<DiskError>), DiskError> {
         let folder = self.folder.join("levels");
         let failed = |path: &Path, source| DiskError::Io { path: path.to_owned(), source };
         let mut levels = BTreeMap::new();
+        let mut broken = Vec::new();
         for entry in fs::read_dir(&folder).map_err(|source| failed(&folder, source))? {
             let path = entry.map_err(|source| failed(&folder, source))?.path();
             let zone = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json"));
             let Some(zone) = zone.filter(|zone| zone.bytes().all(|byte| byte.is_ascii_alphanumeric())) else {
                 continue;
             };
-            let bytes = fs::read(&path).map_err(|source| failed(&path, source))?;
-            let record = serde_json::from_slice(&bytes).map_err(|error| {
-                let problem =
-                    format!("{error}: look at the security level of the zone, then remove the file");
-                DiskError::Broken { path: path.clone(), problem }
-            })?;
-            levels.insert(zone.to_owned(), record);
+            let read = fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+            match read {
+                Ok(record) => drop(levels.insert(zone.to_owned(), record)),
+                // It was put back meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let problem = format!(
+                        "{error}: look at the security level of the zone {zone} yourself, then remove this file"
+                    );
+                    broken.push(DiskError::Broken { path, problem });
+                }
+            }
         }
-        Ok(levels)
+        Ok((levels, broken))
     }
 }
 
@@ -184,13 +190,19 @@ mod tests {
         disk.keep_level("0b", &record).expect("it is written");
         disk.forget_level("0b").expect("it is removed");
         disk.forget_level("0b").expect("nothing is no mistake");
-        let known = disk.levels().expect("they are read");
+        let (known, broken) = disk.levels().expect("they are read");
         assert_eq!(known.into_iter().collect::<Vec<_>>(), [("0a".to_owned(), record)]);
+        assert!(broken.is_empty());
         // What broke off while it was written is not taken for a level.
         fs::write(folder.path().join("below/levels/0c.new"), "{").expect("it is written");
-        assert_eq!(disk.levels().expect("they are read").len(), 1);
+        let (known, broken) = disk.levels().expect("they are read");
+        assert_eq!((known.len(), broken.len()), (1, 0));
         fs::write(folder.path().join("below/levels/0c.json"), "{").expect("it is written");
-        let told = disk.levels().expect_err("it is broken").to_string();
+        fs::create_dir(folder.path().join("below/levels/00.json")).expect("it is made");
+        let (known, broken) = disk.levels().expect("the others are read");
+        assert_eq!((known.len(), broken.len()), (1, 2));
+        let told = broken.iter().map(ToString::to_string).find(|told| told.contains("0c.json"));
+        let told = told.expect("it is named");
         assert!(told.contains("0c.json") && told.contains("look at the security level"), "{told}");
     }
 

@@ -1,21 +1,27 @@
 //! How high the load is: figures of this machine and of what runs on it, and what they say together.
 
 use std::collections::VecDeque;
-use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::ioctl_fionbio;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use testudo_cloudflare::Signals;
 use ureq::Agent;
 
 use super::config::{Figure, Origin};
 
-/// A command that prints nothing for so long is ended.
+/// A command that runs for so long is ended.
 const COMMAND_MOST: Duration = Duration::from_secs(5);
 
-/// What is read of a command, in bytes.
-const PRINTED_MOST: u64 = 4_096;
+/// What is kept of what a command prints, in bytes.
+const PRINTED_MOST: usize = 4_096;
+
+/// So many times its output is read before it is looked whether it has ended: one that prints without an end is ended too.
+const READS_MOST: usize = 64;
 
 /// Metrics that do not come in so long do not come.
 const METRICS_MOST: Duration = Duration::from_secs(3);
@@ -95,7 +101,7 @@ impl Figures {
                 Origin::Decisions => Ok(self.rate.in_a_minute(now) as f64),
                 Origin::Load => load(),
                 Origin::Metric { url, metric, .. } => metrics(&self.agent, url, metric),
-                Origin::Command(command) => printed(command),
+                Origin::Command(command) => printed(command, COMMAND_MOST),
             };
             let now = Instant::now();
             match read.map(|figure| watched.take(figure, now)) {
@@ -184,38 +190,70 @@ fn sum(page: &str, metric: &str) -> Option<f64> {
     sum
 }
 
-/// The first number that a command prints.
-fn printed(command: &[String]) -> Result<f64, String> {
+/// The first number that a command prints. Whatever it has begun ends with it: what runs on in its process group, and
+/// whoever has left that and keeps its output open, is not waited for.
+fn printed(command: &[String], most: Duration) -> Result<f64, String> {
     let (program, arguments) = command.split_first().ok_or("no command is given")?;
-    let told = |error: std::io::Error| error.to_string();
+    let told = |error: io::Error| error.to_string();
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .map_err(told)?;
-    let begun = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(told)? {
-            break status;
-        }
-        if begun.elapsed() > COMMAND_MOST {
-            // It may have ended in this moment.
-            let _ = child.kill();
-            child.wait().map_err(told)?;
-            return Err(format!("it took more than {} s", COMMAND_MOST.as_secs()));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let text = output(&mut child, most);
+    // As long as its leader is not waited for, no other group can have its number; all of it may have ended.
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+    let status = child.wait().map_err(told)?;
+    let text = text.map_err(told)?;
+    let text = text.ok_or_else(|| format!("it took more than {most:.0?}"))?;
     if !status.success() {
         return Err(format!("it ended with {status}"));
     }
-    let mut text = String::new();
-    let output = child.stdout.take().ok_or("it has no output")?;
-    output.take(PRINTED_MOST).read_to_string(&mut text).map_err(told)?;
+    let text = String::from_utf8_lossy(&text);
     let number = text.split_whitespace().next().and_then(|first| first.parse::<f64>().ok());
     number.filter(|number| number.is_finite()).ok_or_else(|| "it printed no number".to_owned())
+}
+
+/// The beginning of what a command has printed when it has ended; nothing if it has not by then. It is not waited for.
+fn output(child: &mut Child, most: Duration) -> io::Result<Option<Vec<u8>>> {
+    let until = Instant::now() + most;
+    let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    let mut pipe = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    ioctl_fionbio(&pipe, true)?;
+    let mut text = Vec::new();
+    while Instant::now() < until {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let has_ended = waitid(WaitId::Pid(process), look)?.is_some();
+        // What it has printed before it ended is there by now.
+        read_some(&mut pipe, &mut text)?;
+        if has_ended {
+            return Ok(Some(text));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(None)
+}
+
+/// Reads what is there, keeps the beginning, and leaves when there is nothing or too much of it.
+fn read_some(pipe: &mut impl Read, text: &mut Vec<u8>) -> io::Result<()> {
+    let mut chunk = [0; 4_096];
+    for _ in 0..READS_MOST {
+        match pipe.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => {
+                let room = PRINTED_MOST.saturating_sub(text.len());
+                text.extend_from_slice(&chunk[..count.min(room)]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -236,14 +274,68 @@ mod tests {
     }
 
     fn command(script: &str) -> Result<f64, String> {
-        printed(&["sh".to_owned(), "-c".to_owned(), script.to_owned()])
+        printed(&["sh".to_owned(), "-c".to_owned(), script.to_owned()], Duration::from_secs(60))
+    }
+
+    /// Whether a process is there, by the number in a file.
+    fn is_there(file: &std::path::Path) -> bool {
+        let pid = std::fs::read_to_string(file).expect("it was written");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        // One that has ended, and that nobody has waited for yet, is none.
+        !stat.is_empty() && !stat.contains(") Z ")
+    }
+
+    fn until_gone(file: &std::path::Path) {
+        for _ in 0..3_000 {
+            if !is_there(file) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it runs on");
+    }
+
+    #[test]
+    fn helpers_are_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pid");
+        let name = file.display();
+        assert_eq!(command(&format!("sleep 300 & echo $! >{name}; echo 5")), Ok(5.0));
+        until_gone(&file);
+        // A command that takes too long ends with whatever it has begun.
+        let script = format!("sleep 300 & echo $! >{name}; echo 5; wait");
+        let told = printed(&["sh".to_owned(), "-c".to_owned(), script], Duration::from_millis(300));
+        assert!(told.is_err_and(|told| told.contains("it took more than")));
+        until_gone(&file);
+    }
+
+    #[test]
+    fn what_has_left_its_group_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pid");
+        let script = format!(
+            "setsid sh -c 'echo $$ >{0}; exec sleep 300' & until test -s {0}; do :; done; echo 5",
+            file.display()
+        );
+        assert_eq!(command(&script), Ok(5.0));
+        assert!(is_there(&file), "it is the one that was not waited for");
+        let pid = std::fs::read_to_string(&file).expect("it was written").trim().parse().expect("a number");
+        rustix::process::kill_process(Pid::from_raw(pid).expect("a process"), Signal::KILL)
+            .expect("it is ended");
+    }
+
+    #[test]
+    fn what_prints_without_an_end_is_ended() {
+        let told = printed(&["yes".to_owned(), "5".to_owned()], Duration::from_millis(300));
+        assert!(told.is_err_and(|told| told.contains("it took more than")));
+        assert_eq!(command("echo 5; head -c 1000000 /dev/zero"), Ok(5.0));
     }
 
     #[test]
     fn commands_print_a_number() {
         assert_eq!(command("echo 12.5 requests"), Ok(12.5));
         assert!(command("echo none").is_err() && command("exit 3").is_err() && command("echo inf").is_err());
-        assert!(printed(&["/nonexistent".to_owned()]).is_err());
+        assert!(printed(&["/nonexistent".to_owned()], COMMAND_MOST).is_err());
         assert!(load().expect("it is read") >= 0.0);
     }
 

@@ -22,6 +22,16 @@ const END_MOST: Duration = Duration::from_secs(20);
 /// Between two steps that follow each other.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// What became of an act that is not done, and why, in words.
+type Problem = (Event, String);
+
+fn problem(failure: Failure) -> Problem {
+    // A missing zone is told by the API itself, not by something in between that knows nothing.
+    let is_told = matches!(&failure, Failure::Refused { problems, .. } if !problems.is_empty());
+    let event = if failure.is_missing() && is_told { Event::Missing } else { Event::Failed };
+    (event, failure.to_string())
+}
+
 /// The guard of a zone, and what it needs.
 pub(super) struct Sentry {
     zone: String,
@@ -56,6 +66,10 @@ impl Sentry {
         self.failures = 0;
     }
 
+    pub(super) fn is_settling(&self) -> bool {
+        self.guard.is_settling()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.guard.is_idle()
     }
@@ -84,7 +98,7 @@ impl Sentry {
                 self.not_before = None;
                 event
             }
-            Err(problem) => {
+            Err((event, problem)) => {
                 let zone = self.zone.as_str();
                 if self.failures == 0 {
                     tracing::warn!(
@@ -96,37 +110,33 @@ impl Sentry {
                 let pause = (PAUSE_LEAST * (1 << self.failures.min(10))).min(PAUSE_MOST);
                 self.failures += 1;
                 self.not_before = Some(now + pause);
-                Event::Failed
+                event
             }
         };
         // How long it took counts: a dwell begins when the level is raised.
-        (true, self.guard.done(millis(Instant::now()), event))
+        (true, self.guard.done(millis(now), millis(Instant::now()), event))
     }
 
-    fn perform<T: Transport>(&self, act: &Act, api: &Api<T>, disk: &Disk) -> Result<Event, String> {
-        let told = |failure: Failure| failure.to_string();
+    fn perform<T: Transport>(&self, act: &Act, api: &Api<T>, disk: &Disk) -> Result<Event, Problem> {
+        let on_disk = |error: std::io::Error| (Event::Failed, error.to_string());
         match act {
             Act::Wait => Ok(Event::Done),
-            Act::Ask => api.level(&self.zone, wall_ms()).map(Event::Level).map_err(told),
+            Act::Ask => api.level(&self.zone, wall_ms()).map(Event::Level).map_err(problem),
             Act::Set(level) => {
-                api.set_level(&self.zone, level, wall_ms()).map(|()| Event::Done).map_err(told)
+                api.set_level(&self.zone, level, wall_ms()).map(|()| Event::Done).map_err(problem)
             }
-            Act::Keep(record) => {
-                disk.keep_level(&self.zone, record).map(|()| Event::Done).map_err(|error| error.to_string())
-            }
-            Act::Forget => {
-                disk.forget_level(&self.zone).map(|()| Event::Done).map_err(|error| error.to_string())
-            }
+            Act::Keep(record) => disk.keep_level(&self.zone, record).map(|()| Event::Done).map_err(on_disk),
+            Act::Forget => disk.forget_level(&self.zone).map(|()| Event::Done).map_err(on_disk),
         }
     }
 
     /// Asks, and changes nothing.
-    fn pretend<T: Transport>(&mut self, act: &Act, api: &Api<T>) -> Result<Event, String> {
+    fn pretend<T: Transport>(&mut self, act: &Act, api: &Api<T>) -> Result<Event, Problem> {
         match act {
             Act::Ask => match &self.pretended {
                 Some(level) => Ok(Event::Level(level.clone())),
                 None => {
-                    let level = api.level(&self.zone, wall_ms()).map_err(|failure| failure.to_string())?;
+                    let level = api.level(&self.zone, wall_ms()).map_err(problem)?;
                     Ok(Event::Level(level))
                 }
             },
@@ -154,6 +164,13 @@ impl Sentry {
             }
             Why::Theirs { level } => {
                 tracing::warn!(zone, level, "somebody has changed the security level; it is left as it is");
+            }
+            Why::Gone { saved } => {
+                tracing::error!(
+                    zone,
+                    saved,
+                    "there is no such zone any more: its saved security level is given up"
+                );
             }
             Why::Already => {
                 tracing::info!(zone, "the load is high, and the security level is raised already, not by us");
@@ -230,9 +247,18 @@ pub(super) fn watch<T: Transport>(
         }
     }
     for sentry in sentries.iter().filter(|sentry| !sentry.is_idle() && !sentry.is_dry) {
-        tracing::error!(
-            zone = sentry.zone,
-            "the saved security level is not back yet: run `testudo cloudflare restore`"
-        );
+        let zone = sentry.zone();
+        if sentry.is_settling() {
+            tracing::warn!(
+                zone,
+                "the saved security level is back, but a change without an answer may still come: `testudo cloudflare \
+                 restore` and the next start look again"
+            );
+        } else {
+            tracing::error!(
+                zone,
+                "the saved security level is not back yet: run `testudo cloudflare restore`"
+            );
+        }
     }
 }

@@ -49,7 +49,7 @@ impl Board {
             Why::Raised { .. } => parts.raised += 1,
             Why::Restored { .. } => parts.restored += 1,
             Why::Theirs { .. } => parts.theirs += 1,
-            Why::Already => {}
+            Why::Already | Why::Gone { .. } => {}
         });
     }
 

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testudo_cloudflare::{Api, Gauge, Kind, Signals, Thresholds};
+use testudo_cloudflare::{Api, Gauge, Kind, Signals};
 
 use super::config::CloudflareConfig;
-use super::daemon::{CloudflareError, gauge, known};
+use super::daemon::{CloudflareError, gauge, known, only_back};
 use super::disk::{Disk, State};
 use super::guards::Sentry;
 use super::http::Https;
@@ -24,24 +24,32 @@ pub struct Restored {
     pub done: Vec<String>,
     /// Zones whose level could not be put back in time.
     pub left: Vec<String>,
+    /// Zones whose level is back, where a change without an answer may still come.
+    pub settling: Vec<String>,
+    /// Files that cannot be read, and what to do about each.
+    pub broken: Vec<String>,
 }
 
-/// Puts saved security levels back, of all zones that have one, and tries for so long. Nobody else may be at work: one
-/// who is about to raise a level would do so after nothing is left on the disk.
+/// Puts saved security levels back, of all zones that have one, and tries for so long. A change that was sent before may
+/// still be carried out: the levels are looked at until that cannot be any more. Nobody else may be at work: one who is
+/// about to raise a level would do so after nothing is left on the disk.
 ///
 /// # Errors
 /// Somebody is at work, or nothing can be read or sent at all.
 pub fn restore(config: &CloudflareConfig, most: Duration) -> Result<Restored, CloudflareError> {
     let disk = Disk::open(&config.state_dir)?;
     let _lock = disk.lock()?;
-    let records = disk.levels()?;
+    let (records, broken) = disk.levels()?;
     let api = Api::new(Https::new(config)?, gauge(config, known(&disk, config).budget)).urgent();
-    let thresholds =
-        Thresholds { level: String::new(), sustained_ms: u64::MAX, dwell_ms: 0, calm_ms: 0, look_ms: 0 };
+    let thresholds = only_back(config);
     let mut sentries: Vec<Sentry> = records
         .into_iter()
         .map(|(zone, record)| Sentry::new(&zone, thresholds.clone(), Some(record), false))
         .collect();
+    if !sentries.is_empty() {
+        let seconds = thresholds.settle_ms.div_ceil(1_000);
+        tracing::info!(seconds, "saved security levels are put back, and looked at again for so long");
+    }
     let began = Instant::now();
     while began.elapsed() < most && !sentries.iter().all(Sentry::is_idle) {
         let mut has_worked = false;
@@ -56,9 +64,17 @@ pub fn restore(config: &CloudflareConfig, most: Duration) -> Result<Restored, Cl
             thread::sleep(AGAIN);
         }
     }
-    let (done, left): (Vec<_>, Vec<_>) = sentries.iter().partition(|sentry| sentry.is_idle());
-    let names = |sentries: Vec<&Sentry>| sentries.iter().map(|sentry| sentry.zone().to_owned()).collect();
-    Ok(Restored { done: names(done), left: names(left) })
+    let broken = broken.iter().map(ToString::to_string).collect();
+    let mut restored = Restored { broken, ..Restored::default() };
+    for sentry in &sentries {
+        let names = match sentry {
+            _ if sentry.is_idle() => &mut restored.done,
+            _ if sentry.is_settling() => &mut restored.settling,
+            _ => &mut restored.left,
+        };
+        names.push(sentry.zone().to_owned());
+    }
+    Ok(restored)
 }
 
 /// What was taken away.
@@ -98,9 +114,12 @@ pub fn remove(config: &CloudflareConfig) -> Result<TakenAway, CloudflareError> {
 pub fn status(config: &CloudflareConfig) -> Result<String, CloudflareError> {
     let disk = Disk::open(&config.state_dir)?;
     let state = known(&disk, config);
-    let records = disk.levels()?;
+    let (records, broken) = disk.levels()?;
     let mut out = String::new();
     // Writing to a text cannot fail.
+    for problem in &broken {
+        let _ = writeln!(out, "a saved security level cannot be read: {problem}");
+    }
     for list in &config.lists {
         let name = &list.plan.name;
         let known = state.lists.get(name).cloned().unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Levels are put back before anything is taken away; for so long it is tried.
-const RESTORE_MOST: Duration = Duration::from_mins(1);
+const RESTORE_MOST: Duration = Duration::from_secs(80);
 
 pub(crate) fn run(command: &CloudflareCommand) -> Result<ExitCode, Failure> {
     let path = match command {
@@ -73,10 +73,20 @@ fn restore(config: &CloudflareConfig, most: Duration) -> Result<ExitCode, Failur
     for zone in &restored.left {
         eprintln!("zone {zone}: the saved security level is not back yet; try again");
     }
-    if restored.done.is_empty() && restored.left.is_empty() {
+    for problem in &restored.broken {
+        eprintln!("a saved security level cannot be read: {problem}");
+    }
+    for zone in &restored.settling {
+        eprintln!(
+            "zone {zone}: the saved security level is back, but a change that was sent before may still come; try again, \
+             with more --seconds"
+        );
+    }
+    let is_done = restored.left.is_empty() && restored.settling.is_empty() && restored.broken.is_empty();
+    if is_done && restored.done.is_empty() {
         eprintln!("no security level is to be put back");
     }
-    Ok(if restored.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(failure::FINDINGS) })
+    Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::from(failure::FINDINGS) })
 }
 
 fn remove(config: &CloudflareConfig) -> Result<ExitCode, Failure> {

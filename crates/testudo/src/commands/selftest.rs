@@ -12,8 +12,8 @@ mod links;
 mod report;
 
 use std::{
-    fs::OpenOptions,
-    io::Write,
+    fs::{File, OpenOptions},
+    io::{Read as _, Seek as _, SeekFrom, Write},
     net::Ipv4Addr,
     os::unix::net::UnixDatagram,
     process::ExitCode,
@@ -28,6 +28,7 @@ use std::{
 use serde_json::json;
 use testudo_config::{Config, environment};
 use testudo_node::{Fate, Overflowed, Trace};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     api::{Api, InForce},
@@ -46,6 +47,9 @@ use crate::{
 /// Where the syslog daemon takes messages.
 const SYSLOG: &str = "/dev/log";
 
+/// A line of somebody else that is not whole is waited for so long.
+const LINE_MOST: Duration = Duration::from_secs(1);
+
 /// How often the daemon is asked at first, and later on.
 const EVERY: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(20)];
 
@@ -54,6 +58,9 @@ const OFTEN_FOR: Duration = Duration::from_millis(500);
 
 /// Addresses that are tried until one is found about which nothing is decided.
 const DRAWS: usize = 16;
+
+/// A daemon that is not asked about an attack for a minute forgets it; while others are watched, it is asked this often.
+const STILL_HERE: Duration = Duration::from_secs(5);
 
 /// How long an alert that is being handed over while it is taken back is waited for.
 const UNDER_WAY: Duration = Duration::from_secs(3);
@@ -67,7 +74,8 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<ExitCode, Failure> {
     ];
     let daemon = Daemon { socket: testudo_node::control_path(&config.paths.data_dir) };
     let report = Report::new(args.output == TestOutput::Human);
-    let mut test = Test { args, config, daemon, report, seen: Trace::default(), interrupted };
+    let mut test =
+        Test { args, config, daemon, report, seen: Trace::default(), interrupted, asked: Instant::now() };
     let outcome = test.run(here);
     let outcome = match outcome {
         Ok(()) if test.is_interrupted() => Err(Failure::new("interrupted")),
@@ -103,14 +111,20 @@ fn configuration(args: &SelftestArgs) -> Result<Config, Failure> {
 fn interrupted() -> Result<Arc<AtomicBool>, Failure> {
     let cannot = |error: std::io::Error| Failure::new(format!("signals cannot be listened to: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
-    let mut signals = {
+    let (mut signals, mut hung_up) = {
         let _guard = runtime.enter();
-        Signals::new().map_err(cannot)?
+        (Signals::new().map_err(cannot)?, signal(SignalKind::hangup()).map_err(cannot)?)
     };
     let interrupted = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&interrupted);
     let listen = move || {
-        runtime.block_on(signals.next());
+        runtime.block_on(async {
+            tokio::select! {
+                _ = signals.next() => {}
+                // The terminal is gone: what was begun is taken back all the same.
+                _ = hung_up.recv() => {}
+            }
+        });
         set.store(true, Ordering::Relaxed);
     };
     thread::Builder::new().name("signals".to_owned()).spawn(listen).map_err(cannot)?;
@@ -126,6 +140,7 @@ struct Test<'t> {
     /// What the daemon had seen when it was last asked.
     seen: Trace,
     interrupted: Arc<AtomicBool>,
+    asked: Instant,
 }
 
 /// Something that enforces, or why nothing is asked.
@@ -136,6 +151,17 @@ enum Guard {
 }
 
 impl Test<'_> {
+    /// Pauses while others are watched, and has the daemon remember the attack.
+    fn pause(&mut self) {
+        if self.asked.elapsed() >= STILL_HERE {
+            self.asked = Instant::now();
+            if let Some(trace) = self.daemon.trace() {
+                self.seen = trace;
+            }
+        }
+        thread::sleep(EVERY[0]);
+    }
+
     fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }
@@ -310,10 +336,9 @@ impl Test<'_> {
                 self.report.not_here(*link, format!("{} is for others", kinds.join(", ")));
                 continue;
             }
-            let is_over = || begun.elapsed() >= self.args.timeout || self.is_interrupted();
             let mut sight = watch.sight();
-            while sight.enforced.is_none() && !is_over() {
-                thread::sleep(EVERY[0]);
+            while sight.enforced.is_none() && begun.elapsed() < self.args.timeout && !self.is_interrupted() {
+                self.pause();
                 sight = watch.sight();
             }
             match (sight.enforced, sight.problem) {
@@ -347,7 +372,7 @@ impl Test<'_> {
                 continue;
             }
             while watch.sight().gone.is_none() && begun.elapsed() < self.args.timeout {
-                thread::sleep(EVERY[0]);
+                self.pause();
             }
             let Some(gone) = watch.sight().gone else {
                 let seen = format!("{which} ended, and {} enforces on", watch.name);
@@ -437,6 +462,16 @@ fn free(api: &Api, here: &mut [(Link, Here); 2]) -> Result<Attack, Failure> {
     .hint("`testudo decisions list` shows by what"))
 }
 
+/// Whether a file is empty or ends with a whole line.
+fn ends_with_line(file: &mut File) -> std::io::Result<bool> {
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(0))? > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    Ok(last == *b"\n")
+}
+
 /// Writes the lines, one by one, as programs do.
 fn write(place: &Place, lines: &[String]) -> Result<(), Failure> {
     match place {
@@ -445,7 +480,17 @@ fn write(place: &Place, lines: &[String]) -> Result<(), Failure> {
                 Failure::new(format!("cannot write to {}: {error}", path.display()))
                     .hint("run it as a user who may, such as root")
             };
-            let mut file = OpenOptions::new().append(true).open(path).map_err(cannot)?;
+            let mut file = OpenOptions::new().read(true).append(true).open(path).map_err(cannot)?;
+            // Somebody else may be in the middle of a line.
+            let begun = Instant::now();
+            while !ends_with_line(&mut file).map_err(cannot)? {
+                if begun.elapsed() >= LINE_MOST {
+                    // Nobody goes on with it: a program has ended, or left its line open for good.
+                    file.write_all(b"\n").map_err(cannot)?;
+                    break;
+                }
+                thread::sleep(EVERY[1]);
+            }
             lines.iter().try_for_each(|line| file.write_all(format!("{line}\n").as_bytes())).map_err(cannot)
         }
         Place::Syslog => {
@@ -456,5 +501,25 @@ fn write(place: &Place, lines: &[String]) -> Result<(), Failure> {
             socket.connect(SYSLOG).map_err(cannot)?;
             lines.iter().try_for_each(|line| socket.send(line.as_bytes()).map(drop)).map_err(cannot)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(before: &str) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        std::fs::write(&path, before).expect("it is written");
+        write(&Place::File(path.clone()), &["one".to_owned(), "two".to_owned()]).expect("it is written");
+        std::fs::read_to_string(path).expect("it is there")
+    }
+
+    #[test]
+    fn lines_of_others_stay_whole() {
+        assert_eq!(written(""), "one\ntwo\n");
+        assert_eq!(written("whole\n"), "whole\none\ntwo\n");
+        assert_eq!(written("not whole"), "not whole\none\ntwo\n");
     }
 }
