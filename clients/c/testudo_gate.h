@@ -135,6 +135,9 @@ const char *testudo_gate_action_name(enum testudo_gate_action action);
 #define TESTUDO_GATE_MAX_HEAD ((size_t)64 << 10)
 #define TESTUDO_GATE_MAX_BODY ((size_t)1 << 20)
 
+/* The longest question, in bytes. The gate takes 64 KiB. */
+#define TESTUDO_GATE_MAX_QUESTION ((size_t)60 << 10)
+
 /* How deep an answer may be nested. */
 #define TESTUDO_GATE_MAX_DEPTH 16
 
@@ -860,7 +863,10 @@ static void tg_ask(const struct testudo_gate *gate, const char *key, struct test
     tg_append_text(&question, "GET /check?");
     tg_append_text(&question, key);
     tg_append_text(&question, " HTTP/1.0\r\nHost: gate\r\n\r\n");
-    int connection = question.is_broken ? -1 : tg_connect_to(gate->place, end);
+    bool is_too_large = question.length > TESTUDO_GATE_MAX_QUESTION && !question.is_broken;
+    int connection = question.is_broken || is_too_large ? -1 : tg_connect_to(gate->place, end);
+    /* To send it would be to have the connection broken off; so it is answered as the gate would. */
+    if (is_too_large && tg_read_check(431, NULL, 0, verdict)) wrong = NULL;
     if (connection >= 0) {
         wrong = tg_send(connection, &question, end);
         if (!wrong) wrong = tg_receive(connection, &answer, end, &status, &start, &length);

@@ -27,6 +27,12 @@ struct check_case {
     size_t decisions;
 };
 
+struct target_case {
+    size_t length;
+    const char *length_text;
+    bool is_sent;
+};
+
 #include "vectors.inc"
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
@@ -168,6 +174,28 @@ static struct testudo_gate_verdict ask(struct testudo_gate *gate, const char *ad
     return verdict;
 }
 
+static struct testudo_gate_verdict ask_long(struct testudo_gate *gate, size_t length) {
+    char *target = malloc(length + 1);
+    if (!target) abort();
+    memset(target, 'a', length);
+    target[0] = '/';
+    target[length] = '\0';
+    struct testudo_gate_verdict verdict = ask(gate, "192.0.2.9", NULL, NULL, target);
+    free(target);
+    return verdict;
+}
+
+/* Nobody listens: what is sent is a failure, by which everybody passes. */
+static void test_what_the_gate_would_not_take(void) {
+    struct testudo_gate *gate = gate_at("127.0.0.1:1", TESTUDO_GATE_FAIL_OPEN, 0, 0);
+    for (size_t i = 0; i < COUNT(targets); i++) {
+        struct testudo_gate_verdict verdict = ask_long(gate, targets[i].length);
+        expect(verdict.passes == targets[i].is_sent, "a long target", targets[i].length_text);
+        expect_text(verdict.outcome, targets[i].is_sent ? "unchecked" : "refused", "a long target", targets[i].length_text);
+    }
+    testudo_gate_free(gate);
+}
+
 static void test_faults(const char *stand_in) {
     struct testudo_gate *gate = gate_at(stand_in, TESTUDO_GATE_FAIL_CLOSED, 300, -1);
     expect(ask(gate, "192.0.2.1", "ok.fault", NULL, NULL).passes, "the stand-in", "ok");
@@ -274,10 +302,9 @@ static void test_real_gate(const char *place, const char *socket_path) {
     expect(!ask(gate, "192.0.2.17", NULL, NULL, NULL).passes, "a real gate", "a second factor");
     struct testudo_gate_verdict verdict = ask(gate, "192.0.2.10", NULL, NULL, NULL);
     expect_text(verdict.decision.scenario, "example/probing", "a real gate", "why");
-    static char target[200001];
-    memset(target, 'a', sizeof target - 1);
-    target[0] = '/';
-    expect(!ask(gate, "192.0.2.9", NULL, NULL, target).passes, "a real gate", "a target that is too long");
+    for (size_t i = 0; i < COUNT(targets); i++) {
+        expect(ask_long(gate, targets[i].length).passes == targets[i].is_sent, "a real gate", targets[i].length_text);
+    }
     testudo_gate_free(gate);
     gate = gate_at(socket_path, TESTUDO_GATE_FAIL_CLOSED, 0, 0);
     expect_action(gate, "192.0.2.10", NULL, NULL, "ban");
@@ -291,6 +318,7 @@ int main(void) {
     test_damage();
     test_texts();
     test_options();
+    test_what_the_gate_would_not_take();
     if (stand_in) {
         test_faults(stand_in);
         test_cache(stand_in);

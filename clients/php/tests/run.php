@@ -168,6 +168,33 @@ function test_shared_memory(): void
     equal($cache->get('never'), null, 'what is not');
 }
 
+function test_what_the_gate_would_not_take(): void
+{
+    // Nobody listens: what is sent is a failure, by which everybody passes.
+    $gate = new Gate('open', '127.0.0.1:1', cache: new MemoryCache());
+    foreach (vectors()->questions->targets as $case) {
+        $verdict = $gate->check('192.0.2.1', target: str_pad('/', $case->length, 'a'));
+        equal([$verdict->passes, $verdict->outcome], $case->is_sent ? [true, 'unchecked'] : [false, 'refused'], "$case->length letters");
+    }
+    $ask = static fn (array $headers): bool => is_array((new Guard($gate))->judgeRequest($headers + server('x'), static fn () => ''));
+    foreach (vectors()->questions->cookies as $case) {
+        equal($ask(['HTTP_COOKIE' => str_repeat('a', $case->length)]), $case->is_sent, "a cookie of $case->length");
+    }
+    foreach (vectors()->questions->headers as $case) {
+        $names = array_map(static fn (int $number) => "HTTP_ACCEPT_$number", range(1, $case->count));
+        equal($ask(array_fill_keys($names, 'x')), $case->is_sent, "$case->count headers");
+    }
+}
+
+function test_an_answer_before_the_end_of_the_question(): void
+{
+    $exchange = new Exchange(env('TESTUDO_STAND_IN'), 5);
+    foreach (range(1, 20) as $_) {
+        $answer = $exchange->ask('POST', '/', [['Host', 'early.fault']], str_repeat('a', 8 << 20));
+        equal($answer->status, 200, 'the answer');
+    }
+}
+
 function test_faults(): void
 {
     $place = env('TESTUDO_STAND_IN');
@@ -235,7 +262,10 @@ function test_a_real_gate(): void
     equal($action('192.0.2.17') === Action::Pass, false, 'a second factor');
     $verdict = $gate->check('192.0.2.10');
     equal([$verdict->decision?->type, $verdict->decision?->origin, $verdict->decision?->scenario], ['ban', 'local', 'example/probing'], 'why');
-    equal($gate->check('192.0.2.9', target: '/' . str_repeat('a', 200_000))->passes, false, 'a target that is too long');
+    foreach (vectors()->questions->targets as $case) {
+        $target = str_pad('/', $case->length, 'a');
+        equal($gate->check('192.0.2.9', target: $target)->passes, $case->is_sent, "$case->length letters");
+    }
     $socket = new Gate('closed', env('TESTUDO_GATE_SOCKET'));
     equal($socket->check('192.0.2.10')->action, Action::Ban, 'over a socket');
 }

@@ -3,6 +3,7 @@
 Where they listen stands in TESTUDO_GATE, TESTUDO_GATE_SOCKET and TESTUDO_STAND_IN; tests/clients/run starts them.
 """
 
+import asyncio
 import logging
 import os
 import threading
@@ -13,6 +14,7 @@ from test_vectors import VECTORS
 
 from testudo_gate import Action, Gate, Verdict
 from testudo_gate._cache import Cache
+from testudo_gate._exchange import Place, exchange, exchange_async, request
 
 logging.getLogger("testudo_gate").addHandler(logging.NullHandler())
 logging.getLogger("testudo_gate").propagate = False
@@ -44,6 +46,15 @@ class Words(unittest.TestCase):
         self.assertEqual(len(none), 0)
 
 
+    def test_what_the_gate_would_not_take(self):
+        # Nobody listens: what is sent is a failure, by which everybody passes.
+        gate = Gate("127.0.0.1:1", fail="open")
+        for case in VECTORS["questions"]["targets"]:
+            verdict = gate.check("192.0.2.1", target="/".ljust(case["length"], "a"))
+            expected = (True, "unchecked") if case["is_sent"] else (False, "refused")
+            self.assertEqual((verdict.passes, verdict.outcome), expected, case)
+
+
 @unittest.skipUnless(STAND_IN, "no TESTUDO_STAND_IN")
 class Faults(unittest.TestCase):
     def test_the_stand_in(self):
@@ -57,6 +68,12 @@ class Faults(unittest.TestCase):
                     place = "127.0.0.1:1" if fault == "refuse" else STAND_IN
                     verdict = Gate(place, fail=fail, timeout=0.3).check("192.0.2.1", host=f"{fault}.fault")
                     self.assertEqual((verdict.passes, verdict.failure is not None), (passes, True))
+
+    def test_an_answer_before_the_end_of_the_question(self):
+        question = request("POST", "/", [("Host", "early.fault")], b"a" * (8 << 20))
+        for _ in range(20):
+            self.assertEqual(exchange(Place(STAND_IN), question, 5).status, 200)
+            self.assertEqual(asyncio.run(exchange_async(Place(STAND_IN), question, 5)).status, 200)
 
     def test_one_question_for_many(self):
         gate, host = Gate(STAND_IN, fail="closed", timeout=5, cache_seconds=60), f"count-{uuid.uuid4()}.fault"
@@ -102,7 +119,9 @@ class RealGate(unittest.TestCase):
         self.assertFalse(gate.check("192.0.2.17").passes, "a second factor")
         decision = gate.check("192.0.2.10").decision
         self.assertEqual((decision.type, decision.origin, decision.scenario), ("ban", "local", "example/probing"))
-        self.assertFalse(gate.check("192.0.2.9", target="/" + "a" * 200_000).passes, "a target that is too long")
+        for case in VECTORS["questions"]["targets"]:
+            target = "/".ljust(case["length"], "a")
+            self.assertEqual(gate.check("192.0.2.9", target=target).passes, case["is_sent"], case)
 
     def test_a_socket(self):
         self.assertEqual(Gate(SOCKET, fail="closed").check("192.0.2.10").action, Action.BAN)

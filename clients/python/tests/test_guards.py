@@ -67,6 +67,19 @@ def ask_asgi(gate, proxies=(), messages=None, kind="http", headers=(), **scope):
     return sent, seen
 
 
+class Questions(unittest.TestCase):
+    def test_what_the_gate_would_not_take(self):
+        # Nobody listens: what is sent is a failure, by which everybody passes.
+        gate = Gate("127.0.0.1:1", fail="open")
+        for kind, size in [("cookies", "length"), ("headers", "count")]:
+            for case in VECTORS["questions"][kind]:
+                headers = [("Cookie", "a" * case[size])] if kind == "cookies" else [(f"Accept-{n}", "x") for n in range(case[size])]
+                status = 200 if case["is_sent"] else 403
+                environ = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers}
+                self.assertEqual(ask_wsgi(gate, **environ)[0]["status"], status, case)
+                self.assertEqual(ask_asgi(gate, headers=headers)[0][0]["status"], status, case)
+
+
 @unittest.skipUnless(STAND_IN, "no TESTUDO_STAND_IN")
 class Faults(unittest.TestCase):
     def wsgi(self, fail, place, host, path="/", method="GET"):
