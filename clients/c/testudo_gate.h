@@ -49,7 +49,7 @@ struct testudo_gate_options {
     enum testudo_gate_fail fail;
     int timeout_ms;              /* For a whole question, a name that is looked up apart; 0: 500. */
     int cache_ms;                /* How long a verdict holds; 0: 1000; less: not at all. */
-    size_t cache_size;           /* The most verdicts that are held, somewhat less than 1 KiB each; 0: 1024. */
+    size_t cache_size;           /* The most verdicts that are held, less than 1 KiB each, and the question, up to 4 KiB; 0: 1024. */
 };
 
 /* All may be NULL, but an address or a user has to be there. */
@@ -137,6 +137,12 @@ const char *testudo_gate_action_name(enum testudo_gate_action action);
 
 /* The longest question, in bytes. The gate takes 64 KiB. */
 #define TESTUDO_GATE_MAX_QUESTION ((size_t)60 << 10)
+
+/* The longest question whose verdict is held, in bytes: it is held with it, and may be a visitor's. */
+#define TESTUDO_GATE_MAX_KEY ((size_t)4 << 10)
+
+/* The outcome of a question that is refused for what is in it. */
+#define TESTUDO_GATE_REFUSED "refused"
 
 /* How deep an answer may be nested. */
 #define TESTUDO_GATE_MAX_DEPTH 16
@@ -532,7 +538,7 @@ static bool tg_read_check(int status, const unsigned char *body, size_t length, 
     memset(verdict, 0, sizeof *verdict);
     /* The visitor's doing, and no failure of the gate. */
     if (status == 400 || status == 413 || status == 414 || status == 431) {
-        strcpy(verdict->outcome, "refused");
+        strcpy(verdict->outcome, TESTUDO_GATE_REFUSED);
         return true;
     }
     if (status != 200 || !tg_take(&json, '{') || tg_take(&json, '}')) return false;
@@ -902,6 +908,14 @@ static uint64_t tg_hash(const char *key) {
 }
 
 static void tg_get(struct testudo_gate *gate, char *key, struct testudo_gate_verdict *verdict) {
+    if (strlen(key) > TESTUDO_GATE_MAX_KEY) {
+        tg_ask(gate, key, verdict);
+        free(key);
+        return;
+    }
+    /* It was made with room to grow. */
+    char *fitted = realloc(key, strlen(key) + 1);
+    if (fitted) key = fitted;
     uint64_t hash = tg_hash(key);
     int64_t now = tg_now_ms();
     pthread_mutex_lock(&gate->lock);
@@ -932,7 +946,8 @@ static void tg_get(struct testudo_gate *gate, char *key, struct testudo_gate_ver
     }
     pthread_mutex_lock(&gate->lock);
     entry->verdict = *verdict;
-    entry->state = *verdict->failure ? TG_FAILED : TG_HELD;
+    bool may_be_held = !*verdict->failure && strcmp(verdict->outcome, TESTUDO_GATE_REFUSED) != 0;
+    entry->state = may_be_held ? TG_HELD : TG_FAILED;
     entry->end_ms = gate->cache_ms > 0 ? tg_now_ms() + gate->cache_ms : 0;
     pthread_cond_broadcast(&gate->answered);
     pthread_mutex_unlock(&gate->lock);

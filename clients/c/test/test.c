@@ -288,6 +288,24 @@ static void expect_action(struct testudo_gate *gate, const char *address, const 
     expect_text(testudo_gate_action_name(verdict.action), action, "a real gate", address);
 }
 
+static size_t count_held(const struct testudo_gate *gate) {
+    size_t count = 0;
+    for (size_t i = 0; i < gate->entry_count; i++) count += gate->entries[i].state == TG_HELD;
+    return count;
+}
+
+static void test_what_is_held(const char *place) {
+    struct testudo_gate *gate = gate_at(place, TESTUDO_GATE_FAIL_CLOSED, 0, 60000);
+    struct testudo_gate_question question = {"192.0.2.9", NULL, NULL, NULL, "\001"};
+    struct testudo_gate_verdict verdict;
+    expect(testudo_gate_check(gate, &question, &verdict) == 0, "check", "what is no user");
+    expect_text(verdict.outcome, "refused", "what is no user", "outcome");
+    expect(count_held(gate) == 0, "a refusal is held", "what is no user");
+    expect(ask_long(gate, 5000).passes && count_held(gate) == 0, "a long question", "is held");
+    expect(ask_long(gate, 4000).passes && count_held(gate) == 1, "a shorter question", "is not held");
+    testudo_gate_free(gate);
+}
+
 static void test_real_gate(const char *place, const char *socket_path) {
     struct testudo_gate *gate = gate_at(place, TESTUDO_GATE_FAIL_CLOSED, 0, 0);
     expect_action(gate, "192.0.2.9", NULL, NULL, "pass");
@@ -325,8 +343,12 @@ int main(void) {
     } else {
         puts("skipped: no TESTUDO_STAND_IN");
     }
-    if (gate && path) test_real_gate(gate, path);
-    else puts("skipped: no TESTUDO_GATE");
+    if (gate && path) {
+        test_real_gate(gate, path);
+        test_what_is_held(gate);
+    } else {
+        puts("skipped: no TESTUDO_GATE");
+    }
     printf("%d expectations, %d failed\n", tests, failures);
     return failures ? 1 : 0;
 }

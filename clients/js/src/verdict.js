@@ -11,6 +11,9 @@ export const PASSING = new Set('clean allowed marked passed confirmed mfa slow h
 /** Statuses with which a question is refused for what is in it: the visitor's doing, and no failure of the gate. */
 export const REFUSED = new Set([400, 413, 414, 431]);
 
+/** The outcome of such a question. */
+export const REFUSED_QUESTION = 'refused';
+
 /** @type {Map<string, Action>} */
 const REFUSALS = new Map([
   ['banned', 'ban'],
@@ -53,7 +56,7 @@ export function ofFailure(isOpen, failure) {
  */
 export function ofCheck({ status, body }) {
   if (REFUSED.has(status)) {
-    return { passes: false, action: 'stop', outcome: 'refused', decision: null, decisions: [], failure: null };
+    return { passes: false, action: 'stop', outcome: REFUSED_QUESTION, decision: null, decisions: [], failure: null };
   }
   if (status !== 200) throw new GateError(`the gate answers a check with ${status}`);
   let found;

@@ -11,6 +11,7 @@ import { Cache } from '../src/cache.js';
 import { exchangeAt, place as placeOf } from '../src/exchange.js';
 import { guard } from '../src/express.js';
 import { guard as guardFetch, verdictOf } from '../src/fetch.js';
+import { ofCheck } from '../src/verdict.js';
 
 const { faults, questions } = JSON.parse(readFileSync(new URL('../../vectors.json', import.meta.url), 'utf8'));
 const { TESTUDO_GATE: gatePlace, TESTUDO_GATE_SOCKET: gateSocket, TESTUDO_STAND_IN: standIn } = process.env;
@@ -39,6 +40,16 @@ test('memory is bounded', async () => {
   const none = new Cache(60_000, 0);
   await none.get('x', async () => verdict);
   assert.equal(none.size, 0);
+});
+
+test('what is not held', async () => {
+  const cache = new Cache(60_000, 100);
+  for (const status of [400, 413, 414, 431]) await cache.get(String(status), async () => ofCheck({ status }));
+  assert.equal(cache.size, 0, 'what was refused');
+  for (const [length, held] of [[4 << 10, 1], [(4 << 10) + 1, 1]]) {
+    await cache.get('a'.repeat(length), async () => ({ failure: null, outcome: 'clean' }));
+    assert.equal(cache.size, held, String(length));
+  }
 });
 
 test('what the gate would not take', async () => {

@@ -13,6 +13,9 @@ final class Verdict
     /** Statuses with which a question is refused for what is in it: the visitor's doing, and no failure of the gate. */
     public const REFUSED = [400, 413, 414, 431];
 
+    /** The outcome of such a question. */
+    public const REFUSED_QUESTION = 'refused';
+
     /** The largest number that JSON carries everywhere. */
     private const MAX_NUMBER = (1 << 53) - 1;
 
@@ -52,7 +55,7 @@ final class Verdict
     public static function ofCheck(Answer $answer): self
     {
         if (in_array($answer->status, self::REFUSED, true)) {
-            return new self(false, Action::Stop, 'refused');
+            return new self(false, Action::Stop, self::REFUSED_QUESTION);
         }
         if ($answer->status !== 200) {
             throw new GateError("the gate answers a check with {$answer->status}");

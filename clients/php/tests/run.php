@@ -171,11 +171,13 @@ function test_shared_memory(): void
 function test_what_the_gate_would_not_take(): void
 {
     // Nobody listens: what is sent is a failure, by which everybody passes.
-    $gate = new Gate('open', '127.0.0.1:1', cache: new MemoryCache());
+    $cache = new MemoryCache();
+    $gate = new Gate('open', '127.0.0.1:1', cache: $cache);
     foreach (vectors()->questions->targets as $case) {
         $verdict = $gate->check('192.0.2.1', target: str_pad('/', $case->length, 'a'));
         equal([$verdict->passes, $verdict->outcome], $case->is_sent ? [true, 'unchecked'] : [false, 'refused'], "$case->length letters");
     }
+    equal(count($cache), 0, 'what was refused is not held');
     $ask = static fn (array $headers): bool => is_array((new Guard($gate))->judgeRequest($headers + server('x'), static fn () => ''));
     foreach (vectors()->questions->cookies as $case) {
         equal($ask(['HTTP_COOKIE' => str_repeat('a', $case->length)]), $case->is_sent, "a cookie of $case->length");

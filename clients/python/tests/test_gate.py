@@ -14,7 +14,8 @@ from test_vectors import VECTORS
 
 from testudo_gate import Action, Gate, Verdict
 from testudo_gate._cache import Cache
-from testudo_gate._exchange import Place, exchange, exchange_async, request
+from testudo_gate._exchange import Answer, Place, exchange, exchange_async, request
+from testudo_gate._verdict import of_check
 
 logging.getLogger("testudo_gate").addHandler(logging.NullHandler())
 logging.getLogger("testudo_gate").propagate = False
@@ -22,6 +23,7 @@ logging.getLogger("testudo_gate").propagate = False
 STAND_IN = os.environ.get("TESTUDO_STAND_IN")
 GATE = os.environ.get("TESTUDO_GATE")
 SOCKET = os.environ.get("TESTUDO_GATE_SOCKET")
+CLEAN = VECTORS["checks"][0]["body"]
 
 
 class Words(unittest.TestCase):
@@ -39,11 +41,21 @@ class Words(unittest.TestCase):
     def test_memory_is_bounded(self):
         cache = Cache(60, 3)
         for number in range(9):
-            cache.get(number, lambda: Verdict(True, Action.PASS, "clean"))
+            cache.get(str(number), lambda: Verdict(True, Action.PASS, "clean"))
         self.assertEqual(len(cache), 3)
         none = Cache(60, 0)
-        none.get(1, lambda: Verdict(True, Action.PASS, "clean"))
+        none.get("1", lambda: Verdict(True, Action.PASS, "clean"))
         self.assertEqual(len(none), 0)
+
+    def test_what_is_not_held(self):
+        answers = {"400": "", "413": "", "414": "", "431": "", "200": CLEAN}
+        cache = Cache(60, 100)
+        for status, body in answers.items():
+            cache.get(status, lambda: of_check(Answer(int(status), [], body.encode())))
+        self.assertEqual(len(cache), 1, "what was refused is not held")
+        for length, held in [(4 << 10, 2), ((4 << 10) + 1, 2)]:
+            cache.get("a" * length, lambda: Verdict(True, Action.PASS, "clean"))
+            self.assertEqual(len(cache), held, length)
 
 
     def test_what_the_gate_would_not_take(self):
