@@ -210,7 +210,8 @@ final class Guard
             return self::plain(400, "Not a method\n");
         }
         // nginx on a socket in the file system says `unix:`.
-        $peer = in_array($text('REMOTE_ADDR'), ['', 'unix:'], true) ? 'unix' : $text('REMOTE_ADDR');
+        // Who has no address at all is nobody, and must not be taken for a proxy.
+        $peer = $text('REMOTE_ADDR') === 'unix:' ? 'unix' : $text('REMOTE_ADDR');
         $lines = isset($server['HTTP_X_FORWARDED_FOR']) ? [$text('HTTP_X_FORWARDED_FOR')] : [];
         $address = $this->proxies->client($peer, $lines);
         if ($address === null) {

@@ -272,6 +272,21 @@ function test_a_real_gate(): void
     equal($socket->check('192.0.2.10')->action, Action::Ban, 'over a socket');
 }
 
+function test_peers(): void
+{
+    $gate = new Gate('closed', env('TESTUDO_GATE'));
+    $status = static function (string $peer, string ...$proxies) use ($gate): int {
+        $server = ['REMOTE_ADDR' => $peer, 'HTTP_X_FORWARDED_FOR' => '192.0.2.9, 192.0.2.10'] + server('example.org');
+        $found = (new Guard($gate, $proxies))->judgeRequest($server, static fn () => '');
+        return $found instanceof Answer ? $found->status : 200;
+    };
+    equal($status('127.0.0.1', '127.0.0.1'), 403, 'a proxy');
+    equal($status('127.0.0.1'), 200, 'a claim');
+    equal($status('unix:', 'unix'), 403, 'a proxy on a socket');
+    equal($status('unix:'), 500, 'a socket');
+    equal($status('', 'unix'), 500, 'a peer of whom nothing is known');
+}
+
 function test_where_forms_lead(): void
 {
     $guard = new Guard(new Gate('closed', env('TESTUDO_GATE')));

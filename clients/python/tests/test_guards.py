@@ -4,6 +4,7 @@ import asyncio
 import io
 import logging
 import os
+import socket
 import unittest
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -121,13 +122,22 @@ class RealGate(unittest.TestCase):
 
     def test_wsgi_proxies(self):
         claim = {"HTTP_X_FORWARDED_FOR": "192.0.2.9, 192.0.2.10"}
-        for peer, proxies, status in [
-            ("127.0.0.1", ["127.0.0.1"], 403),
-            ("127.0.0.1", [], 200),
-            ("", ["unix"], 403),
-            ("", [], 500),
+        at, far = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_INET)
+        self.addCleanup(at.close)
+        self.addCleanup(far.close)
+        for peer, proxies, more, status in [
+            ("127.0.0.1", ["127.0.0.1"], {}, 403),
+            ("127.0.0.1", [], {}, 200),
+            ("unix:", ["unix"], {}, 403),
+            ("unix:", [], {}, 500),
+            ("", ["unix"], {"gunicorn.socket": at}, 403),
+            # A peer of whom nothing is known is no proxy.
+            ("", ["unix"], {"gunicorn.socket": far}, 500),
+            ("", ["unix"], {}, 500),
+            ("", [], {}, 500),
         ]:
-            self.assertEqual(ask_wsgi(self.gate, proxies, REMOTE_ADDR=peer, **claim)[0]["status"], status, (peer, proxies))
+            environ = {"REMOTE_ADDR": peer, **claim, **more}
+            self.assertEqual(ask_wsgi(self.gate, proxies, **environ)[0]["status"], status, (peer, proxies, more))
 
     def test_wsgi_paths(self):
         for path, status in [("/a", 200), ("/admin", 403), ("/a/../admin", 403), ("/x\xc3\xa9 \r\n", 200)]:
@@ -177,6 +187,8 @@ class RealGate(unittest.TestCase):
         self.assertEqual(seen["testudo.verdict"].outcome, "clean")
         _, seen = ask_asgi(self.gate, kind="lifespan")
         self.assertEqual(seen["type"], "lifespan")
+        with self.assertRaises(ValueError):
+            ask_asgi(self.gate, kind="webtransport")
 
 
 if __name__ == "__main__":
