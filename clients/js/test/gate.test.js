@@ -13,7 +13,7 @@ import { guard } from '../src/express.js';
 import { guard as guardFetch, verdictOf } from '../src/fetch.js';
 import { ofCheck } from '../src/verdict.js';
 
-const { faults, questions } = JSON.parse(readFileSync(new URL('../../vectors.json', import.meta.url), 'utf8'));
+const { faults, kept_forms: keptForms, questions } = JSON.parse(readFileSync(new URL('../../vectors.json', import.meta.url), 'utf8'));
 const { TESTUDO_GATE: gatePlace, TESTUDO_GATE_SOCKET: gateSocket, TESTUDO_STAND_IN: standIn } = process.env;
 const needsGate = { skip: gatePlace && gateSocket ? false : 'no TESTUDO_GATE' };
 const needsStandIn = { skip: standIn ? false : 'no TESTUDO_STAND_IN' };
@@ -207,6 +207,10 @@ test('middleware', needsGate, async () => {
     assert.deepEqual([answer.status, answer.text], [403, '']);
     answer = await ask({ method: 'POST', headers: from('192.0.2.11', form) }, 'a=b');
     assert.ok(answer.text.includes('name="form" value="a=b"'));
+    for (const { type, body } of keptForms) {
+      answer = await ask({ method: 'POST', headers: from('192.0.2.11', { ...form, 'content-type': type }) }, body);
+      assert.deepEqual([answer.text.includes('name="form"'), answer.text.includes('could not be kept')], [true, false], type);
+    }
     // Without a length, and with too much.
     answer = await ask({ method: 'POST', headers: from('192.0.2.11', { ...form, 'transfer-encoding': 'chunked' }) }, 'a=c');
     assert.ok(answer.text.includes('name="form" value="a=c"'));
@@ -279,6 +283,10 @@ test('fetch handlers', needsGate, async () => {
   assert.deepEqual([answer.status, await answer.text()], [403, '']);
   assert.equal((await ask('192.0.2.13', '/a/../admin')).status, 403);
   assert.equal((await ask('', '/')).status, 500, 'nobody');
+  for (const { type, body } of keptForms) {
+    const text = await (await ask('192.0.2.11', '/', { method: 'POST', body, headers: { ...form, 'content-type': type } })).text();
+    assert.deepEqual([text.includes('name="form"'), text.includes('could not be kept')], [true, false], type);
+  }
   for (const [body, kept] of [['a=b', 'name="form" value="a=b"'], ['a='.padEnd(70_000, 'b'), 'could not be kept']]) {
     answer = await ask('192.0.2.11', '/', { method: 'POST', body, headers: form });
     assert.ok((await answer.text()).includes(kept));

@@ -127,6 +127,25 @@ function test_pages(): void
     }
 }
 
+function test_forms(): void
+{
+    foreach (vectors()->forms as $case) {
+        equal(Guard::hasForm($case->method, $case->type), $case->is_sent, "$case->method $case->type");
+    }
+}
+
+function test_kept_forms(): void
+{
+    $guard = new Guard(new Gate('closed', env('TESTUDO_GATE')));
+    foreach (vectors()->kept_forms as $case) {
+        $more = ['REMOTE_ADDR' => '192.0.2.11', 'HTTP_ACCEPT' => 'text/html', 'HTTP_ORIGIN' => 'http://example.org'];
+        $server = $more + ['CONTENT_TYPE' => $case->type] + server('example.org', '/', 'POST');
+        $page = $guard->judgeRequest($server, static fn () => $case->body);
+        $seen = [str_contains($page->body, 'name="form"'), str_contains($page->body, 'could not be kept')];
+        equal($seen, [true, false], $case->type);
+    }
+}
+
 function test_own_paths_and_headers(): void
 {
     foreach (vectors()->own_paths as $case) {

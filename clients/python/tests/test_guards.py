@@ -179,6 +179,17 @@ class RealGate(unittest.TestCase):
         sent, _ = ask_asgi(self.gate, path=OWN, method="POST", messages=[{"type": "http.request", "body": b"a" * 300_000}])
         self.assertEqual(sent[0]["status"], 413)
 
+    def test_forms(self):
+        for form in VECTORS["kept_forms"]:
+            with self.subTest(form["type"]):
+                about = [("content-type", form["type"]), ("origin", "http://example.org"), ("host", "example.org"), ("accept", "text/html")]
+                message = {"type": "http.request", "body": form["body"].encode()}
+                sent, _ = ask_asgi(self.gate, messages=[message], client=("192.0.2.11", 1), method="POST", headers=about)
+                environ = {"HTTP_ORIGIN": "http://example.org", "HTTP_HOST": "example.org", "HTTP_ACCEPT": "text/html", "CONTENT_TYPE": form["type"]}
+                told, _ = ask_wsgi(self.gate, REMOTE_ADDR="192.0.2.11", REQUEST_METHOD="POST", body=form["body"].encode(), **environ)
+                for page in [sent[1]["body"], told["body"]]:
+                    self.assertEqual((b'name="form"' in page, b"could not be kept" in page), (True, False))
+
     def test_asgi_other_scopes(self):
         connect = [{"type": "websocket.connect"}]
         sent, seen = ask_asgi(self.gate, kind="websocket", messages=connect, client=("192.0.2.10", 1), scheme="ws")

@@ -66,6 +66,11 @@ class Vectors(unittest.TestCase):
         for case in VECTORS["own_paths"]:
             self.assertEqual(Visit("192.0.2.1", "", "GET", case["target"], False, []).is_own, case["own"], case)
 
+    def test_forms(self):
+        for case in VECTORS["forms"]:
+            visit = Visit("192.0.2.1", "", case["method"], "/", False, [("Content-Type", case["type"])])
+            self.assertEqual(visit.has_form, case["is_sent"], case)
+
     def test_headers(self):
         for kind, kept_back in [("handed_on", (False, False)), ("handed_on_from_proxies", (True, False)), ("kept_back", (True, True))]:
             for name in VECTORS["headers"][kind]:
