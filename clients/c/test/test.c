@@ -19,7 +19,7 @@ struct check_case {
     const char *name;
     int status;
     const char *body;
-    bool is_failure, passes;
+    bool names_user, is_failure, passes;
     const char *action, *outcome;
     bool has_decision;
     int64_t id, seconds;
@@ -75,7 +75,7 @@ static void test_checks(void) {
         if (!body) abort();
         memcpy(body, at->body, length);
         body = realloc(body, length ? length : 1);
-        bool is_read = tg_read_check(at->status, body, length, &verdict);
+        bool is_read = tg_read_check(at->status, body, length, at->names_user, &verdict);
         free(body);
         expect(is_read != at->is_failure, "check", at->name);
         if (!is_read || at->is_failure) continue;
@@ -100,13 +100,13 @@ static void test_damage(void) {
             unsigned char *body = malloc(cut ? cut : 1);
             if (!body) abort();
             memcpy(body, checks[i].body, cut);
-            bool is_read = tg_read_check(200, body, cut, &verdict);
+            bool is_read = tg_read_check(200, body, cut, false, &verdict);
             for (const char *left = checks[i].body + cut; is_read && *left; left++) {
                 if (!strchr(" \t\r\n", *left)) expect(checks[i].is_failure, "a beginning is read as the whole", checks[i].name);
             }
             for (int bit = 0; cut > 0 && bit < 8; bit++) {
                 body[cut - 1] ^= (unsigned char)(1 << bit);
-                (void)tg_read_check(200, body, cut, &verdict);
+                (void)tg_read_check(200, body, cut, false, &verdict);
                 body[cut - 1] ^= (unsigned char)(1 << bit);
             }
             free(body);
@@ -318,7 +318,14 @@ static void test_real_gate(const char *place, const char *socket_path) {
     expect_action(gate, "192.0.2.14", NULL, NULL, "header");
     expect_action(gate, "192.0.2.15", NULL, NULL, "pass");
     expect(!ask(gate, "192.0.2.17", NULL, NULL, NULL).passes, "a real gate", "a second factor");
-    struct testudo_gate_verdict verdict = ask(gate, "192.0.2.10", NULL, NULL, NULL);
+    struct testudo_gate_verdict verdict;
+    for (int has_address = 0; has_address < 2; has_address++) {
+        struct testudo_gate_question question = {has_address ? "192.0.2.9" : NULL, NULL, NULL, NULL, "Alice"};
+        expect(testudo_gate_check(gate, &question, &verdict) == 0 && verdict.action == TESTUDO_GATE_BAN, "a real gate", "a user");
+        question.user = "bob";
+        expect(testudo_gate_check(gate, &question, &verdict) == 0 && verdict.passes, "a real gate", "another user");
+    }
+    verdict = ask(gate, "192.0.2.10", NULL, NULL, NULL);
     expect_text(verdict.decision.scenario, "example/probing", "a real gate", "why");
     for (size_t i = 0; i < COUNT(targets); i++) {
         expect(ask_long(gate, targets[i].length).passes == targets[i].is_sent, "a real gate", targets[i].length_text);

@@ -44,7 +44,7 @@ test('memory is bounded', async () => {
 
 test('what is not held', async () => {
   const cache = new Cache(60_000, 100);
-  for (const status of [400, 413, 414, 431]) await cache.get(String(status), async () => ofCheck({ status }));
+  for (const status of [400, 413, 414, 431]) await cache.get(String(status), async () => ofCheck({ status }, false));
   assert.equal(cache.size, 0, 'what was refused');
   for (const [length, held] of [[4 << 10, 1], [(4 << 10) + 1, 1]]) {
     await cache.get('a'.repeat(length), async () => ({ failure: null, outcome: 'clean' }));
@@ -145,6 +145,9 @@ test('a real gate', needsGate, async () => {
     ['192.0.2.13', { target: '/a?b=c&d' }, 'pass'],
     ['192.0.2.14', {}, 'header'],
     ['192.0.2.15', {}, 'pass'],
+    ['192.0.2.9', { user: 'Alice' }, 'ban'],
+    [null, { user: 'Alice' }, 'ban'],
+    [null, { user: 'bob' }, 'pass'],
   ]) {
     assert.equal((await gate.check(address, options)).action, action, `${address} ${JSON.stringify(options)}`);
   }

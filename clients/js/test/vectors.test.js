@@ -22,8 +22,8 @@ test('bad words', () => {
 });
 
 test('checks', () => {
-  for (const { name, status, body, verdict } of vectors.checks) {
-    const read = () => ofCheck({ status, headers: [], body: bytes(body) });
+  for (const { name, user, status, body, verdict } of vectors.checks) {
+    const read = () => ofCheck({ status, headers: [], body: bytes(body) }, user !== undefined);
     if (verdict === 'failure') assert.throws(read, GateError, name);
     else {
       const { failure, ...found } = read();

@@ -70,7 +70,7 @@ final class Gate
             return $held;
         }
         try {
-            $verdict = Verdict::ofCheck($this->ask('GET', "/check?$query", [['Host', 'gate']]));
+            $verdict = Verdict::ofCheck($this->ask('GET', "/check?$query", [['Host', 'gate']]), $user !== '');
         } catch (GateError $error) {
             return $this->failed($error);
         }

@@ -48,11 +48,11 @@ final class Verdict
     }
 
     /**
-     * Reads the answer to `/check`.
+     * Reads the answer to `/check`, which was asked about a user or not.
      *
      * @throws GateError
      */
-    public static function ofCheck(Answer $answer): self
+    public static function ofCheck(Answer $answer, bool $namesUser): self
     {
         if (in_array($answer->status, self::REFUSED, true)) {
             return new self(false, Action::Stop, self::REFUSED_QUESTION);
@@ -74,6 +74,10 @@ final class Verdict
             $decision ??= $entry->id === $number ? $entry : null;
         }
         $passes = $pass && in_array($outcome, self::PASSING, true);
+        // A gate that knows nothing of users says nothing of one, and so nothing about this one.
+        if ($passes && $namesUser && !is_string($says['user'] ?? null)) {
+            throw new GateError("the gate's answer says nothing about the user");
+        }
         return new self($passes, Action::of($passes, $outcome, $decision?->type), $outcome, $decision, $decisions);
     }
 

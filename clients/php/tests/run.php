@@ -85,7 +85,7 @@ function test_bad_words(): void
 function test_checks(): void
 {
     foreach (vectors()->checks as $case) {
-        $read = static fn () => Verdict::ofCheck(new Answer($case->status, [], $case->body));
+        $read = static fn () => Verdict::ofCheck(new Answer($case->status, [], $case->body), isset($case->user));
         if ($case->verdict === 'failure') {
             throws($read, GateError::class, $case->name);
         } else {
@@ -180,7 +180,7 @@ function test_shared_memory(): void
 {
     ApcuCache::isThere() || throw new Skipped('no APCu; -d apc.enable_cli=1');
     $cache = new ApcuCache('test:' . getmypid() . ':');
-    $verdict = Verdict::ofCheck(new Answer(200, [], vectors()->checks[1]->body));
+    $verdict = Verdict::ofCheck(new Answer(200, [], vectors()->checks[1]->body), false);
     $cache->set('k', $verdict, 60);
     equal(shown($cache->get('k') ?? Verdict::ofFailure(true, 'x')), shown($verdict), 'what is held');
     $cache->set('never', $verdict, 0);
@@ -281,6 +281,10 @@ function test_a_real_gate(): void
     equal($action('192.0.2.14'), Action::Header, 'a mark');
     equal($action('192.0.2.15'), Action::Pass, 'a friend');
     equal($action('192.0.2.17') === Action::Pass, false, 'a second factor');
+    foreach (['192.0.2.9', null] as $address) {
+        equal($gate->check($address, user: 'Alice')->action, Action::Ban, 'a user');
+        equal($gate->check($address, user: 'bob')->action, Action::Pass, 'another');
+    }
     $verdict = $gate->check('192.0.2.10');
     equal([$verdict->decision?->type, $verdict->decision?->origin, $verdict->decision?->scenario], ['ban', 'local', 'example/probing'], 'why');
     foreach (vectors()->questions->targets as $case) {

@@ -51,7 +51,7 @@ class Words(unittest.TestCase):
         answers = {"400": "", "413": "", "414": "", "431": "", "200": CLEAN}
         cache = Cache(60, 100)
         for status, body in answers.items():
-            cache.get(status, lambda: of_check(Answer(int(status), [], body.encode())))
+            cache.get(status, lambda: of_check(Answer(int(status), [], body.encode()), False))
         self.assertEqual(len(cache), 1, "what was refused is not held")
         for length, held in [(4 << 10, 2), ((4 << 10) + 1, 2)]:
             cache.get("a" * length, lambda: Verdict(True, Action.PASS, "clean"))
@@ -129,6 +129,9 @@ class RealGate(unittest.TestCase):
             with self.subTest(address, **more):
                 self.assertEqual(gate.check(address, **more).action, action)
         self.assertFalse(gate.check("192.0.2.17").passes, "a second factor")
+        for address in ["192.0.2.9", None]:
+            self.assertEqual(gate.check(address, user="Alice").action, Action.BAN)
+            self.assertEqual(gate.check(address, user="bob").action, Action.PASS)
         decision = gate.check("192.0.2.10").decision
         self.assertEqual((decision.type, decision.origin, decision.scenario), ("ban", "local", "example/probing"))
         for case in VECTORS["questions"]["targets"]:

@@ -33,9 +33,9 @@ class Vectors(unittest.TestCase):
                 answer = Answer(case["status"], [], case["body"].encode())
                 if case["verdict"] == "failure":
                     with self.assertRaises(GateError):
-                        of_check(answer)
+                        of_check(answer, "user" in case)
                 else:
-                    self.assertEqual(shown(of_check(answer)), case["verdict"])
+                    self.assertEqual(shown(of_check(answer, "user" in case)), case["verdict"])
 
     def test_failures(self):
         for case in VECTORS["failures"]:

@@ -66,7 +66,7 @@ class Gate:
 
         def ask() -> Verdict:
             try:
-                return of_check(self.ask(request("GET", path, [("Host", "gate")])))
+                return of_check(self.ask(request("GET", path, [("Host", "gate")])), bool(user))
             except GateError as error:
                 return self.failed(error)
 

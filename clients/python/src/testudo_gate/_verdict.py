@@ -109,8 +109,8 @@ def of_failure(is_open: bool, failure: str) -> Verdict:
     return Verdict(False, Action.UNAVAILABLE, "unavailable", failure=failure)
 
 
-def of_check(answer: Answer) -> Verdict:
-    """Reads the answer to `/check`. Raises `GateError`."""
+def of_check(answer: Answer, names_user: bool) -> Verdict:
+    """Reads the answer to `/check`, which was asked about a user or not. Raises `GateError`."""
     if answer.status in REFUSED:
         return Verdict(False, Action.STOP, REFUSED_QUESTION)
     if answer.status != 200:
@@ -126,6 +126,9 @@ def of_check(answer: Answer) -> Verdict:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise GateError("the gate's answer to a check cannot be read") from None
     passes = says_pass and outcome in PASSING
+    # A gate that knows nothing of users says nothing of one, and so nothing about this one.
+    if passes and names_user and not isinstance(found.get("user"), str):
+        raise GateError("the gate's answer says nothing about the user")
     decision = next((entry for entry in decisions if entry.id == number), None)
     action = action_of(passes, outcome, decision.type if decision else None)
     return Verdict(passes, action, outcome, decision, decisions)
