@@ -49,7 +49,7 @@ struct testudo_gate_options {
     enum testudo_gate_fail fail;
     int timeout_ms;              /* For a whole question, a name that is looked up apart; 0: 500. */
     int cache_ms;                /* How long a verdict holds; 0: 1000; less: not at all. */
-    size_t cache_size;           /* The most verdicts that are held, somewhat less than 1 KiB each; 0: 1024. */
+    size_t cache_size;           /* The most verdicts that are held, less than 1 KiB each, and the question, up to 4 KiB; 0: 1024. */
 };
 
 /* All may be NULL, but an address or a user has to be there. */
@@ -134,6 +134,15 @@ const char *testudo_gate_action_name(enum testudo_gate_action action);
 /* The longest head and body of an answer, in bytes. */
 #define TESTUDO_GATE_MAX_HEAD ((size_t)64 << 10)
 #define TESTUDO_GATE_MAX_BODY ((size_t)1 << 20)
+
+/* The longest question, in bytes. The gate takes 64 KiB. */
+#define TESTUDO_GATE_MAX_QUESTION ((size_t)60 << 10)
+
+/* The longest question whose verdict is held, in bytes: it is held with it, and may be a visitor's. */
+#define TESTUDO_GATE_MAX_KEY ((size_t)4 << 10)
+
+/* The outcome of a question that is refused for what is in it. */
+#define TESTUDO_GATE_REFUSED "refused"
 
 /* How deep an answer may be nested. */
 #define TESTUDO_GATE_MAX_DEPTH 16
@@ -520,16 +529,16 @@ static enum testudo_gate_action tg_action(const struct testudo_gate_verdict *ver
     return asks_more && !tg_is_one_of(verdict->outcome, tg_passing) ? TESTUDO_GATE_MFA : TESTUDO_GATE_STOP;
 }
 
-/* Reads the answer to a check. */
-static bool tg_read_check(int status, const unsigned char *body, size_t length, struct testudo_gate_verdict *verdict) {
+/* Reads the answer to a check, which was asked about a user or not. */
+static bool tg_read_check(int status, const unsigned char *body, size_t length, bool names_user, struct testudo_gate_verdict *verdict) {
     char key[16];
-    bool says_pass = false, has_pass = false, has_outcome = false, has_number = false;
+    bool says_pass = false, has_pass = false, has_outcome = false, has_number = false, has_user = false;
     struct tg_json json = {body, body + length}, list = {NULL, NULL};
     int64_t number = -1;
     memset(verdict, 0, sizeof *verdict);
     /* The visitor's doing, and no failure of the gate. */
     if (status == 400 || status == 413 || status == 414 || status == 431) {
-        strcpy(verdict->outcome, "refused");
+        strcpy(verdict->outcome, TESTUDO_GATE_REFUSED);
         return true;
     }
     if (status != 200 || !tg_take(&json, '{') || tg_take(&json, '}')) return false;
@@ -547,6 +556,8 @@ static bool tg_read_check(int status, const unsigned char *body, size_t length, 
             is_good = has_number = is_null || (tg_json_number(&json, &number) && number >= 0);
         } else {
             if (strcmp(key, "decisions") == 0) list = json;
+            tg_space(&json);
+            if (strcmp(key, "user") == 0) has_user = json.at < json.end && *json.at == '"';
             is_good = tg_skip(&json, TESTUDO_GATE_MAX_DEPTH);
         }
         if (!is_good) return false;
@@ -557,6 +568,8 @@ static bool tg_read_check(int status, const unsigned char *body, size_t length, 
     if (!tg_decisions(&list, number, verdict)) return false;
     verdict->passes = says_pass && tg_is_one_of(verdict->outcome, tg_passing);
     verdict->action = tg_action(verdict);
+    /* A gate that knows nothing of users says nothing of one, and so nothing about this one. */
+    if (verdict->passes && names_user && !has_user) return false;
     return true;
 }
 
@@ -851,7 +864,7 @@ static void tg_failed(const struct testudo_gate *gate, const char *why, struct t
     snprintf(verdict->failure, sizeof verdict->failure, "%s", why);
 }
 
-static void tg_ask(const struct testudo_gate *gate, const char *key, struct testudo_gate_verdict *verdict) {
+static void tg_ask(const struct testudo_gate *gate, const char *key, bool names_user, struct testudo_gate_verdict *verdict) {
     struct tg_buffer question = {NULL, 0, 0, false}, answer = {NULL, 0, 0, false};
     int64_t end = tg_now_ms() + gate->timeout_ms;
     const char *wrong = "the gate cannot be asked: it does not listen";
@@ -860,12 +873,15 @@ static void tg_ask(const struct testudo_gate *gate, const char *key, struct test
     tg_append_text(&question, "GET /check?");
     tg_append_text(&question, key);
     tg_append_text(&question, " HTTP/1.0\r\nHost: gate\r\n\r\n");
-    int connection = question.is_broken ? -1 : tg_connect_to(gate->place, end);
+    bool is_too_large = question.length > TESTUDO_GATE_MAX_QUESTION && !question.is_broken;
+    int connection = question.is_broken || is_too_large ? -1 : tg_connect_to(gate->place, end);
+    /* To send it would be to have the connection broken off; so it is answered as the gate would. */
+    if (is_too_large && tg_read_check(431, NULL, 0, false, verdict)) wrong = NULL;
     if (connection >= 0) {
         wrong = tg_send(connection, &question, end);
         if (!wrong) wrong = tg_receive(connection, &answer, end, &status, &start, &length);
         close(connection);
-        if (!wrong && !tg_read_check(status, (const unsigned char *)answer.bytes + start, length, verdict)) {
+        if (!wrong && !tg_read_check(status, (const unsigned char *)answer.bytes + start, length, names_user, verdict)) {
             wrong = "the gate's answer to a check cannot be read";
         }
     }
@@ -895,7 +911,15 @@ static uint64_t tg_hash(const char *key) {
     return hash;
 }
 
-static void tg_get(struct testudo_gate *gate, char *key, struct testudo_gate_verdict *verdict) {
+static void tg_get(struct testudo_gate *gate, char *key, bool names_user, struct testudo_gate_verdict *verdict) {
+    if (strlen(key) > TESTUDO_GATE_MAX_KEY) {
+        tg_ask(gate, key, names_user, verdict);
+        free(key);
+        return;
+    }
+    /* It was made with room to grow. */
+    char *fitted = realloc(key, strlen(key) + 1);
+    if (fitted) key = fitted;
     uint64_t hash = tg_hash(key);
     int64_t now = tg_now_ms();
     pthread_mutex_lock(&gate->lock);
@@ -919,14 +943,15 @@ static void tg_get(struct testudo_gate *gate, char *key, struct testudo_gate_ver
         entry->state = TG_ASKING;
     }
     pthread_mutex_unlock(&gate->lock);
-    tg_ask(gate, key, verdict);
+    tg_ask(gate, key, names_user, verdict);
     if (!entry) {
         free(key);
         return;
     }
     pthread_mutex_lock(&gate->lock);
     entry->verdict = *verdict;
-    entry->state = *verdict->failure ? TG_FAILED : TG_HELD;
+    bool may_be_held = !*verdict->failure && strcmp(verdict->outcome, TESTUDO_GATE_REFUSED) != 0;
+    entry->state = may_be_held ? TG_HELD : TG_FAILED;
     entry->end_ms = gate->cache_ms > 0 ? tg_now_ms() + gate->cache_ms : 0;
     pthread_cond_broadcast(&gate->answered);
     pthread_mutex_unlock(&gate->lock);
@@ -954,7 +979,7 @@ int testudo_gate_check(struct testudo_gate *gate, const struct testudo_gate_ques
         tg_failed(gate, "the gate cannot be asked: there is no memory", verdict);
         return 0;
     }
-    tg_get(gate, key.bytes, verdict);
+    tg_get(gate, key.bytes, *user != '\0', verdict);
     return 0;
 }
 

@@ -19,12 +19,18 @@ struct check_case {
     const char *name;
     int status;
     const char *body;
-    bool is_failure, passes;
+    bool names_user, is_failure, passes;
     const char *action, *outcome;
     bool has_decision;
     int64_t id, seconds;
     const char *type, *origin, *scenario;
     size_t decisions;
+};
+
+struct target_case {
+    size_t length;
+    const char *length_text;
+    bool is_sent;
 };
 
 #include "vectors.inc"
@@ -69,7 +75,7 @@ static void test_checks(void) {
         if (!body) abort();
         memcpy(body, at->body, length);
         body = realloc(body, length ? length : 1);
-        bool is_read = tg_read_check(at->status, body, length, &verdict);
+        bool is_read = tg_read_check(at->status, body, length, at->names_user, &verdict);
         free(body);
         expect(is_read != at->is_failure, "check", at->name);
         if (!is_read || at->is_failure) continue;
@@ -94,13 +100,13 @@ static void test_damage(void) {
             unsigned char *body = malloc(cut ? cut : 1);
             if (!body) abort();
             memcpy(body, checks[i].body, cut);
-            bool is_read = tg_read_check(200, body, cut, &verdict);
+            bool is_read = tg_read_check(200, body, cut, false, &verdict);
             for (const char *left = checks[i].body + cut; is_read && *left; left++) {
                 if (!strchr(" \t\r\n", *left)) expect(checks[i].is_failure, "a beginning is read as the whole", checks[i].name);
             }
             for (int bit = 0; cut > 0 && bit < 8; bit++) {
                 body[cut - 1] ^= (unsigned char)(1 << bit);
-                (void)tg_read_check(200, body, cut, &verdict);
+                (void)tg_read_check(200, body, cut, false, &verdict);
                 body[cut - 1] ^= (unsigned char)(1 << bit);
             }
             free(body);
@@ -166,6 +172,28 @@ static struct testudo_gate_verdict ask(struct testudo_gate *gate, const char *ad
     struct testudo_gate_verdict verdict;
     expect(testudo_gate_check(gate, &question, &verdict) == 0, "check", address);
     return verdict;
+}
+
+static struct testudo_gate_verdict ask_long(struct testudo_gate *gate, size_t length) {
+    char *target = malloc(length + 1);
+    if (!target) abort();
+    memset(target, 'a', length);
+    target[0] = '/';
+    target[length] = '\0';
+    struct testudo_gate_verdict verdict = ask(gate, "192.0.2.9", NULL, NULL, target);
+    free(target);
+    return verdict;
+}
+
+/* Nobody listens: what is sent is a failure, by which everybody passes. */
+static void test_what_the_gate_would_not_take(void) {
+    struct testudo_gate *gate = gate_at("127.0.0.1:1", TESTUDO_GATE_FAIL_OPEN, 0, 0);
+    for (size_t i = 0; i < COUNT(targets); i++) {
+        struct testudo_gate_verdict verdict = ask_long(gate, targets[i].length);
+        expect(verdict.passes == targets[i].is_sent, "a long target", targets[i].length_text);
+        expect_text(verdict.outcome, targets[i].is_sent ? "unchecked" : "refused", "a long target", targets[i].length_text);
+    }
+    testudo_gate_free(gate);
 }
 
 static void test_faults(const char *stand_in) {
@@ -260,6 +288,24 @@ static void expect_action(struct testudo_gate *gate, const char *address, const 
     expect_text(testudo_gate_action_name(verdict.action), action, "a real gate", address);
 }
 
+static size_t count_held(const struct testudo_gate *gate) {
+    size_t count = 0;
+    for (size_t i = 0; i < gate->entry_count; i++) count += gate->entries[i].state == TG_HELD;
+    return count;
+}
+
+static void test_what_is_held(const char *place) {
+    struct testudo_gate *gate = gate_at(place, TESTUDO_GATE_FAIL_CLOSED, 0, 60000);
+    struct testudo_gate_question question = {"192.0.2.9", NULL, NULL, NULL, "\001"};
+    struct testudo_gate_verdict verdict;
+    expect(testudo_gate_check(gate, &question, &verdict) == 0, "check", "what is no user");
+    expect_text(verdict.outcome, "refused", "what is no user", "outcome");
+    expect(count_held(gate) == 0, "a refusal is held", "what is no user");
+    expect(ask_long(gate, 5000).passes && count_held(gate) == 0, "a long question", "is held");
+    expect(ask_long(gate, 4000).passes && count_held(gate) == 1, "a shorter question", "is not held");
+    testudo_gate_free(gate);
+}
+
 static void test_real_gate(const char *place, const char *socket_path) {
     struct testudo_gate *gate = gate_at(place, TESTUDO_GATE_FAIL_CLOSED, 0, 0);
     expect_action(gate, "192.0.2.9", NULL, NULL, "pass");
@@ -272,12 +318,18 @@ static void test_real_gate(const char *place, const char *socket_path) {
     expect_action(gate, "192.0.2.14", NULL, NULL, "header");
     expect_action(gate, "192.0.2.15", NULL, NULL, "pass");
     expect(!ask(gate, "192.0.2.17", NULL, NULL, NULL).passes, "a real gate", "a second factor");
-    struct testudo_gate_verdict verdict = ask(gate, "192.0.2.10", NULL, NULL, NULL);
+    struct testudo_gate_verdict verdict;
+    for (int has_address = 0; has_address < 2; has_address++) {
+        struct testudo_gate_question question = {has_address ? "192.0.2.9" : NULL, NULL, NULL, NULL, "Alice"};
+        expect(testudo_gate_check(gate, &question, &verdict) == 0 && verdict.action == TESTUDO_GATE_BAN, "a real gate", "a user");
+        question.user = "bob";
+        expect(testudo_gate_check(gate, &question, &verdict) == 0 && verdict.passes, "a real gate", "another user");
+    }
+    verdict = ask(gate, "192.0.2.10", NULL, NULL, NULL);
     expect_text(verdict.decision.scenario, "example/probing", "a real gate", "why");
-    static char target[200001];
-    memset(target, 'a', sizeof target - 1);
-    target[0] = '/';
-    expect(!ask(gate, "192.0.2.9", NULL, NULL, target).passes, "a real gate", "a target that is too long");
+    for (size_t i = 0; i < COUNT(targets); i++) {
+        expect(ask_long(gate, targets[i].length).passes == targets[i].is_sent, "a real gate", targets[i].length_text);
+    }
     testudo_gate_free(gate);
     gate = gate_at(socket_path, TESTUDO_GATE_FAIL_CLOSED, 0, 0);
     expect_action(gate, "192.0.2.10", NULL, NULL, "ban");
@@ -291,14 +343,19 @@ int main(void) {
     test_damage();
     test_texts();
     test_options();
+    test_what_the_gate_would_not_take();
     if (stand_in) {
         test_faults(stand_in);
         test_cache(stand_in);
     } else {
         puts("skipped: no TESTUDO_STAND_IN");
     }
-    if (gate && path) test_real_gate(gate, path);
-    else puts("skipped: no TESTUDO_GATE");
+    if (gate && path) {
+        test_real_gate(gate, path);
+        test_what_is_held(gate);
+    } else {
+        puts("skipped: no TESTUDO_GATE");
+    }
     printf("%d expectations, %d failed\n", tests, failures);
     return failures ? 1 : 0;
 }

@@ -10,6 +10,9 @@
 const MAX_HEAD = 64 << 10;
 /** The longest body of an answer, in bytes: a page with a form of 64 KiB in it, each byte as an entity of six. */
 const MAX_BODY = 1 << 20;
+/** The longest head of a question, in bytes, and the most headers in it. The gate takes 64 KiB and 128. */
+const MAX_QUESTION = 60 << 10;
+const MAX_QUESTION_HEADERS = 120;
 
 /** The gate did not answer, or not as a gate does. */
 export class GateError extends Error {}
@@ -30,15 +33,24 @@ export function place(text) {
 }
 
 /**
- * A question as bytes.
+ * The head of a question, its bytes as letters.
  * @param {Question} question
  */
-export function serialize({ method, target, headers, body }) {
+function headOf({ method, target, headers, body }) {
   const lines = [`${method} ${target} HTTP/1.0`];
   // Control characters and letters beyond one byte, which no server lets through, become `?`.
   for (const [name, value] of headers) lines.push(`${name}: ${value.replace(/[^\t\x20-\x7e\x80-\xff]/g, '?')}`);
   if (body.length > 0 || method === 'POST') lines.push(`Content-Length: ${body.length}`);
-  return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), body]);
+  return `${lines.join('\r\n')}\r\n\r\n`;
+}
+
+/**
+ * Whether the gate would not take a question. To send it would be to have the connection broken off.
+ * @param {Question} question
+ */
+export function isTooLarge(question) {
+  // One may be the length of the body.
+  return question.headers.length + 1 > MAX_QUESTION_HEADERS || headOf(question).length > MAX_QUESTION;
 }
 
 /** Puts an answer together from what arrives. */
@@ -110,8 +122,12 @@ export function exchangeAt(where, timeout) {
         reject(error instanceof GateError ? error : new GateError(`the gate cannot be asked: ${reason}`));
       };
       const timer = setTimeout(() => fail('it takes too long'), timeout);
+      const write = connection._write.bind(connection);
+      // A socket ends where writing fails. Who refuses a question may have said so before all of it was there: what was
+      // answered is read first, and where nothing was, reading ends.
+      connection._write = (chunk, encoding, done) => write(chunk, encoding, (error) => error || done());
       connection.on('error', fail);
-      connection.on('close', () => fail(new GateError("the gate's answer is cut off")));
+      for (const end of ['end', 'close']) connection.on(end, () => fail(new GateError("the gate's answer is cut off")));
       connection.on('data', (data) => {
         try {
           const answer = reader.take(data);
@@ -123,7 +139,7 @@ export function exchangeAt(where, timeout) {
           fail(error);
         }
       });
-      connection.write(serialize(question));
+      connection.write(Buffer.concat([Buffer.from(headOf(question), 'latin1'), question.body]));
     });
   };
 }

@@ -1,7 +1,7 @@
 // The client for applications that act on a verdict themselves.
 import { parse } from './address.js';
 import { Cache } from './cache.js';
-import { GateError, exchangeAt, place } from './exchange.js';
+import { GateError, exchangeAt, isTooLarge, place } from './exchange.js';
 import { ofCheck, ofFailure } from './verdict.js';
 
 /** @typedef {import('./index.d.ts').Answer} Answer */
@@ -54,7 +54,7 @@ export class Gate {
     const query = new URLSearchParams({ ...who, host, method, target }).toString();
     return this.#cache.get(query, async () => {
       try {
-        return ofCheck(await ask(this, 'GET', `/check?${query}`, [['Host', 'gate']]));
+        return ofCheck(await ask(this, 'GET', `/check?${query}`, [['Host', 'gate']]), user !== '');
       } catch (error) {
         return failed(this, error);
       }
@@ -63,7 +63,7 @@ export class Gate {
 }
 
 /**
- * Asks the gate.
+ * Asks the gate. What it would not take is not sent, and answered as the gate would.
  * @param {import('./index.d.ts').Gate} gate
  * @param {string} method
  * @param {string} target
@@ -71,7 +71,9 @@ export class Gate {
  * @param {Uint8Array} [body]
  */
 export async function ask(gate, method, target, headers, body = new Uint8Array()) {
-  return inside(gate).exchange({ method, target, headers, body });
+  const question = { method, target, headers, body };
+  if (isTooLarge(question)) return { status: 431, headers: [], body: new Uint8Array() };
+  return inside(gate).exchange(question);
 }
 
 /**

@@ -17,6 +17,9 @@ const MAX_FORM = 64 << 10;
 /** The largest answer to a challenge, in bytes: that form encoded once more, and what the challenge is made of. */
 const MAX_ANSWER = 256 << 10;
 
+/** The types of forms that the gate keeps while a challenge is answered; of the second, only those without files. */
+const FORMS = new Set(['application/x-www-form-urlencoded', 'multipart/form-data', 'text/plain']);
+
 /** What may be a method or the name of a header. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
 
@@ -175,10 +178,13 @@ function visitOf(proxies, { peer, method, target, isHttps, headers }) {
   return { address, host, method, target: escaped, isHttps: isSecure, headers, isByProxy };
 }
 
-/** @param {Visit} visit */
-function hasForm({ method, headers }) {
+/**
+ * Whether a visit brings a form that the gate may keep.
+ * @param {Pick<Visit, 'method' | 'headers'>} visit
+ */
+export function hasForm({ method, headers }) {
   const kind = header(headers, 'content-type') ?? '';
-  return method === 'POST' && kind.split(';')[0].trim().toLowerCase() === 'application/x-www-form-urlencoded';
+  return method === 'POST' && FORMS.has(kind.split(';')[0].trim().toLowerCase());
 }
 
 /**

@@ -11,6 +11,9 @@ export const PASSING = new Set('clean allowed marked passed confirmed mfa slow h
 /** Statuses with which a question is refused for what is in it: the visitor's doing, and no failure of the gate. */
 export const REFUSED = new Set([400, 413, 414, 431]);
 
+/** The outcome of such a question. */
+export const REFUSED_QUESTION = 'refused';
+
 /** @type {Map<string, Action>} */
 const REFUSALS = new Map([
   ['banned', 'ban'],
@@ -47,13 +50,14 @@ export function ofFailure(isOpen, failure) {
 }
 
 /**
- * Reads the answer to `/check`.
- * @param {import('./index.d.ts').Answer} answer
+ * Reads the answer to `/check`, which was asked about a user or not.
+ * @param {Pick<import('./index.d.ts').Answer, 'status' | 'body'>} answer
+ * @param {boolean} namesUser
  * @returns {Verdict}
  */
-export function ofCheck({ status, body }) {
+export function ofCheck({ status, body }, namesUser) {
   if (REFUSED.has(status)) {
-    return { passes: false, action: 'stop', outcome: 'refused', decision: null, decisions: [], failure: null };
+    return { passes: false, action: 'stop', outcome: REFUSED_QUESTION, decision: null, decisions: [], failure: null };
   }
   if (status !== 200) throw new GateError(`the gate answers a check with ${status}`);
   let found;
@@ -62,11 +66,13 @@ export function ofCheck({ status, body }) {
   } catch {
     throw unreadable();
   }
-  const { pass, outcome, decision: number, decisions: list } = found ?? {};
+  const { user, pass, outcome, decision: number, decisions: list } = found ?? {};
   const isGood = typeof pass === 'boolean' && typeof outcome === 'string' && Array.isArray(list);
   if (!isGood || (number !== null && !isNumber(number))) throw unreadable();
   const decisions = list.map(decisionOf);
   const passes = pass && PASSING.has(outcome);
+  // A gate that knows nothing of users says nothing of one, and so nothing about this one.
+  if (passes && namesUser && typeof user !== 'string') throw new GateError("the gate's answer says nothing about the user");
   const decision = decisions.find(({ id }) => id === number) ?? null;
   return { passes, action: actionOf(passes, outcome, decision?.type), outcome, decision, decisions, failure: null };
 }

@@ -8,10 +8,12 @@ import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { Gate } from '../src/index.js';
 import { Cache } from '../src/cache.js';
+import { exchangeAt, place as placeOf } from '../src/exchange.js';
 import { guard } from '../src/express.js';
 import { guard as guardFetch, verdictOf } from '../src/fetch.js';
+import { ofCheck } from '../src/verdict.js';
 
-const { faults } = JSON.parse(readFileSync(new URL('../../vectors.json', import.meta.url), 'utf8'));
+const { faults, kept_forms: keptForms, questions } = JSON.parse(readFileSync(new URL('../../vectors.json', import.meta.url), 'utf8'));
 const { TESTUDO_GATE: gatePlace, TESTUDO_GATE_SOCKET: gateSocket, TESTUDO_STAND_IN: standIn } = process.env;
 const needsGate = { skip: gatePlace && gateSocket ? false : 'no TESTUDO_GATE' };
 const needsStandIn = { skip: standIn ? false : 'no TESTUDO_STAND_IN' };
@@ -38,6 +40,40 @@ test('memory is bounded', async () => {
   const none = new Cache(60_000, 0);
   await none.get('x', async () => verdict);
   assert.equal(none.size, 0);
+});
+
+test('what is not held', async () => {
+  const cache = new Cache(60_000, 100);
+  for (const status of [400, 413, 414, 431]) await cache.get(String(status), async () => ofCheck({ status }, false));
+  assert.equal(cache.size, 0, 'what was refused');
+  for (const [length, held] of [[4 << 10, 1], [(4 << 10) + 1, 1]]) {
+    await cache.get('a'.repeat(length), async () => ({ failure: null, outcome: 'clean' }));
+    assert.equal(cache.size, held, String(length));
+  }
+});
+
+test('what the gate would not take', async () => {
+  // Nobody listens: what is sent is a failure, by which everybody passes.
+  const gate = new Gate({ place: '127.0.0.1:1', fail: 'open', log });
+  for (const { length, is_sent: isSent } of questions.targets) {
+    const { passes, outcome } = await gate.check('192.0.2.1', { target: '/'.padEnd(length, 'a') });
+    assert.deepEqual([passes, outcome], isSent ? [true, 'unchecked'] : [false, 'refused'], String(length));
+  }
+  const handler = guardFetch(gate, () => new Response('site'));
+  const ask = async (headers, isSent) => {
+    const { status } = await handler(new Request('http://x/', { headers }), { remoteAddr: { hostname: '192.0.2.1' } });
+    assert.equal(status, isSent ? 200 : 403);
+  };
+  for (const { length, is_sent: isSent } of questions.cookies) await ask({ cookie: 'a'.repeat(length) }, isSent);
+  for (const { count, is_sent: isSent } of questions.headers) {
+    await ask(Object.fromEntries(Array.from({ length: count }, (_, number) => [`accept-${number}`, 'x'])), isSent);
+  }
+});
+
+test('an answer before the end of the question', needsStandIn, async () => {
+  const question = { method: 'POST', target: '/', headers: [['Host', 'early.fault']], body: new Uint8Array(8 << 20) };
+  const exchange = exchangeAt(placeOf(standIn), 5_000);
+  for (let again = 0; again < 20; again++) assert.equal((await exchange(question)).status, 200);
 });
 
 test('faults', needsStandIn, async () => {
@@ -109,13 +145,18 @@ test('a real gate', needsGate, async () => {
     ['192.0.2.13', { target: '/a?b=c&d' }, 'pass'],
     ['192.0.2.14', {}, 'header'],
     ['192.0.2.15', {}, 'pass'],
+    ['192.0.2.9', { user: 'Alice' }, 'ban'],
+    [null, { user: 'Alice' }, 'ban'],
+    [null, { user: 'bob' }, 'pass'],
   ]) {
     assert.equal((await gate.check(address, options)).action, action, `${address} ${JSON.stringify(options)}`);
   }
   assert.equal((await gate.check('192.0.2.17')).passes, false, 'a second factor');
   const { decision } = await gate.check('192.0.2.10');
   assert.deepEqual([decision.type, decision.origin, decision.scenario], ['ban', 'local', 'example/probing']);
-  assert.equal((await gate.check('192.0.2.9', { target: `/${'a'.repeat(200_000)}` })).passes, false, 'too long');
+  for (const { length, is_sent: isSent } of questions.targets) {
+    assert.equal((await gate.check('192.0.2.9', { target: '/'.padEnd(length, 'a') })).passes, isSent, String(length));
+  }
   assert.equal((await new Gate({ place: gateSocket, fail: 'closed' }).check('192.0.2.10')).action, 'ban');
 });
 
@@ -169,6 +210,10 @@ test('middleware', needsGate, async () => {
     assert.deepEqual([answer.status, answer.text], [403, '']);
     answer = await ask({ method: 'POST', headers: from('192.0.2.11', form) }, 'a=b');
     assert.ok(answer.text.includes('name="form" value="a=b"'));
+    for (const { type, body } of keptForms) {
+      answer = await ask({ method: 'POST', headers: from('192.0.2.11', { ...form, 'content-type': type }) }, body);
+      assert.deepEqual([answer.text.includes('name="form"'), answer.text.includes('could not be kept')], [true, false], type);
+    }
     // Without a length, and with too much.
     answer = await ask({ method: 'POST', headers: from('192.0.2.11', { ...form, 'transfer-encoding': 'chunked' }) }, 'a=c');
     assert.ok(answer.text.includes('name="form" value="a=c"'));
@@ -241,6 +286,10 @@ test('fetch handlers', needsGate, async () => {
   assert.deepEqual([answer.status, await answer.text()], [403, '']);
   assert.equal((await ask('192.0.2.13', '/a/../admin')).status, 403);
   assert.equal((await ask('', '/')).status, 500, 'nobody');
+  for (const { type, body } of keptForms) {
+    const text = await (await ask('192.0.2.11', '/', { method: 'POST', body, headers: { ...form, 'content-type': type } })).text();
+    assert.deepEqual([text.includes('name="form"'), text.includes('could not be kept')], [true, false], type);
+  }
   for (const [body, kept] of [['a=b', 'name="form" value="a=b"'], ['a='.padEnd(70_000, 'b'), 'could not be kept']]) {
     answer = await ask('192.0.2.11', '/', { method: 'POST', body, headers: form });
     assert.ok((await answer.text()).includes(kept));

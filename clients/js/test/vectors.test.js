@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { GateError, Proxies } from '../src/index.js';
 import { place } from '../src/exchange.js';
-import { isKeptBack, isOwn, isPage, judge } from '../src/guard.js';
+import { hasForm, isKeptBack, isOwn, isPage, judge } from '../src/guard.js';
 import { ofCheck, ofFailure } from '../src/verdict.js';
 
 const vectors = JSON.parse(readFileSync(new URL('../../vectors.json', import.meta.url), 'utf8'));
@@ -22,8 +22,8 @@ test('bad words', () => {
 });
 
 test('checks', () => {
-  for (const { name, status, body, verdict } of vectors.checks) {
-    const read = () => ofCheck({ status, headers: [], body: bytes(body) });
+  for (const { name, user, status, body, verdict } of vectors.checks) {
+    const read = () => ofCheck({ status, headers: [], body: bytes(body) }, user !== undefined);
     if (verdict === 'failure') assert.throws(read, GateError, name);
     else {
       const { failure, ...found } = read();
@@ -54,6 +54,12 @@ test('pages', () => {
   for (const { status, outcome, page } of vectors.pages) {
     const headers = outcome ? [['X-Testudo-Outcome', outcome]] : [];
     assert.equal(isPage({ status, headers, body: bytes('') }), page, `${status} ${outcome}`);
+  }
+});
+
+test('forms', () => {
+  for (const { method, type, is_sent: isSent } of vectors.forms) {
+    assert.equal(hasForm({ method, headers: [['Content-Type', type]] }), isSent, `${method} ${type}`);
   }
 });
 

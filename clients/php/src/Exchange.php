@@ -19,6 +19,10 @@ final class Exchange
     /** The longest body of an answer, in bytes: a page with a form of 64 KiB in it, each byte as an entity of six. */
     private const MAX_BODY = 1 << 20;
 
+    /** The longest head of a question, in bytes, and the most headers in it. The gate takes 64 KiB and 128. */
+    private const MAX_QUESTION = 60 << 10;
+    private const MAX_QUESTION_HEADERS = 120;
+
     private readonly string $place;
 
     /**
@@ -42,13 +46,19 @@ final class Exchange
     }
 
     /**
-     * Asks, and waits for the answer.
+     * Asks, and waits for the answer. What the gate would not take is not sent, and answered as the gate would: to send it would
+     * be to have the connection broken off.
      *
      * @param list<array{string, string}> $headers
      * @throws GateError
      */
     public function ask(string $method, string $target, array $headers, string $body = ''): Answer
     {
+        $head = self::questionHead($method, $target, $headers, $body);
+        // One header may be the length of the body.
+        if (strlen($head) > self::MAX_QUESTION || count($headers) + 1 > self::MAX_QUESTION_HEADERS) {
+            return new Answer(431, [], '');
+        }
         $end = hrtime(true) / 1e9 + $this->timeout;
         $connection = @stream_socket_client($this->place, $_, $reason, $this->timeout);
         if ($connection === false) {
@@ -56,7 +66,7 @@ final class Exchange
         }
         try {
             stream_set_blocking($connection, false);
-            $this->send($connection, self::question($method, $target, $headers, $body), $end);
+            $this->send($connection, $head . $body, $end);
             return $this->read($connection, $end);
         } finally {
             fclose($connection);
@@ -64,7 +74,7 @@ final class Exchange
     }
 
     /** @param list<array{string, string}> $headers */
-    private static function question(string $method, string $target, array $headers, string $body): string
+    private static function questionHead(string $method, string $target, array $headers, string $body): string
     {
         $lines = ["$method $target HTTP/1.0"];
         foreach ($headers as [$name, $value]) {
@@ -74,7 +84,7 @@ final class Exchange
         if ($body !== '' || $method === 'POST') {
             $lines[] = 'Content-Length: ' . strlen($body);
         }
-        return implode("\r\n", $lines) . "\r\n\r\n" . $body;
+        return implode("\r\n", $lines) . "\r\n\r\n";
     }
 
     /** @param resource $connection */

@@ -63,17 +63,20 @@ final class Gate
         // What is null is left out.
         $who = ['ip' => $usual, 'user' => $user === '' ? null : $user];
         $query = http_build_query($who + ['host' => $host, 'method' => $method, 'target' => $target], '', '&');
+        // Of one length, however long what a visitor asks for is.
         $key = hash('sha256', $this->key . $query);
         $held = $this->cache->get($key);
         if ($held !== null) {
             return $held;
         }
         try {
-            $verdict = Verdict::ofCheck($this->ask('GET', "/check?$query", [['Host', 'gate']]));
+            $verdict = Verdict::ofCheck($this->ask('GET', "/check?$query", [['Host', 'gate']]), $user !== '');
         } catch (GateError $error) {
             return $this->failed($error);
         }
-        $this->cache->set($key, $verdict, $this->cacheSeconds);
+        if ($verdict->outcome !== Verdict::REFUSED_QUESTION) {
+            $this->cache->set($key, $verdict, $this->cacheSeconds);
+        }
         return $verdict;
     }
 

@@ -24,6 +24,9 @@ final class Guard
     /** The largest answer to a challenge, in bytes: that form encoded once more, and what the challenge is made of. */
     private const MAX_ANSWER = 256 << 10;
 
+    /** The types of forms that the gate keeps while a challenge is answered; of the second, only those without files. */
+    private const FORMS = ['application/x-www-form-urlencoded', 'multipart/form-data', 'text/plain'];
+
     /** What may be a method or the name of a header. */
     private const TOKEN = '/^[!#$%&\'*+.^_`|~0-9A-Za-z-]{1,256}$/D';
 
@@ -101,7 +104,7 @@ final class Guard
      * The verdict that lets a request pass and what its script is told; or what the visitor is answered.
      *
      * @param array<string, mixed> $server as `$_SERVER`
-     * @param callable(int): ?string $read the body; null if it has more bytes, or is no plain form
+     * @param callable(int): ?string $read the body; null if it has more bytes, or is not there any more
      * @return Answer|array{Verdict, list<array{string, string}>}
      */
     public function judgeRequest(array $server, callable $read): Answer|array
@@ -171,6 +174,16 @@ final class Guard
     }
 
     /**
+     * Whether a visit brings a form that the gate may keep.
+     *
+     * @internal
+     */
+    public static function hasForm(string $method, string $contentType): bool
+    {
+        return $method === 'POST' && in_array(strtolower(trim(explode(';', $contentType)[0])), self::FORMS, true);
+    }
+
+    /**
      * Whether a target is meant for the gate.
      *
      * @internal
@@ -210,7 +223,8 @@ final class Guard
             return self::plain(400, "Not a method\n");
         }
         // nginx on a socket in the file system says `unix:`.
-        $peer = in_array($text('REMOTE_ADDR'), ['', 'unix:'], true) ? 'unix' : $text('REMOTE_ADDR');
+        // Who has no address at all is nobody, and must not be taken for a proxy.
+        $peer = $text('REMOTE_ADDR') === 'unix:' ? 'unix' : $text('REMOTE_ADDR');
         $lines = isset($server['HTTP_X_FORWARDED_FOR']) ? [$text('HTTP_X_FORWARDED_FOR')] : [];
         $address = $this->proxies->client($peer, $lines);
         if ($address === null) {
@@ -241,7 +255,7 @@ final class Guard
             'script' => explode('?', $target)[0],
             'isHttps' => $isHttps,
             'isByProxy' => $this->proxies->trusts($peer),
-            'kind' => strtolower(trim(explode(';', $text('CONTENT_TYPE'))[0])),
+            'kind' => $text('CONTENT_TYPE'),
             'headers' => $headers,
         ];
     }
@@ -257,8 +271,7 @@ final class Guard
         if ($outcome === null) {
             return self::refused();
         }
-        $hasForm = $visit['method'] === 'POST' && $visit['kind'] === 'application/x-www-form-urlencoded';
-        $body = $read($hasForm ? self::MAX_FORM : 0);
+        $body = $read(self::hasForm($visit['method'], $visit['kind']) ? self::MAX_FORM : 0);
         $headers = self::original($visit);
         if ($body === null) {
             // A byte of no type, which the gate will not keep, stands for what cannot be kept, so that the page tells.
@@ -336,7 +349,7 @@ final class Guard
         return new Answer($status, $headers, $text);
     }
 
-    /** The body; null if it has more bytes, or PHP has taken it apart, which it does with files. */
+    /** The body; null if it has more bytes, or PHP has taken it apart, which it does with `multipart/form-data`. */
     private static function input(int $most): ?string
     {
         // Null where nothing says how long it is.
@@ -345,6 +358,9 @@ final class Guard
             return null;
         }
         $body = (string) file_get_contents('php://input', false, null, 0, $most + 1);
+        if ($body === '' && ($_POST !== [] || $_FILES !== [])) {
+            return null;
+        }
         return strlen($body) === ($announced ?? strlen($body)) && strlen($body) <= $most ? $body : null;
     }
 

@@ -13,6 +13,9 @@ final class Verdict
     /** Statuses with which a question is refused for what is in it: the visitor's doing, and no failure of the gate. */
     public const REFUSED = [400, 413, 414, 431];
 
+    /** The outcome of such a question. */
+    public const REFUSED_QUESTION = 'refused';
+
     /** The largest number that JSON carries everywhere. */
     private const MAX_NUMBER = (1 << 53) - 1;
 
@@ -45,14 +48,14 @@ final class Verdict
     }
 
     /**
-     * Reads the answer to `/check`.
+     * Reads the answer to `/check`, which was asked about a user or not.
      *
      * @throws GateError
      */
-    public static function ofCheck(Answer $answer): self
+    public static function ofCheck(Answer $answer, bool $namesUser): self
     {
         if (in_array($answer->status, self::REFUSED, true)) {
-            return new self(false, Action::Stop, 'refused');
+            return new self(false, Action::Stop, self::REFUSED_QUESTION);
         }
         if ($answer->status !== 200) {
             throw new GateError("the gate answers a check with {$answer->status}");
@@ -71,6 +74,10 @@ final class Verdict
             $decision ??= $entry->id === $number ? $entry : null;
         }
         $passes = $pass && in_array($outcome, self::PASSING, true);
+        // A gate that knows nothing of users says nothing of one, and so nothing about this one.
+        if ($passes && $namesUser && !is_string($says['user'] ?? null)) {
+            throw new GateError("the gate's answer says nothing about the user");
+        }
         return new self($passes, Action::of($passes, $outcome, $decision?->type), $outcome, $decision, $decisions);
     }
 

@@ -85,7 +85,7 @@ function test_bad_words(): void
 function test_checks(): void
 {
     foreach (vectors()->checks as $case) {
-        $read = static fn () => Verdict::ofCheck(new Answer($case->status, [], $case->body));
+        $read = static fn () => Verdict::ofCheck(new Answer($case->status, [], $case->body), isset($case->user));
         if ($case->verdict === 'failure') {
             throws($read, GateError::class, $case->name);
         } else {
@@ -127,6 +127,25 @@ function test_pages(): void
     }
 }
 
+function test_forms(): void
+{
+    foreach (vectors()->forms as $case) {
+        equal(Guard::hasForm($case->method, $case->type), $case->is_sent, "$case->method $case->type");
+    }
+}
+
+function test_kept_forms(): void
+{
+    $guard = new Guard(new Gate('closed', env('TESTUDO_GATE')));
+    foreach (vectors()->kept_forms as $case) {
+        $more = ['REMOTE_ADDR' => '192.0.2.11', 'HTTP_ACCEPT' => 'text/html', 'HTTP_ORIGIN' => 'http://example.org'];
+        $server = $more + ['CONTENT_TYPE' => $case->type] + server('example.org', '/', 'POST');
+        $page = $guard->judgeRequest($server, static fn () => $case->body);
+        $seen = [str_contains($page->body, 'name="form"'), str_contains($page->body, 'could not be kept')];
+        equal($seen, [true, false], $case->type);
+    }
+}
+
 function test_own_paths_and_headers(): void
 {
     foreach (vectors()->own_paths as $case) {
@@ -161,11 +180,40 @@ function test_shared_memory(): void
 {
     ApcuCache::isThere() || throw new Skipped('no APCu; -d apc.enable_cli=1');
     $cache = new ApcuCache('test:' . getmypid() . ':');
-    $verdict = Verdict::ofCheck(new Answer(200, [], vectors()->checks[1]->body));
+    $verdict = Verdict::ofCheck(new Answer(200, [], vectors()->checks[1]->body), false);
     $cache->set('k', $verdict, 60);
     equal(shown($cache->get('k') ?? Verdict::ofFailure(true, 'x')), shown($verdict), 'what is held');
     $cache->set('never', $verdict, 0);
     equal($cache->get('never'), null, 'what is not');
+}
+
+function test_what_the_gate_would_not_take(): void
+{
+    // Nobody listens: what is sent is a failure, by which everybody passes.
+    $cache = new MemoryCache();
+    $gate = new Gate('open', '127.0.0.1:1', cache: $cache);
+    foreach (vectors()->questions->targets as $case) {
+        $verdict = $gate->check('192.0.2.1', target: str_pad('/', $case->length, 'a'));
+        equal([$verdict->passes, $verdict->outcome], $case->is_sent ? [true, 'unchecked'] : [false, 'refused'], "$case->length letters");
+    }
+    equal(count($cache), 0, 'what was refused is not held');
+    $ask = static fn (array $headers): bool => is_array((new Guard($gate))->judgeRequest($headers + server('x'), static fn () => ''));
+    foreach (vectors()->questions->cookies as $case) {
+        equal($ask(['HTTP_COOKIE' => str_repeat('a', $case->length)]), $case->is_sent, "a cookie of $case->length");
+    }
+    foreach (vectors()->questions->headers as $case) {
+        $names = array_map(static fn (int $number) => "HTTP_ACCEPT_$number", range(1, $case->count));
+        equal($ask(array_fill_keys($names, 'x')), $case->is_sent, "$case->count headers");
+    }
+}
+
+function test_an_answer_before_the_end_of_the_question(): void
+{
+    $exchange = new Exchange(env('TESTUDO_STAND_IN'), 5);
+    foreach (range(1, 20) as $_) {
+        $answer = $exchange->ask('POST', '/', [['Host', 'early.fault']], str_repeat('a', 8 << 20));
+        equal($answer->status, 200, 'the answer');
+    }
 }
 
 function test_faults(): void
@@ -233,11 +281,33 @@ function test_a_real_gate(): void
     equal($action('192.0.2.14'), Action::Header, 'a mark');
     equal($action('192.0.2.15'), Action::Pass, 'a friend');
     equal($action('192.0.2.17') === Action::Pass, false, 'a second factor');
+    foreach (['192.0.2.9', null] as $address) {
+        equal($gate->check($address, user: 'Alice')->action, Action::Ban, 'a user');
+        equal($gate->check($address, user: 'bob')->action, Action::Pass, 'another');
+    }
     $verdict = $gate->check('192.0.2.10');
     equal([$verdict->decision?->type, $verdict->decision?->origin, $verdict->decision?->scenario], ['ban', 'local', 'example/probing'], 'why');
-    equal($gate->check('192.0.2.9', target: '/' . str_repeat('a', 200_000))->passes, false, 'a target that is too long');
+    foreach (vectors()->questions->targets as $case) {
+        $target = str_pad('/', $case->length, 'a');
+        equal($gate->check('192.0.2.9', target: $target)->passes, $case->is_sent, "$case->length letters");
+    }
     $socket = new Gate('closed', env('TESTUDO_GATE_SOCKET'));
     equal($socket->check('192.0.2.10')->action, Action::Ban, 'over a socket');
+}
+
+function test_peers(): void
+{
+    $gate = new Gate('closed', env('TESTUDO_GATE'));
+    $status = static function (string $peer, string ...$proxies) use ($gate): int {
+        $server = ['REMOTE_ADDR' => $peer, 'HTTP_X_FORWARDED_FOR' => '192.0.2.9, 192.0.2.10'] + server('example.org');
+        $found = (new Guard($gate, $proxies))->judgeRequest($server, static fn () => '');
+        return $found instanceof Answer ? $found->status : 200;
+    };
+    equal($status('127.0.0.1', '127.0.0.1'), 403, 'a proxy');
+    equal($status('127.0.0.1'), 200, 'a claim');
+    equal($status('unix:', 'unix'), 403, 'a proxy on a socket');
+    equal($status('unix:'), 500, 'a socket');
+    equal($status('', 'unix'), 500, 'a peer of whom nothing is known');
 }
 
 function test_where_forms_lead(): void

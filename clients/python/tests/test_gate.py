@@ -3,6 +3,7 @@
 Where they listen stands in TESTUDO_GATE, TESTUDO_GATE_SOCKET and TESTUDO_STAND_IN; tests/clients/run starts them.
 """
 
+import asyncio
 import logging
 import os
 import threading
@@ -13,6 +14,8 @@ from test_vectors import VECTORS
 
 from testudo_gate import Action, Gate, Verdict
 from testudo_gate._cache import Cache
+from testudo_gate._exchange import Answer, Place, exchange, exchange_async, request
+from testudo_gate._verdict import of_check
 
 logging.getLogger("testudo_gate").addHandler(logging.NullHandler())
 logging.getLogger("testudo_gate").propagate = False
@@ -20,6 +23,7 @@ logging.getLogger("testudo_gate").propagate = False
 STAND_IN = os.environ.get("TESTUDO_STAND_IN")
 GATE = os.environ.get("TESTUDO_GATE")
 SOCKET = os.environ.get("TESTUDO_GATE_SOCKET")
+CLEAN = VECTORS["checks"][0]["body"]
 
 
 class Words(unittest.TestCase):
@@ -37,11 +41,30 @@ class Words(unittest.TestCase):
     def test_memory_is_bounded(self):
         cache = Cache(60, 3)
         for number in range(9):
-            cache.get(number, lambda: Verdict(True, Action.PASS, "clean"))
+            cache.get(str(number), lambda: Verdict(True, Action.PASS, "clean"))
         self.assertEqual(len(cache), 3)
         none = Cache(60, 0)
-        none.get(1, lambda: Verdict(True, Action.PASS, "clean"))
+        none.get("1", lambda: Verdict(True, Action.PASS, "clean"))
         self.assertEqual(len(none), 0)
+
+    def test_what_is_not_held(self):
+        answers = {"400": "", "413": "", "414": "", "431": "", "200": CLEAN}
+        cache = Cache(60, 100)
+        for status, body in answers.items():
+            cache.get(status, lambda: of_check(Answer(int(status), [], body.encode()), False))
+        self.assertEqual(len(cache), 1, "what was refused is not held")
+        for length, held in [(4 << 10, 2), ((4 << 10) + 1, 2)]:
+            cache.get("a" * length, lambda: Verdict(True, Action.PASS, "clean"))
+            self.assertEqual(len(cache), held, length)
+
+
+    def test_what_the_gate_would_not_take(self):
+        # Nobody listens: what is sent is a failure, by which everybody passes.
+        gate = Gate("127.0.0.1:1", fail="open")
+        for case in VECTORS["questions"]["targets"]:
+            verdict = gate.check("192.0.2.1", target="/".ljust(case["length"], "a"))
+            expected = (True, "unchecked") if case["is_sent"] else (False, "refused")
+            self.assertEqual((verdict.passes, verdict.outcome), expected, case)
 
 
 @unittest.skipUnless(STAND_IN, "no TESTUDO_STAND_IN")
@@ -57,6 +80,12 @@ class Faults(unittest.TestCase):
                     place = "127.0.0.1:1" if fault == "refuse" else STAND_IN
                     verdict = Gate(place, fail=fail, timeout=0.3).check("192.0.2.1", host=f"{fault}.fault")
                     self.assertEqual((verdict.passes, verdict.failure is not None), (passes, True))
+
+    def test_an_answer_before_the_end_of_the_question(self):
+        question = request("POST", "/", [("Host", "early.fault")], b"a" * (8 << 20))
+        for _ in range(20):
+            self.assertEqual(exchange(Place(STAND_IN), question, 5).status, 200)
+            self.assertEqual(asyncio.run(exchange_async(Place(STAND_IN), question, 5)).status, 200)
 
     def test_one_question_for_many(self):
         gate, host = Gate(STAND_IN, fail="closed", timeout=5, cache_seconds=60), f"count-{uuid.uuid4()}.fault"
@@ -100,9 +129,14 @@ class RealGate(unittest.TestCase):
             with self.subTest(address, **more):
                 self.assertEqual(gate.check(address, **more).action, action)
         self.assertFalse(gate.check("192.0.2.17").passes, "a second factor")
+        for address in ["192.0.2.9", None]:
+            self.assertEqual(gate.check(address, user="Alice").action, Action.BAN)
+            self.assertEqual(gate.check(address, user="bob").action, Action.PASS)
         decision = gate.check("192.0.2.10").decision
         self.assertEqual((decision.type, decision.origin, decision.scenario), ("ban", "local", "example/probing"))
-        self.assertFalse(gate.check("192.0.2.9", target="/" + "a" * 200_000).passes, "a target that is too long")
+        for case in VECTORS["questions"]["targets"]:
+            target = "/".ljust(case["length"], "a")
+            self.assertEqual(gate.check("192.0.2.9", target=target).passes, case["is_sent"], case)
 
     def test_a_socket(self):
         self.assertEqual(Gate(SOCKET, fail="closed").check("192.0.2.10").action, Action.BAN)

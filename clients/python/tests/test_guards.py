@@ -4,6 +4,7 @@ import asyncio
 import io
 import logging
 import os
+import socket
 import unittest
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -67,6 +68,19 @@ def ask_asgi(gate, proxies=(), messages=None, kind="http", headers=(), **scope):
     return sent, seen
 
 
+class Questions(unittest.TestCase):
+    def test_what_the_gate_would_not_take(self):
+        # Nobody listens: what is sent is a failure, by which everybody passes.
+        gate = Gate("127.0.0.1:1", fail="open")
+        for kind, size in [("cookies", "length"), ("headers", "count")]:
+            for case in VECTORS["questions"][kind]:
+                headers = [("Cookie", "a" * case[size])] if kind == "cookies" else [(f"Accept-{n}", "x") for n in range(case[size])]
+                status = 200 if case["is_sent"] else 403
+                environ = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers}
+                self.assertEqual(ask_wsgi(gate, **environ)[0]["status"], status, case)
+                self.assertEqual(ask_asgi(gate, headers=headers)[0][0]["status"], status, case)
+
+
 @unittest.skipUnless(STAND_IN, "no TESTUDO_STAND_IN")
 class Faults(unittest.TestCase):
     def wsgi(self, fail, place, host, path="/", method="GET"):
@@ -108,13 +122,22 @@ class RealGate(unittest.TestCase):
 
     def test_wsgi_proxies(self):
         claim = {"HTTP_X_FORWARDED_FOR": "192.0.2.9, 192.0.2.10"}
-        for peer, proxies, status in [
-            ("127.0.0.1", ["127.0.0.1"], 403),
-            ("127.0.0.1", [], 200),
-            ("", ["unix"], 403),
-            ("", [], 500),
+        at, far = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_INET)
+        self.addCleanup(at.close)
+        self.addCleanup(far.close)
+        for peer, proxies, more, status in [
+            ("127.0.0.1", ["127.0.0.1"], {}, 403),
+            ("127.0.0.1", [], {}, 200),
+            ("unix:", ["unix"], {}, 403),
+            ("unix:", [], {}, 500),
+            ("", ["unix"], {"gunicorn.socket": at}, 403),
+            # A peer of whom nothing is known is no proxy.
+            ("", ["unix"], {"gunicorn.socket": far}, 500),
+            ("", ["unix"], {}, 500),
+            ("", [], {}, 500),
         ]:
-            self.assertEqual(ask_wsgi(self.gate, proxies, REMOTE_ADDR=peer, **claim)[0]["status"], status, (peer, proxies))
+            environ = {"REMOTE_ADDR": peer, **claim, **more}
+            self.assertEqual(ask_wsgi(self.gate, proxies, **environ)[0]["status"], status, (peer, proxies, more))
 
     def test_wsgi_paths(self):
         for path, status in [("/a", 200), ("/admin", 403), ("/a/../admin", 403), ("/x\xc3\xa9 \r\n", 200)]:
@@ -156,6 +179,17 @@ class RealGate(unittest.TestCase):
         sent, _ = ask_asgi(self.gate, path=OWN, method="POST", messages=[{"type": "http.request", "body": b"a" * 300_000}])
         self.assertEqual(sent[0]["status"], 413)
 
+    def test_forms(self):
+        for form in VECTORS["kept_forms"]:
+            with self.subTest(form["type"]):
+                about = [("content-type", form["type"]), ("origin", "http://example.org"), ("host", "example.org"), ("accept", "text/html")]
+                message = {"type": "http.request", "body": form["body"].encode()}
+                sent, _ = ask_asgi(self.gate, messages=[message], client=("192.0.2.11", 1), method="POST", headers=about)
+                environ = {"HTTP_ORIGIN": "http://example.org", "HTTP_HOST": "example.org", "HTTP_ACCEPT": "text/html", "CONTENT_TYPE": form["type"]}
+                told, _ = ask_wsgi(self.gate, REMOTE_ADDR="192.0.2.11", REQUEST_METHOD="POST", body=form["body"].encode(), **environ)
+                for page in [sent[1]["body"], told["body"]]:
+                    self.assertEqual((b'name="form"' in page, b"could not be kept" in page), (True, False))
+
     def test_asgi_other_scopes(self):
         connect = [{"type": "websocket.connect"}]
         sent, seen = ask_asgi(self.gate, kind="websocket", messages=connect, client=("192.0.2.10", 1), scheme="ws")
@@ -164,6 +198,8 @@ class RealGate(unittest.TestCase):
         self.assertEqual(seen["testudo.verdict"].outcome, "clean")
         _, seen = ask_asgi(self.gate, kind="lifespan")
         self.assertEqual(seen["type"], "lifespan")
+        with self.assertRaises(ValueError):
+            ask_asgi(self.gate, kind="webtransport")
 
 
 if __name__ == "__main__":

@@ -33,9 +33,9 @@ class Vectors(unittest.TestCase):
                 answer = Answer(case["status"], [], case["body"].encode())
                 if case["verdict"] == "failure":
                     with self.assertRaises(GateError):
-                        of_check(answer)
+                        of_check(answer, "user" in case)
                 else:
-                    self.assertEqual(shown(of_check(answer)), case["verdict"])
+                    self.assertEqual(shown(of_check(answer, "user" in case)), case["verdict"])
 
     def test_failures(self):
         for case in VECTORS["failures"]:
@@ -65,6 +65,11 @@ class Vectors(unittest.TestCase):
     def test_own_paths(self):
         for case in VECTORS["own_paths"]:
             self.assertEqual(Visit("192.0.2.1", "", "GET", case["target"], False, []).is_own, case["own"], case)
+
+    def test_forms(self):
+        for case in VECTORS["forms"]:
+            visit = Visit("192.0.2.1", "", case["method"], "/", False, [("Content-Type", case["type"])])
+            self.assertEqual(visit.has_form, case["is_sent"], case)
 
     def test_headers(self):
         for kind, kept_back in [("handed_on", (False, False)), ("handed_on_from_proxies", (True, False)), ("kept_back", (True, True))]:

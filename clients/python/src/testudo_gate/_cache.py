@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from typing import Callable, Dict, Hashable, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 from ._verdict import Verdict
+
+#: The longest question whose verdict is held, in letters: it is held with it, and may be a visitor's.
+MAX_KEY = 4 << 10
 
 
 class _Asking:
@@ -24,11 +27,14 @@ class Cache:
     def __init__(self, seconds: float, size: int) -> None:
         self._seconds, self._size = seconds, size
         self._lock = threading.Lock()
-        self._held: OrderedDict[Hashable, Tuple[float, Verdict]] = OrderedDict()
-        self._asking: Dict[Hashable, _Asking] = {}
+        self._held: OrderedDict[str, Tuple[float, Verdict]] = OrderedDict()
+        self._asking: Dict[str, _Asking] = {}
 
-    def get(self, key: Hashable, ask: Callable[[], Verdict]) -> Verdict:
-        """What is held, or what `ask` says. What comes of a failure is handed to those who wait, and not held."""
+    def get(self, key: str, ask: Callable[[], Verdict]) -> Verdict:
+        """What is held, or what `ask` says. What comes of a failure, or of a question that was refused for what is in it, is handed
+        to those who wait, and not held; a question of more than `MAX_KEY` is asked each time."""
+        if len(key) > MAX_KEY:
+            return ask()
         with self._lock:
             held = self._held.get(key)
             if held is not None and held[0] > time.monotonic():
@@ -46,7 +52,7 @@ class Cache:
         finally:
             with self._lock:
                 del self._asking[key]
-                if asking.verdict is not None and asking.verdict.failure is None and self._size > 0:
+                if asking.verdict is not None and asking.verdict.may_be_held and self._size > 0:
                     self._held.pop(key, None)
                     self._held[key] = (time.monotonic() + self._seconds, asking.verdict)
                     if len(self._held) > self._size:

@@ -62,14 +62,15 @@ class Gate:
         if user:
             asked["user"] = user
 
+        path = "/check?" + urlencode(asked, quote_via=quote, safe="", errors="replace")
+
         def ask() -> Verdict:
-            path = "/check?" + urlencode(asked, quote_via=quote, safe="", errors="replace")
             try:
-                return of_check(self.ask(request("GET", path, [("Host", "gate")])))
+                return of_check(self.ask(request("GET", path, [("Host", "gate")])), bool(user))
             except GateError as error:
                 return self.failed(error)
 
-        return self._cache.get(tuple(asked.items()), ask)
+        return self._cache.get(path, ask)
 
     def ask(self, question: bytes) -> Answer:
         """Asks a question of a guard. Raises `GateError`."""

@@ -17,6 +17,9 @@ Headers = List[Tuple[str, str]]
 MAX_HEAD = 64 << 10
 #: The longest body of an answer, in bytes: a page with a form of 64 KiB in it, each byte as an entity of six.
 MAX_BODY = 1 << 20
+#: The longest head of a question, in bytes, and the most headers in it. The gate takes 64 KiB and 128.
+MAX_QUESTION = 60 << 10
+MAX_QUESTION_HEADERS = 120
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([2-5][0-9][0-9])(?: [^\r\n\0]*)?\Z")
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*\Z")
@@ -63,6 +66,17 @@ def request(method: str, target: str, headers: Iterable[Tuple[str, str]], body: 
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace") + body
 
 
+def _is_too_large(question: bytes) -> bool:
+    """Whether the gate would not take a question. To send it would be to have the connection broken off."""
+    head = question[: question.find(b"\r\n\r\n") + 4]
+    # The first line and the empty one are no headers.
+    return len(head) > MAX_QUESTION or head.count(b"\r\n") - 2 > MAX_QUESTION_HEADERS
+
+
+#: What the gate says to a question that is too large.
+_TOO_LARGE = Answer(431, [], b"")
+
+
 class Reader:
     """Puts an answer together from what arrives."""
 
@@ -103,7 +117,12 @@ def _read_head(head: bytes) -> Tuple[Tuple[int, Headers], int]:
 
 
 def exchange(place: Place, question: bytes, timeout: float) -> Answer:
-    """Asks, and waits for the answer, for `timeout` seconds in all. Raises `GateError`."""
+    """Asks, and waits for the answer, for `timeout` seconds in all. Raises `GateError`.
+
+    What the gate would not take is not sent, and answered as the gate would.
+    """
+    if _is_too_large(question):
+        return _TOO_LARGE
     end = time.monotonic() + timeout
     try:
         with _connect(place, end) as connection:
@@ -155,6 +174,8 @@ def _connect_to(family: int, address: Any, end: float) -> socket.socket:
 
 async def exchange_async(place: Place, question: bytes, timeout: float) -> Answer:
     """As `exchange`, beside the other tasks of asyncio."""
+    if _is_too_large(question):
+        return _TOO_LARGE
     try:
         return await asyncio.wait_for(_exchange_async(place, question), timeout)
     except asyncio.TimeoutError as error:
@@ -164,20 +185,38 @@ async def exchange_async(place: Place, question: bytes, timeout: float) -> Answe
 
 
 async def _exchange_async(place: Place, question: bytes) -> Answer:
-    if place.path is None:
-        source, sink = await asyncio.open_connection(place.host, place.port)
-    else:
-        source, sink = await asyncio.open_unix_connection(place.path)
-    try:
-        sink.write(question)
+    # Not by streams: where writing fails, they no longer hand out what was answered.
+    loop = asyncio.get_running_loop()
+    with await _connect_async(loop, place) as connection:
         try:
-            await sink.drain()
+            await loop.sock_sendall(connection, question)
         except (BrokenPipeError, ConnectionResetError):
             pass
         reader = Reader()
         while True:
-            answer = reader.take(await source.read(64 << 10))
+            answer = reader.take(await loop.sock_recv(connection, 64 << 10))
             if answer is not None:
                 return answer
-    finally:
-        sink.close()
+
+
+async def _connect_async(loop: asyncio.AbstractEventLoop, place: Place) -> socket.socket:
+    if place.path is not None:
+        return await _connect_async_to(loop, socket.AF_UNIX, place.path)
+    failure: OSError = OSError("its name has no address")
+    for family, _, _, _, address in await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM):
+        try:
+            return await _connect_async_to(loop, family, address)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+async def _connect_async_to(loop: asyncio.AbstractEventLoop, family: int, address: Any) -> socket.socket:
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        await loop.sock_connect(connection, address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -23,7 +23,8 @@ MAX_ANSWER = 256 << 10
 #: What may be a method or the name of a header.
 TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}"
 
-FORM = "application/x-www-form-urlencoded"
+#: The types of forms that the gate keeps while a challenge is answered; of the second, only those without files.
+FORMS = frozenset(["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"])
 
 # What concerns one connection only, and what the guard says itself.
 _OWN_NAMES = frozenset(
@@ -61,7 +62,7 @@ class Visit(NamedTuple):
     @property
     def has_form(self) -> bool:
         kinds = [value for name, value in self.headers if name.lower() == "content-type"]
-        return self.method == "POST" and bool(kinds) and kinds[0].split(";")[0].strip().lower() == FORM
+        return self.method == "POST" and bool(kinds) and kinds[0].split(";")[0].strip().lower() in FORMS
 
 
 class Pass(NamedTuple):
@@ -86,7 +87,7 @@ class Reply(NamedTuple):
     body: bytes
 
 
-#: What the visitor sent: its bytes, or None where it is too large or no plain form.
+#: What the visitor sent: its bytes, or None where it is too large or no form.
 Body = Optional[bytes]
 
 

@@ -18,6 +18,9 @@ MAX_NUMBER = (1 << 53) - 1
 #: Statuses with which a question is refused for what is in it: the visitor's doing, and no failure of the gate.
 REFUSED = frozenset([400, 413, 414, 431])
 
+#: The outcome of such a question.
+REFUSED_QUESTION = "refused"
+
 
 class Action(enum.Enum):
     """What is to be done with a visitor."""
@@ -84,6 +87,11 @@ class Verdict:
     #: Why the gate could not be asked; then it is the fail policy that speaks.
     failure: Optional[str] = None
 
+    @property
+    def may_be_held(self) -> bool:
+        """Whether it says more than that the question did not get through."""
+        return self.failure is None and self.outcome != REFUSED_QUESTION
+
 
 def action_of(passes: bool, outcome: str, kind: Optional[str]) -> Action:
     """The action of an outcome, where the decision that leads to it is of this kind."""
@@ -101,10 +109,10 @@ def of_failure(is_open: bool, failure: str) -> Verdict:
     return Verdict(False, Action.UNAVAILABLE, "unavailable", failure=failure)
 
 
-def of_check(answer: Answer) -> Verdict:
-    """Reads the answer to `/check`. Raises `GateError`."""
+def of_check(answer: Answer, names_user: bool) -> Verdict:
+    """Reads the answer to `/check`, which was asked about a user or not. Raises `GateError`."""
     if answer.status in REFUSED:
-        return Verdict(False, Action.STOP, "refused")
+        return Verdict(False, Action.STOP, REFUSED_QUESTION)
     if answer.status != 200:
         raise GateError(f"the gate answers a check with {answer.status}")
     try:
@@ -118,6 +126,9 @@ def of_check(answer: Answer) -> Verdict:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise GateError("the gate's answer to a check cannot be read") from None
     passes = says_pass and outcome in PASSING
+    # A gate that knows nothing of users says nothing of one, and so nothing about this one.
+    if passes and names_user and not isinstance(found.get("user"), str):
+        raise GateError("the gate's answer says nothing about the user")
     decision = next((entry for entry in decisions if entry.id == number), None)
     action = action_of(passes, outcome, decision.type if decision else None)
     return Verdict(passes, action, outcome, decision, decisions)

@@ -36,9 +36,12 @@ class Guard:
         self._app, self._gate, self._proxies = app, gate, Proxies(trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if scope["type"] not in ("http", "websocket"):
+            # As ASGI has it for what is not known: who comes this way would not be asked about.
+            raise ValueError(f"testudo_gate does not guard scopes of the type {scope['type']!r}")
         try:
             found = await self._find(scope, receive)
         except _Gone:

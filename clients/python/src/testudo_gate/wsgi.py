@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import socket
 from typing import TYPE_CHECKING, Iterable, Optional, Union
 from urllib.parse import quote
 
@@ -47,7 +48,7 @@ class Guard:
         query = environ.get("QUERY_STRING", "")
         visit = guard.read_visit(
             self._proxies,
-            "unix" if environ.get("REMOTE_ADDR", "") in ("", "unix:") else environ["REMOTE_ADDR"],
+            _peer(environ),
             environ["REQUEST_METHOD"],
             (path or "/") + (f"?{query}" if query else ""),
             environ["wsgi.url_scheme"],
@@ -78,6 +79,15 @@ class Guard:
         except GateError as error:
             self._gate.failed(error)
             return guard.refused()
+
+
+def _peer(environ: WSGIEnvironment) -> str:
+    """Who is at the other end. A peer without an address is nobody, and must not be taken for a proxy, unless it is known to be one
+    on a socket in the file system: nginx says `unix:`, and gunicorn shows the socket."""
+    address = str(environ.get("REMOTE_ADDR", ""))
+    family = getattr(environ.get("gunicorn.socket"), "family", None)
+    is_on_socket = address == "unix:" or not address and family is not None and family == getattr(socket, "AF_UNIX", None)
+    return "unix" if is_on_socket else address
 
 
 def _headers(environ: WSGIEnvironment) -> Headers:
