@@ -19,7 +19,7 @@ use crate::backend::Backend;
 use crate::batch::Batch;
 use crate::clock::{now_ms, wall_ms};
 use crate::enforcer::{Enforcer, Outcome};
-use crate::expand::{ExpandError, Expander};
+use crate::expand::{ExpandError, Expander, Refreshed};
 use crate::follow::{News, follow};
 use crate::group::Action;
 use crate::held::Update;
@@ -300,17 +300,17 @@ impl<B: Backend> Work<'_, B> {
     /// Expands countries and providers anew when the databases have changed.
     fn refresh(&mut self) {
         let now = now_ms();
-        match self.expander.refresh(&self.config.rules, now) {
-            Ok(Some(update)) => {
-                let (new, deleted) = (update.new.len(), update.deleted.len());
-                tracing::info!(new, deleted, "a database has changed");
-                let outcome = self.enforcer.update(update, now);
-                self.is_kept = false;
-                self.done(outcome);
-                self.show();
-            }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "what was expanded stays as it is"),
+        let Refreshed { update, failed } = self.expander.refresh(&self.config.rules, now);
+        for error in failed {
+            tracing::warn!(%error, "what was expanded stays as it is");
+        }
+        if let Some(update) = update {
+            let (new, deleted) = (update.new.len(), update.deleted.len());
+            tracing::info!(new, deleted, "a database has changed");
+            let outcome = self.enforcer.update(update, now);
+            self.is_kept = false;
+            self.done(outcome);
+            self.show();
         }
     }
 
