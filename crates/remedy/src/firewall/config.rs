@@ -313,7 +313,8 @@ impl FirewallConfig {
 
     fn of(file: File) -> Result<FirewallConfig, AccessError> {
         let value = |key, problem: String| AccessError::Value { key, problem };
-        let ipv6 = !file.disable_ipv6 && file.nftables.ipv6.enabled;
+        // Only nftables has a switch of its own; files that name it are often used for another mode.
+        let ipv6 = !file.disable_ipv6 && (file.mode != "nftables" || file.nftables.ipv6.enabled);
         let mode = Mode::of(Filters {
             mode: &file.mode,
             nftables: file.nftables,
@@ -473,6 +474,19 @@ mod tests {
         // Other modes have no interfaces.
         let other = read(&base.replace("xdp", "nftables")).expect("read").mode;
         assert!(matches!(other, Mode::Nftables { .. }), "{other:?}");
+    }
+
+    #[test]
+    fn the_switch_of_nftables_is_for_nftables() {
+        let off = "api_url: http://127.0.0.1:8080/\napi_key: k\nnftables: {ipv6: {enabled: false}}\n";
+        for mode in ["iptables", "ipset", "pf", "xdp"] {
+            let text = format!("{off}mode: {mode}\ntestudo: {{interfaces: [eth0]}}\n");
+            let config = read(&text).expect(mode);
+            assert!(config.rules.ipv6 && config.databases.ipv6, "{mode}");
+            let both = read(&format!("{text}disable_ipv6: true\n")).expect(mode);
+            assert!(!both.rules.ipv6 && !both.databases.ipv6, "{mode}");
+        }
+        assert!(!read(off).expect("nftables").rules.ipv6);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::usage::Usage;
 use crate::backend::Backend;
 use crate::batch::Batch;
 use crate::clock::{now_ms, wall_ms};
-use crate::enforcer::{Enforcer, Outcome};
+use crate::enforcer::{Enforcer, Outcome, Rules};
 use crate::expand::{ExpandError, Expander, Refreshed};
 use crate::follow::{News, follow};
 use crate::group::Action;
@@ -96,6 +96,7 @@ pub async fn run<B: Backend + Send>(
         is_api_lost: false,
         is_backend_lost: false,
         is_kept: true,
+        is_ipv6_told: false,
         usage: Usage::new(),
     };
     work.begin()?;
@@ -160,6 +161,8 @@ struct Work<'c, B> {
     is_backend_lost: bool,
     /// What is held is on the disk.
     is_kept: bool,
+    /// It was told that nothing is done about IPv6.
+    is_ipv6_told: bool,
     usage: Usage,
 }
 
@@ -249,9 +252,15 @@ impl<B: Backend> Work<'_, B> {
         };
         let expanded = self.expand(full, batch.others(), now, &mut refuse);
         let groups = self.enforcer.groups_mut();
-        let rules = &self.config.rules;
+        let rules = Rules { ipv6: true, ..self.config.rules.clone() };
         let mut update =
-            batch.update(full, groups, rules, now, |id, origin, refusal| refuse(id, origin, &refusal));
+            batch.update(full, groups, &rules, now, |id, origin, refusal| refuse(id, origin, &refusal));
+        if !self.config.rules.ipv6 {
+            let decisions = without_ipv6(&mut update);
+            if decisions > 0 && !std::mem::replace(&mut self.is_ipv6_told, true) {
+                tracing::warn!(decisions, "IPv6 is switched off: decisions about it are not enforced");
+            }
+        }
         update.new.extend(expanded.new);
         update.deleted.extend(expanded.deleted);
         for decision in &update.new {
@@ -413,9 +422,35 @@ impl<B: Backend> Work<'_, B> {
     }
 }
 
+/// Leaves out whatever is about IPv6; how much that is.
+fn without_ipv6(update: &mut Update) -> usize {
+    let before = update.new.len();
+    update.new.retain(|decision| decision.net.addr().is_ipv4());
+    before - update.new.len()
+}
+
 fn save<B: Backend>(path: &Path, enforcer: &Enforcer<B>, now_ms: u64) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
     keep::save(path, enforcer.held(), enforcer.groups(), now_ms, wall_ms())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::GroupId;
+    use crate::held::Decision;
+
+    #[test]
+    fn decisions_about_ipv6_are_counted_and_left_out() {
+        let decision = |text: &str| {
+            let net = Prefix::parse(text).expect(text);
+            Decision { id: 1, net, group: GroupId(0), until_ms: 1 }
+        };
+        let new = ["192.0.2.1/32", "2001:db8::1/128", "2001:db8::/48"].map(decision).to_vec();
+        let mut update = Update { full: false, new, deleted: vec![] };
+        assert_eq!(without_ipv6(&mut update), 2);
+        assert_eq!(update.new, [decision("192.0.2.1/32")]);
+    }
 }
