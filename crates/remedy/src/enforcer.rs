@@ -252,7 +252,8 @@ impl<B: Backend> Enforcer<B> {
     /// The backend cannot be asked, or did not repair it.
     pub fn audit(&mut self, most: usize, now_ms: u64) -> Result<Outcome, B::Error> {
         if !self.is_begun {
-            return Ok(Outcome::default());
+            // There is nothing to ask for, and nothing that another call would come to.
+            return Ok(Outcome { round_ended: true, ..Outcome::default() });
         }
         if !self.is_lost && !self.backend.is_whole()? {
             self.is_lost = true;

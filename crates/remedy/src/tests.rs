@@ -248,7 +248,8 @@ fn what_stands_is_left_alone_until_something_is_known() {
     before.update(delta(vec![ban], vec![]), 0).expect("it works");
     let mut enforcer = Enforcer::new(before.into_backend());
     enforcer.tick(1).expect("it works");
-    enforcer.audit(10, 2).expect("it works");
+    assert!(enforcer.audit(10, 2).expect("it works").round_ended, "there is nothing to go on with");
+    assert_eq!(enforcer.enforced(), None);
     assert_eq!(in_force(&mut enforcer), ["192.0.2.1/32 100"]);
     enforcer.update(Update { full: true, ..Update::default() }, 3).expect("it works");
     assert_eq!(in_force(&mut enforcer), [""; 0]);

@@ -355,11 +355,16 @@ impl<B: Backend> Work<'_, B> {
         let begun = Instant::now();
         let outcome = self.enforcer.audit(most, now);
         self.audit_at = begun + begun.elapsed() * AUDIT_REST;
-        let is_over = self.done(outcome).is_none_or(|outcome| outcome.round_ended);
+        let outcome = self.done(outcome);
+        let is_over = outcome.as_ref().is_none_or(|outcome| outcome.round_ended);
         if self.is_auditing && is_over {
             self.is_auditing = false;
-            let enforced = self.enforcer.enforced().unwrap_or(1.0);
-            tracing::info!(expected = self.enforcer.expected(), enforced, "everything was audited");
+            let expected = self.enforcer.expected();
+            match (outcome, self.enforcer.enforced()) {
+                (None, _) => tracing::warn!(expected, "not everything could be audited"),
+                (Some(_), None) => tracing::info!("nothing was audited: what is to be enforced is not known yet"),
+                (Some(_), Some(enforced)) => tracing::info!(expected, enforced, "everything was audited"),
+            }
         }
         self.show();
     }
