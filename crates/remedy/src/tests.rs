@@ -135,7 +135,7 @@ impl Backend for Kernel {
         let found = self.live().find(|(known, ..)| *known == net);
         Ok(found.map(|(_, group, until)| Found {
             group: self.groups.iter().position(|known| known == group).map(|at| GroupId(at as u16)),
-            left_ms: (!self.is_endless).then(|| until - self.now_ms),
+            left_ms: (!self.is_endless && until != u64::MAX).then(|| until - self.now_ms),
         }))
     }
 
