@@ -270,7 +270,9 @@ fn seconds_that_are_rounded_are_no_change() {
 #[test]
 fn what_is_held_survives_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("held");
+    let path = folder.path().join("held.eth0");
+    // Whatever else is in the folder is no business of it.
+    std::fs::create_dir(folder.path().join("held.new")).expect("made");
     let mut enforcer = Enforcer::new(Kernel::default());
     let list = enforcer.groups_mut().id("lists", "one", Action::Throttle);
     let listed = Decision { id: 9, net: net("2001:db8::/32"), group: list, until_ms: 90_000 };
