@@ -202,6 +202,38 @@ fn what_others_do_is_noticed() {
     });
 }
 
+/// A rule of others that stands before ours lets pass whom it likes: it is told, and ours is first again after a start.
+#[test]
+fn rules_of_others_do_not_stay_before_ours() {
+    within("xtables::rules_of_others_do_not_stay_before_ours", || {
+        if !has_all() {
+            return;
+        }
+        let peer = Peer::new();
+        let v4 = listener("10.9.0.1:5000");
+        let groups = [group("crowdsec", Action::Drop)];
+        let elements = [element("10.9.0.2", 0)];
+        let mut tables = opened(layout());
+        tables.replace(&groups, &elements).expect("replaced");
+        assert_eq!(tables.preceded().expect("asked"), [""; 0]);
+        run("iptables -I INPUT 1 -p udp -j ACCEPT");
+        run("iptables -A INPUT -j testudo");
+        run("iptables -A INPUT -p tcp --dport 9 -j ACCEPT");
+        assert_eq!(passing(&peer, "10.9.0.2", &v4), 10);
+        assert_eq!(tables.difference().expect("asked"), None, "it is not ours to change");
+        assert_eq!(tables.preceded().expect("asked"), ["INPUT"]);
+        let mut tables = opened(layout());
+        tables.replace(&groups, &elements).expect("replaced");
+        assert_eq!(
+            run("iptables -S INPUT"),
+            "-P INPUT ACCEPT\n-A INPUT -j testudo\n-A INPUT -p udp -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 9 -j ACCEPT\n"
+        );
+        assert_eq!(passing(&peer, "10.9.0.2", &v4), 0);
+        assert_eq!(tables.preceded().expect("asked"), [""; 0]);
+        assert_eq!(tables.difference().expect("asked"), None);
+    });
+}
+
 /// Changes by chance, networks that overlap among them; the sets hold what was asked for.
 #[test]
 fn the_sets_follow_a_model() {
