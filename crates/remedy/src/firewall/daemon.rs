@@ -94,8 +94,9 @@ pub async fn run<B: Backend + Send>(
         has_answered: false,
         is_auditing: false,
         is_api_lost: false,
-        is_backend_lost: false,
+        backend: Health::default(),
         is_kept: true,
+        is_keep_lost: false,
         is_ipv6_told: false,
         usage: Usage::new(),
     };
@@ -157,10 +158,11 @@ struct Work<'c, B> {
     page: Page,
     /// The last question to the API failed.
     is_api_lost: bool,
-    /// The last step of the packet filter did.
-    is_backend_lost: bool,
+    backend: Health,
     /// What is held is on the disk.
     is_kept: bool,
+    /// It could not be written there, and that was told.
+    is_keep_lost: bool,
     /// It was told that nothing is done about IPv6.
     is_ipv6_told: bool,
     usage: Usage,
@@ -355,7 +357,7 @@ impl<B: Backend> Work<'_, B> {
         let begun = Instant::now();
         let outcome = self.enforcer.audit(most, now);
         self.audit_at = begun + begun.elapsed() * AUDIT_REST;
-        let outcome = self.done(outcome);
+        let outcome = self.told(Task::Audit, outcome);
         let is_over = outcome.as_ref().is_none_or(|outcome| outcome.round_ended);
         if self.is_auditing && is_over {
             self.is_auditing = false;
@@ -371,17 +373,21 @@ impl<B: Backend> Work<'_, B> {
 
     /// What became of a step of the packet filter.
     fn done(&mut self, outcome: Result<Outcome, B::Error>) -> Option<Outcome> {
+        self.told(Task::Change, outcome)
+    }
+
+    fn told(&mut self, task: Task, outcome: Result<Outcome, B::Error>) -> Option<Outcome> {
         match outcome {
             Ok(outcome) => {
-                if std::mem::take(&mut self.is_backend_lost) {
+                if self.backend.works(task, &outcome) {
                     tracing::info!("the packet filter works again");
                 }
                 outcome.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
                 Some(outcome)
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.is_backend_lost, true) {
-                    tracing::error!(%error, "the packet filter does not do it; it is tried again every second");
+                if self.backend.fails(task) {
+                    tracing::error!(%error, "the packet filter does not do it; it is tried again and again");
                 }
                 None
             }
@@ -398,9 +404,14 @@ impl<B: Backend> Work<'_, B> {
             Ok(()) => {
                 self.is_kept = true;
                 self.keep_at = begun + begun.elapsed() * KEEP_REST;
+                if std::mem::take(&mut self.is_keep_lost) {
+                    tracing::info!(path = %path.display(), "what is held is kept again");
+                }
             }
             Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "what is held cannot be kept for the next start");
+                if !std::mem::replace(&mut self.is_keep_lost, true) {
+                    tracing::warn!(%error, path = %path.display(), "what is held cannot be kept for the next start");
+                }
             }
         }
     }
@@ -427,6 +438,49 @@ impl<B: Backend> Work<'_, B> {
     }
 }
 
+/// What a packet filter is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Change,
+    Audit,
+}
+
+/// Whether a packet filter does what it is asked to, as far as it was told.
+#[derive(Debug, Default)]
+struct Health {
+    /// Changes fail.
+    is_stuck: bool,
+    /// It cannot be audited.
+    is_silent: bool,
+}
+
+impl Health {
+    fn is_lost(&self) -> bool {
+        self.is_stuck || self.is_silent
+    }
+
+    /// It has failed; whether that is news.
+    fn fails(&mut self, task: Task) -> bool {
+        let is_news = !self.is_lost();
+        match task {
+            Task::Change => self.is_stuck = true,
+            Task::Audit => self.is_silent = true,
+        }
+        is_news
+    }
+
+    /// It has done something; whether it is news that it works. A step without anything to do says nothing about it.
+    fn works(&mut self, task: Task, outcome: &Outcome) -> bool {
+        let was_lost = self.is_lost();
+        if task == Task::Audit {
+            *self = Health::default();
+        } else if outcome.replaced || outcome.added + outcome.removed > 0 {
+            self.is_stuck = false;
+        }
+        was_lost && !self.is_lost()
+    }
+}
+
 /// Leaves out whatever is about IPv6; how much that is.
 fn without_ipv6(update: &mut Update) -> usize {
     let before = update.new.len();
@@ -446,6 +500,27 @@ mod tests {
     use super::*;
     use crate::group::GroupId;
     use crate::held::Decision;
+
+    #[test]
+    fn what_works_or_does_not_is_told_once() {
+        let (idle, busy) = (Outcome::default(), Outcome { added: 1, ..Outcome::default() });
+        let mut health = Health::default();
+        assert!(!health.works(Task::Change, &idle) && !health.works(Task::Audit, &idle));
+        // It cannot be asked; between two audits there is nothing to do, or something that goes well.
+        assert!(health.fails(Task::Audit));
+        for outcome in [&idle, &busy, &idle] {
+            assert!(!health.works(Task::Change, outcome));
+            assert!(!health.fails(Task::Audit));
+        }
+        assert!(health.works(Task::Audit, &idle));
+        assert!(!health.works(Task::Audit, &idle));
+        // Changes are refused.
+        assert!(health.fails(Task::Change) && !health.fails(Task::Change));
+        assert!(!health.works(Task::Change, &idle));
+        assert!(health.works(Task::Change, &busy));
+        assert!(health.fails(Task::Change) && !health.fails(Task::Audit));
+        assert!(!health.works(Task::Change, &busy) && health.works(Task::Audit, &idle));
+    }
 
     #[test]
     fn decisions_about_ipv6_are_counted_and_left_out() {
