@@ -311,6 +311,14 @@ impl FirewallConfig {
         FirewallConfig::of(Document::with_local(path, variable)?.decode()?)
     }
 
+    /// Keys that say what becomes of packets, where that is up to rules of the user's own.
+    pub fn idle_keys(&self) -> Vec<&'static str> {
+        let idle = [("deny_action", self.deny == Deny::Reject), ("deny_log", self.log_prefix.is_some())];
+        let is_idle =
+            |(key, is_set): (&'static str, bool)| (is_set && !self.mode.has_own_rules()).then_some(key);
+        idle.into_iter().filter_map(is_idle).collect()
+    }
+
     fn of(file: File) -> Result<FirewallConfig, AccessError> {
         let value = |key, problem: String| AccessError::Value { key, problem };
         // Only nftables has a switch of its own; files that name it are often used for another mode.
@@ -474,6 +482,20 @@ mod tests {
         // Other modes have no interfaces.
         let other = read(&base.replace("xdp", "nftables")).expect("read").mode;
         assert!(matches!(other, Mode::Nftables { .. }), "{other:?}");
+    }
+
+    #[test]
+    fn what_rules_of_others_decide_is_told() {
+        let base = "api_url: http://127.0.0.1:8080/\napi_key: k\n";
+        let idle = |own: &str| read(&format!("{base}{own}\n")).expect(own).idle_keys();
+        let both = "deny_action: REJECT\ndeny_log: true";
+        for mode in ["mode: ipset", "mode: pf", "nftables: {ipv4: {set-only: true}, ipv6: {set-only: true}}"]
+        {
+            assert_eq!(idle(&format!("{mode}\n{both}")), ["deny_action", "deny_log"], "{mode}");
+            assert_eq!(idle(&format!("{mode}\ndeny_action: DROP")), [""; 0], "{mode}");
+        }
+        assert_eq!(idle(both), [""; 0]);
+        assert_eq!(idle(&format!("mode: iptables\n{both}")), [""; 0]);
     }
 
     #[test]

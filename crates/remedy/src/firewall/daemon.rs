@@ -100,6 +100,14 @@ pub async fn run<B: Backend + Send>(
         is_ipv6_told: false,
         usage: Usage::new(),
     };
+    for key in config.idle_keys() {
+        let mode = config.mode.name();
+        tracing::warn!(
+            key,
+            mode,
+            "it does nothing in this mode: what becomes of packets is up to rules of your own"
+        );
+    }
     work.begin()?;
     // Whether metrics can be served is no reason not to enforce.
     let served = config.metrics.clone().map(|place| tokio::spawn(metrics::serve(place, page)));
@@ -364,7 +372,9 @@ impl<B: Backend> Work<'_, B> {
             let expected = self.enforcer.expected();
             match (outcome, self.enforcer.enforced()) {
                 (None, _) => tracing::warn!(expected, "not everything could be audited"),
-                (Some(_), None) => tracing::info!("nothing was audited: what is to be enforced is not known yet"),
+                (Some(_), None) => {
+                    tracing::info!("nothing was audited: what is to be enforced is not known yet")
+                }
                 (Some(_), Some(enforced)) => tracing::info!(expected, enforced, "everything was audited"),
             }
         }
