@@ -7,7 +7,7 @@
 mod command;
 mod header;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -213,19 +213,26 @@ impl Ipsets {
         between: impl FnOnce(&Ipsets) -> Result<(), ProgramError>,
     ) -> Result<IpsetApplied, ProgramError> {
         let mut applied = IpsetApplied::default();
-        let mut wanted: Vec<(Prefix, usize)> = Vec::with_capacity(elements.len());
         let mut added = Vec::with_capacity(elements.len());
-        let mut counts = vec![0; self.sets.len()];
+        let mut counts = vec![0_u32; self.sets.len()];
         for element in elements {
             if let Some((set, line)) = self.added(element, &mut applied) {
                 counts[set] += 1;
-                wanted.push((normal(element.net), set));
                 added.push(line);
             }
         }
-        for (set, count) in counts.into_iter().enumerate() {
-            self.make_room(set, count)?;
+        for (set, count) in counts.iter().enumerate() {
+            self.make_room(set, *count)?;
         }
+        // What is there from before has no better right to its place: what does not fit goes, whoever was first.
+        let mut free: Vec<u32> = self.sets.iter().map(|set| set.room).collect();
+        let (added, beyond): (Vec<Line>, Vec<Line>) = added.into_iter().partition(|line| {
+            let fits = free[line.set] > 0;
+            free[line.set] = free[line.set].saturating_sub(1);
+            fits
+        });
+        self.tell_full(beyond, &mut applied);
+        let mut wanted: Vec<(Prefix, usize)> = added.iter().map(|line| (line.net, line.set)).collect();
         wanted.sort_unstable();
         let mut deleted = Vec::new();
         for at in 0..self.sets.len() {
@@ -376,14 +383,19 @@ impl Ipsets {
         if may_make_room && !full.is_empty() {
             full = self.feed(full, applied)?;
         }
-        for line in full {
-            let problem = format!("the set '{}' is full", self.sets[line.set].name);
-            applied.full.push((line.net, problem));
-        }
+        self.tell_full(full, applied);
         Ok(())
     }
 
-    /// Has lines carried out; returns those that there was no room for.
+    fn tell_full(&self, lines: Vec<Line>, applied: &mut IpsetApplied) {
+        let told = lines.into_iter().map(|Line { set, net, .. }| {
+            let problem = format!("the set '{}' is full", self.sets[set].name);
+            (net, problem)
+        });
+        applied.full.extend(told);
+    }
+
+    /// Has lines carried out; returns those that there was no room for. None of these is in its set.
     fn feed(&mut self, lines: Vec<Line>, applied: &mut IpsetApplied) -> Result<Vec<Line>, ProgramError> {
         let mut rest = lines;
         let mut full: Vec<Line> = Vec::new();
@@ -405,8 +417,13 @@ impl Ipsets {
                         full.push(line);
                         tries[set] += 1;
                         if tries[set] >= FULL_MOST {
-                            let (out, on) = left.into_iter().partition(|line| line.set == set);
-                            full.extend::<Vec<Line>>(out);
+                            let mut there: HashSet<Prefix> = HashSet::new();
+                            self.dump(set, |held, _| {
+                                there.insert(held.net);
+                            })?;
+                            let takes = |line: &Line| line.set != set || there.contains(&line.net);
+                            let (on, out): (Vec<Line>, Vec<Line>) = left.into_iter().partition(takes);
+                            full.extend(out);
                             left = on;
                         }
                     }

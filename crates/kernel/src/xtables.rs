@@ -216,6 +216,26 @@ impl Xtables {
         Ok(absent)
     }
 
+    /// Chains in which rules of others stand before the one that leads to ours, and may let packets pass that it never
+    /// sees.
+    ///
+    /// # Errors
+    /// The programs cannot tell.
+    pub fn preceded(&self) -> Result<Vec<String>, ProgramError> {
+        let mut preceded = Vec::new();
+        for side in &self.sides {
+            for chain in &side.chains {
+                let Some(shown) = side.shown(chain)? else { continue };
+                let is_behind =
+                    leads(&shown, chain, &self.layout.name) && !leads_first(&shown, chain, &self.layout.name);
+                if is_behind && !preceded.contains(chain) {
+                    preceded.push(chain.clone());
+                }
+            }
+        }
+        Ok(preceded)
+    }
+
     /// What was counted.
     ///
     /// # Errors
@@ -272,12 +292,24 @@ impl Side {
         self.restore.run(&["--noflush"], &lines, |_| ())?.success()?;
         self.unhook(&layout.name, &self.chains)?;
         for chain in &self.chains {
-            if self.shown(chain)?.is_some_and(|shown| !leads(&shown, chain, &layout.name)) {
-                self.tables.output(&["-I", chain, "1", "-j", &layout.name])?;
+            if let Some(shown) = self.shown(chain)?
+                && !leads_first(&shown, chain, &layout.name)
+            {
+                self.lead(chain, &layout.name, &shown)?;
             }
         }
         self.written = self.shown(&layout.name)?;
         Ok(())
+    }
+
+    /// Has a chain lead to ours before all else, in one step: no packet gets by while the rule moves.
+    fn lead(&self, chain: &str, name: &str, shown: &str) -> Result<(), ProgramError> {
+        let rule = leading(chain, name);
+        let old = shown.lines().filter(|line| *line == rule).map(|_| format!("-D {chain} -j {name}"));
+        let mut lines = vec!["*filter".to_owned()];
+        lines.extend(old);
+        lines.extend([format!("-I {chain} 1 -j {name}"), "COMMIT".to_owned()]);
+        self.restore.run(&["--noflush"], &lines, |_| ())?.success().map(|_| ())
     }
 
     /// The rules of a chain; nothing where it is not there.
@@ -326,10 +358,20 @@ impl Side {
     }
 }
 
+/// The rule by which a chain leads to ours, as it is shown.
+fn leading(chain: &str, name: &str) -> String {
+    format!("-A {chain} -j {name}")
+}
+
 /// Whether a chain has a rule that leads to ours.
 fn leads(shown: &str, chain: &str, name: &str) -> bool {
-    let rule = format!("-A {chain} -j {name}");
+    let rule = leading(chain, name);
     shown.lines().any(|line| line == rule)
+}
+
+/// Whether that is its first rule.
+fn leads_first(shown: &str, chain: &str, name: &str) -> bool {
+    shown.lines().find(|line| line.starts_with("-A ")).is_some_and(|line| line == leading(chain, name))
 }
 
 /// The set of those who pass. No group's set has such a name.

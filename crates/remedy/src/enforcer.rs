@@ -252,7 +252,8 @@ impl<B: Backend> Enforcer<B> {
     /// The backend cannot be asked, or did not repair it.
     pub fn audit(&mut self, most: usize, now_ms: u64) -> Result<Outcome, B::Error> {
         if !self.is_begun {
-            return Ok(Outcome::default());
+            // There is nothing to ask for, and nothing that another call would come to.
+            return Ok(Outcome { round_ended: true, ..Outcome::default() });
         }
         if !self.is_lost && !self.backend.is_whole()? {
             self.is_lost = true;
@@ -280,12 +281,13 @@ impl<B: Backend> Enforcer<B> {
             }
         };
         let longest = self.backend.longest_ms();
+        let ends_by_itself = self.backend.ends_by_itself();
         for (&(net, installed), found) in asked.iter().zip(all_found) {
             let left = left(&installed);
             self.counts.audited += 1;
             self.round.0 += 1;
             let element = Element { net, group: installed.group, left_ms: left.min(longest) };
-            match drift(found, installed, left, longest) {
+            match drift(found, installed, left, longest, ends_by_itself) {
                 State::Right => self.round.1 += 1,
                 State::Running => {
                     self.round.1 += 1;
@@ -654,12 +656,23 @@ enum State {
     Wrong(String),
 }
 
-fn drift(found: Option<Found>, installed: Installed, left_ms: u64, longest_ms: u64) -> State {
+fn drift(
+    found: Option<Found>,
+    installed: Installed,
+    left_ms: u64,
+    longest_ms: u64,
+    ends_by_itself: bool,
+) -> State {
     let Some(found) = found else { return State::Wrong("was not in force".to_owned()) };
     if found.group.is_some_and(|group| group != installed.group) {
         return State::Wrong("was in force for another reason".to_owned());
     }
-    let Some(found_ms) = found.left_ms else { return State::Right };
+    let Some(found_ms) = found.left_ms else {
+        if ends_by_itself {
+            return State::Wrong("would never have ended".to_owned());
+        }
+        return State::Right;
+    };
     // It may have been put when more was left than it can have.
     if left_ms > longest_ms / 2 && longest_ms != u64::MAX {
         let is_short =

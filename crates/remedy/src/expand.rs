@@ -152,6 +152,15 @@ type Version = (SystemTime, u64);
 
 type Networks = BTreeMap<(Scope, String), Vec<Prefix>>;
 
+/// What has become of databases that have changed.
+#[derive(Debug, Default)]
+pub(crate) struct Refreshed {
+    /// What comes and goes; nothing where none was read.
+    pub(crate) update: Option<Update>,
+    /// Why others cannot be read; what was expanded by them stays as it is.
+    pub(crate) failed: Vec<ExpandError>,
+}
+
 /// Expands decisions, and remembers what became of them.
 #[derive(Debug)]
 pub(crate) struct Expander {
@@ -219,7 +228,10 @@ impl Expander {
                             self.networks.insert((scope, value), nets);
                         }
                     }
-                    self.versions.extend(version.map(|version| (scope, version)));
+                    // What was expanded by another version is so still, until everything is expanded anew.
+                    if let Some(version) = version {
+                        self.versions.entry(scope).or_insert(version);
+                    }
                     self.failed.remove(&scope);
                 }
                 Err(error) => drop(self.failed.insert(scope, error)),
@@ -278,17 +290,13 @@ impl Expander {
     }
 
     /// Gives up what is over. Where a database has changed: what comes and goes by that.
-    ///
-    /// # Errors
-    /// A database that has changed cannot be read; what was expanded stays as it is.
-    pub(crate) fn refresh(&mut self, rules: &Rules, now_ms: u64) -> Result<Option<Update>, ExpandError> {
+    pub(crate) fn refresh(&mut self, rules: &Rules, now_ms: u64) -> Refreshed {
         self.held.retain(|_, large| large.until_ms > now_ms);
         let used: BTreeSet<(Scope, String)> =
             self.held.values().map(|large| (large.scope, large.value.clone())).collect();
         self.networks.retain(|key, _| used.contains(key));
         self.too_many.retain(|key, _| used.contains(key));
-        let mut update = Update::default();
-        let mut is_changed = false;
+        let mut refreshed = Refreshed::default();
         for scope in Scope::BOTH {
             let Some(path) = self.databases.path(scope) else { continue };
             let values: BTreeSet<String> =
@@ -300,9 +308,15 @@ impl Expander {
             }
             // A file that cannot be read is not read again until it has changed.
             self.versions.insert(scope, version);
-            let mut found = walk(path, scope, &values, &self.databases)?;
+            let mut found = match walk(path, scope, &values, &self.databases) {
+                Ok(found) => found,
+                Err(error) => {
+                    refreshed.failed.push(error);
+                    continue;
+                }
+            };
             self.failed.remove(&scope);
-            is_changed = true;
+            let update = refreshed.update.get_or_insert_default();
             for value in values {
                 let new = found.remove(&value).unwrap_or_default();
                 let old = self.networks.get(&(scope, value.clone())).cloned().unwrap_or_default();
@@ -326,7 +340,7 @@ impl Expander {
                 self.networks.insert((scope, value), new);
             }
         }
-        Ok(is_changed.then_some(update))
+        refreshed
     }
 }
 

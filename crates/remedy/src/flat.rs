@@ -168,7 +168,7 @@ impl<B: Backend, C: Fn() -> u64> Flat<B, C> {
     fn is_right(&self, end: End, found: Option<Found>, now: u64) -> bool {
         let Some(found) = found else { return false };
         let (left, longest) = (end.until_ms.saturating_sub(now), self.backend.longest_ms());
-        let Some(found_ms) = found.left_ms else { return true };
+        let Some(found_ms) = found.left_ms else { return !self.backend.ends_by_itself() };
         if longest != u64::MAX && left > longest / 2 {
             return found_ms >= longest / 2 && (left > longest || found_ms + TOLERANCE_MS >= left);
         }

@@ -44,7 +44,10 @@ pub enum KeepError {
 /// # Errors
 /// It cannot be written; the file that was there stays.
 pub fn save(path: &Path, held: &Held, groups: &Groups, now_ms: u64, wall_ms: i64) -> io::Result<()> {
-    let new = path.with_extension("new");
+    // Behind the whole name: others may differ in what looks like an extension.
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

@@ -231,3 +231,54 @@ fn sets_of_ipset_that_are_the_users() {
         Trial::new("mode: ipset\nblacklists_ipv4: bad\nblacklists_ipv6: bad6", harms).play_all();
     });
 }
+
+/// A set that was full before a restart takes those who weigh more, and lets go whoever is lifted.
+#[test]
+fn a_full_set_of_ipset_outlives_a_restart() {
+    within("a_full_set_of_ipset_outlives_a_restart", || {
+        if !has("ipset") {
+            return;
+        }
+        run("ipset create bad hash:net family inet timeout 300 maxelem 32");
+        let trial = Trial::new("mode: ipset\nblacklists_ipv4: bad\ndisable_ipv6: true", &[]);
+        let in_force = |third: u8| {
+            let begin = format!("add bad 192.0.{third}.");
+            run("ipset save bad").lines().filter(|line| line.starts_with(&begin)).count()
+        };
+        let mut enforcer = trial.enforcer();
+        let rows =
+            |enforcer: &mut Enforcer<AnyFilter>, origin: &str, third: u8, count: u8| -> Vec<Decision> {
+                let group = enforcer.groups_mut().id(origin, "", Action::Deny);
+                let row = |last: u8| Decision {
+                    id: i64::from(third) * 256 + i64::from(last),
+                    net: Prefix::single([192, 0, third, last].into()),
+                    group,
+                    // Ends are told apart by more than is rounded.
+                    until_ms: 4_000_000 + u64::from(last) * 10_000,
+                };
+                (0..count).map(row).collect()
+            };
+        let update = |full: bool, new: Vec<Decision>, deleted: &[Decision]| {
+            let deleted = deleted.iter().map(|decision| (decision.net, decision.id)).collect();
+            Update { full, new, deleted }
+        };
+        let others = rows(&mut enforcer, "CAPI", 2, 40);
+        enforcer.update(update(true, others, &[]), 1_000_000).expect("it works");
+        assert_eq!((in_force(2), enforcer.expected(), enforcer.left_out()), (32, 32, 8));
+        let mut enforcer = trial.enforcer();
+        let others = rows(&mut enforcer, "CAPI", 2, 40);
+        let own = rows(&mut enforcer, "cscli", 3, 20);
+        let all = [&others[..], &own[..]].concat();
+        enforcer.update(update(true, all, &[]), 1_001_000).expect("it works");
+        assert_eq!((in_force(2), in_force(3)), (12, 20));
+        // Those who come later, too, take the place of others.
+        let more = rows(&mut enforcer, "cscli", 4, 10);
+        enforcer.update(update(false, more, &[]), 1_002_000).expect("it works");
+        assert_eq!((in_force(2), in_force(3), in_force(4)), (2, 20, 10));
+        assert_eq!((enforcer.expected(), enforcer.left_out()), (32, 38));
+        enforcer.update(update(false, vec![], &others), 1_003_000).expect("it works");
+        assert_eq!((in_force(2), in_force(3), in_force(4)), (0, 20, 10));
+        enforcer.audit(usize::MAX, 1_003_000).expect("it works");
+        assert_eq!((enforcer.enforced(), enforcer.left_out()), (Some(1.0), 0));
+    });
+}

@@ -202,6 +202,38 @@ fn what_others_do_is_noticed() {
     });
 }
 
+/// A rule of others that stands before ours lets pass whom it likes: it is told, and ours is first again after a start.
+#[test]
+fn rules_of_others_do_not_stay_before_ours() {
+    within("xtables::rules_of_others_do_not_stay_before_ours", || {
+        if !has_all() {
+            return;
+        }
+        let peer = Peer::new();
+        let v4 = listener("10.9.0.1:5000");
+        let groups = [group("crowdsec", Action::Drop)];
+        let elements = [element("10.9.0.2", 0)];
+        let mut tables = opened(layout());
+        tables.replace(&groups, &elements).expect("replaced");
+        assert_eq!(tables.preceded().expect("asked"), [""; 0]);
+        run("iptables -I INPUT 1 -p udp -j ACCEPT");
+        run("iptables -A INPUT -j testudo");
+        run("iptables -A INPUT -p tcp --dport 9 -j ACCEPT");
+        assert_eq!(passing(&peer, "10.9.0.2", &v4), 10);
+        assert_eq!(tables.difference().expect("asked"), None, "it is not ours to change");
+        assert_eq!(tables.preceded().expect("asked"), ["INPUT"]);
+        let mut tables = opened(layout());
+        tables.replace(&groups, &elements).expect("replaced");
+        assert_eq!(
+            run("iptables -S INPUT"),
+            "-P INPUT ACCEPT\n-A INPUT -j testudo\n-A INPUT -p udp -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 9 -j ACCEPT\n"
+        );
+        assert_eq!(passing(&peer, "10.9.0.2", &v4), 0);
+        assert_eq!(tables.preceded().expect("asked"), [""; 0]);
+        assert_eq!(tables.difference().expect("asked"), None);
+    });
+}
+
 /// Changes by chance, networks that overlap among them; the sets hold what was asked for.
 #[test]
 fn the_sets_follow_a_model() {
@@ -330,6 +362,58 @@ fn a_set_grows_until_it_may_not() {
         let applied = tables.apply(&hosts(50..52), &[net("10.1.0.10"), net("10.1.0.11")]).expect("applied");
         assert!(applied.full.is_empty(), "{applied:?}");
         assert_eq!(run("ipset list -n").lines().filter(|name| name.contains('~')).count(), 0);
+    });
+}
+
+/// Who weighs more comes in, though the set is full of others from before; nobody who stays is taken for left out.
+#[test]
+fn a_full_set_keeps_the_first_and_no_others() {
+    within("xtables::a_full_set_keeps_the_first_and_no_others", || {
+        if !has_all() {
+            return;
+        }
+        let hosts = |range: std::ops::Range<u32>| -> Vec<Element> {
+            range.map(|n| element(&format!("10.1.0.{n}"), 0)).collect()
+        };
+        let sorted = |elements: &[Element]| -> Vec<Prefix> {
+            let mut nets: Vec<Prefix> = elements.iter().map(|element| element.net).collect();
+            nets.sort_unstable();
+            nets
+        };
+        run("ipset create bad hash:net timeout 300 maxelem 32");
+        let opened = || Ipsets::open(Path::new("ipset"), "bad", None).expect("it is there");
+        let there = |nets: &[Element]| -> Vec<Prefix> {
+            let found = opened().find(&nets.iter().map(|element| element.net).collect::<Vec<_>>());
+            let mut nets: Vec<Prefix> =
+                found.expect("asked").into_iter().flatten().map(|held| held.net).collect();
+            nets.sort_unstable();
+            nets
+        };
+        let told = |full: &[(Prefix, String)]| -> Vec<Prefix> {
+            let mut nets: Vec<Prefix> = full.iter().map(|(net, _)| *net).collect();
+            nets.sort_unstable();
+            nets
+        };
+        let (old, new) = (hosts(100..140), hosts(0..20));
+        let applied = opened().replace(&old).expect("replaced");
+        assert_eq!(told(&applied.full), sorted(&old[32..]));
+        // After a restart, twenty more that weigh more.
+        let all = [&new[..], &old[..]].concat();
+        let applied = opened().replace(&all).expect("replaced");
+        assert_eq!(there(&all), sorted(&all[..32]));
+        assert_eq!(told(&applied.full), sorted(&all[32..]));
+        assert!(applied.failed.is_empty(), "{applied:?}");
+        // Of those that are there, none is left out, however many others come before.
+        let others = hosts(200..240);
+        let mut again = [&others[..], &all[..32]].concat();
+        again.iter_mut().for_each(|element| element.timeout = Duration::from_secs(90_000));
+        let applied = opened().apply(&again, &[]).expect("applied");
+        assert_eq!(told(&applied.full), sorted(&others));
+        let found = opened().find(&sorted(&all[..32])).expect("asked");
+        let is_renewed = |held: Option<testudo_kernel::Held>| {
+            held.and_then(|held| held.remaining).is_some_and(|left| left > Duration::from_secs(80_000))
+        };
+        assert!(found.into_iter().all(is_renewed));
     });
 }
 

@@ -124,6 +124,66 @@ fn what_cannot_be_expanded_is_told() {
     }
 }
 
+/// What a database that has changed, alone, has come to.
+fn refreshed(expander: &mut Expander, now_ms: u64) -> Result<Option<Update>, ExpandError> {
+    let Refreshed { update, mut failed } = expander.refresh(&Rules::default(), now_ms);
+    failed.pop().map_or(Ok(update), Err)
+}
+
+/// The decisions of which networks come or go.
+fn changed(update: &Update) -> BTreeSet<i64> {
+    let going = update.deleted.iter().map(|(_, id)| *id);
+    update.new.iter().map(|decision| decision.id).chain(going).collect()
+}
+
+/// A database that cannot be read costs another one nothing.
+#[test]
+fn each_database_changes_for_itself() {
+    let Some(country) = database("GeoLite2-Country-Test.mmdb") else { return };
+    let Some(city) = database("GeoLite2-City-Test.mmdb") else { return };
+    let Some(system) = database("GeoLite2-ASN-Test.mmdb") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (countries, systems) = (folder.path().join("country.mmdb"), folder.path().join("as.mmdb"));
+    fs::copy(&country, &countries).expect("copied");
+    fs::copy(&system, &systems).expect("copied");
+    let databases = Databases {
+        country: Some(countries.clone()),
+        system: Some(systems.clone()),
+        most: 1_000,
+        ipv6: true,
+    };
+    let mut expander = Expander::new(databases);
+    let (all, rules) = ([told(1, "Country", "US", "1h"), told(2, "AS", "1221", "1h")], Rules::default());
+    expander.look_up(&all);
+    for told in &all {
+        expander.expand(told, &mut Groups::default(), &rules, 0).expect("it is known");
+    }
+    fs::copy(&city, &countries).expect("copied");
+    fs::write(&systems, b"nothing").expect("written");
+    let Refreshed { update, failed } = expander.refresh(&rules, 1);
+    assert_eq!(changed(&update.expect("countries have changed")), BTreeSet::from([1]));
+    assert!(matches!(&failed[..], [ExpandError::Database { path, .. }] if *path == systems), "{failed:?}");
+}
+
+/// What is looked up in a new file does not hide that what was looked up before is of an old one.
+#[test]
+fn a_value_that_comes_with_a_new_file_leaves_no_other_behind() {
+    let Some(country) = database("GeoLite2-Country-Test.mmdb") else { return };
+    let Some(city) = database("GeoLite2-City-Test.mmdb") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("now.mmdb");
+    fs::copy(&country, &path).expect("copied");
+    let mut expander = expander(&path);
+    let all = [told(1, "Country", "US", "1h"), told(2, "Country", "SE", "1h")];
+    for (one, file) in all.iter().zip([&country, &city]) {
+        fs::copy(file, &path).expect("copied");
+        expander.look_up(std::slice::from_ref(one));
+        expander.expand(one, &mut Groups::default(), &Rules::default(), 0).expect("it is known");
+    }
+    let update = refreshed(&mut expander, 1).expect("it is read").expect("it has changed");
+    assert_eq!(changed(&update), BTreeSet::from([1]), "the other one is of the new file already");
+}
+
 #[test]
 fn a_database_that_changes_is_noticed() {
     let Some(country) = database("GeoLite2-Country-Test.mmdb") else { return };
@@ -141,14 +201,14 @@ fn a_database_that_changes_is_noticed() {
         let decisions = expander.expand(told, &mut Groups::default(), &rules, 0).expect("it is known");
         held.extend(decisions.iter().map(|decision| (decision.net, decision.id)));
     }
-    assert_eq!(expander.refresh(&rules, 500).expect("it is there"), None);
+    assert_eq!(refreshed(&mut expander, 500), Ok(None), "it is there");
     fs::remove_file(&path).expect("removed");
-    assert_eq!(expander.refresh(&rules, 500).expect("it may come back"), None);
+    assert_eq!(refreshed(&mut expander, 500), Ok(None), "it may come back");
     fs::write(&path, b"nothing").expect("written");
-    assert!(expander.refresh(&rules, 500).is_err());
+    assert!(refreshed(&mut expander, 500).is_err());
     fs::copy(&city, &path).expect("copied");
     // Sweden is over: its networks are nobody's business any more.
-    let update = expander.refresh(&rules, 2_000).expect("it is read").expect("it has changed");
+    let update = refreshed(&mut expander, 2_000).expect("it is read").expect("it has changed");
     held.retain(|(_, id)| *id != 3);
     assert!(update.deleted.iter().all(|key| held.remove(key)));
     assert!(update.new.iter().all(|decision| held.insert((decision.net, decision.id))));
@@ -165,7 +225,7 @@ fn a_database_that_changes_is_noticed() {
         let of: BTreeSet<Prefix> = held.iter().filter(|(_, of)| *of == id).map(|(net, _)| *net).collect();
         assert_eq!(of, expected.iter().map(|decision| decision.net).collect());
     }
-    assert_eq!(expander.refresh(&rules, 2_000).expect("it is there"), None);
+    assert_eq!(refreshed(&mut expander, 2_000), Ok(None), "it is there");
 }
 
 #[test]
@@ -184,7 +244,7 @@ fn a_database_that_comes_later_is_used() {
         assert!(matches!(error, ExpandError::Database { .. }), "{error}");
     }
     fs::copy(&country, &path).expect("copied");
-    let update = expander.refresh(&rules, 10).expect("it is read").expect("it has come");
+    let update = refreshed(&mut expander, 10).expect("it is read").expect("it has come");
     assert!(!update.new.is_empty() && update.new.iter().all(|decision| decision.id == 1));
     assert_eq!(expander.lift(1).len(), update.new.len());
 }

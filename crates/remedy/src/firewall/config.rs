@@ -311,9 +311,18 @@ impl FirewallConfig {
         FirewallConfig::of(Document::with_local(path, variable)?.decode()?)
     }
 
+    /// Keys that say what becomes of packets, where that is up to rules of the user's own.
+    pub fn idle_keys(&self) -> Vec<&'static str> {
+        let idle = [("deny_action", self.deny == Deny::Reject), ("deny_log", self.log_prefix.is_some())];
+        let is_idle =
+            |(key, is_set): (&'static str, bool)| (is_set && !self.mode.has_own_rules()).then_some(key);
+        idle.into_iter().filter_map(is_idle).collect()
+    }
+
     fn of(file: File) -> Result<FirewallConfig, AccessError> {
         let value = |key, problem: String| AccessError::Value { key, problem };
-        let ipv6 = !file.disable_ipv6 && file.nftables.ipv6.enabled;
+        // Only nftables has a switch of its own; files that name it are often used for another mode.
+        let ipv6 = !file.disable_ipv6 && (file.mode != "nftables" || file.nftables.ipv6.enabled);
         let mode = Mode::of(Filters {
             mode: &file.mode,
             nftables: file.nftables,
@@ -473,6 +482,33 @@ mod tests {
         // Other modes have no interfaces.
         let other = read(&base.replace("xdp", "nftables")).expect("read").mode;
         assert!(matches!(other, Mode::Nftables { .. }), "{other:?}");
+    }
+
+    #[test]
+    fn what_rules_of_others_decide_is_told() {
+        let base = "api_url: http://127.0.0.1:8080/\napi_key: k\n";
+        let idle = |own: &str| read(&format!("{base}{own}\n")).expect(own).idle_keys();
+        let both = "deny_action: REJECT\ndeny_log: true";
+        for mode in ["mode: ipset", "mode: pf", "nftables: {ipv4: {set-only: true}, ipv6: {set-only: true}}"]
+        {
+            assert_eq!(idle(&format!("{mode}\n{both}")), ["deny_action", "deny_log"], "{mode}");
+            assert_eq!(idle(&format!("{mode}\ndeny_action: DROP")), [""; 0], "{mode}");
+        }
+        assert_eq!(idle(both), [""; 0]);
+        assert_eq!(idle(&format!("mode: iptables\n{both}")), [""; 0]);
+    }
+
+    #[test]
+    fn the_switch_of_nftables_is_for_nftables() {
+        let off = "api_url: http://127.0.0.1:8080/\napi_key: k\nnftables: {ipv6: {enabled: false}}\n";
+        for mode in ["iptables", "ipset", "pf", "xdp"] {
+            let text = format!("{off}mode: {mode}\ntestudo: {{interfaces: [eth0]}}\n");
+            let config = read(&text).expect(mode);
+            assert!(config.rules.ipv6 && config.databases.ipv6, "{mode}");
+            let both = read(&format!("{text}disable_ipv6: true\n")).expect(mode);
+            assert!(!both.rules.ipv6 && !both.databases.ipv6, "{mode}");
+        }
+        assert!(!read(off).expect("nftables").rules.ipv6);
     }
 
     #[test]

@@ -18,8 +18,8 @@ use super::usage::Usage;
 use crate::backend::Backend;
 use crate::batch::Batch;
 use crate::clock::{now_ms, wall_ms};
-use crate::enforcer::{Enforcer, Outcome};
-use crate::expand::{ExpandError, Expander};
+use crate::enforcer::{Enforcer, Outcome, Rules};
+use crate::expand::{ExpandError, Expander, Refreshed};
 use crate::follow::{News, follow};
 use crate::group::Action;
 use crate::held::Update;
@@ -94,10 +94,20 @@ pub async fn run<B: Backend + Send>(
         has_answered: false,
         is_auditing: false,
         is_api_lost: false,
-        is_backend_lost: false,
+        backend: Health::default(),
         is_kept: true,
+        is_keep_lost: false,
+        is_ipv6_told: false,
         usage: Usage::new(),
     };
+    for key in config.idle_keys() {
+        let mode = config.mode.name();
+        tracing::warn!(
+            key,
+            mode,
+            "it does nothing in this mode: what becomes of packets is up to rules of your own"
+        );
+    }
     work.begin()?;
     // Whether metrics can be served is no reason not to enforce.
     let served = config.metrics.clone().map(|place| tokio::spawn(metrics::serve(place, page)));
@@ -156,10 +166,13 @@ struct Work<'c, B> {
     page: Page,
     /// The last question to the API failed.
     is_api_lost: bool,
-    /// The last step of the packet filter did.
-    is_backend_lost: bool,
+    backend: Health,
     /// What is held is on the disk.
     is_kept: bool,
+    /// It could not be written there, and that was told.
+    is_keep_lost: bool,
+    /// It was told that nothing is done about IPv6.
+    is_ipv6_told: bool,
     usage: Usage,
 }
 
@@ -249,9 +262,15 @@ impl<B: Backend> Work<'_, B> {
         };
         let expanded = self.expand(full, batch.others(), now, &mut refuse);
         let groups = self.enforcer.groups_mut();
-        let rules = &self.config.rules;
+        let rules = Rules { ipv6: true, ..self.config.rules.clone() };
         let mut update =
-            batch.update(full, groups, rules, now, |id, origin, refusal| refuse(id, origin, &refusal));
+            batch.update(full, groups, &rules, now, |id, origin, refusal| refuse(id, origin, &refusal));
+        if !self.config.rules.ipv6 {
+            let decisions = without_ipv6(&mut update);
+            if decisions > 0 && !std::mem::replace(&mut self.is_ipv6_told, true) {
+                tracing::warn!(decisions, "IPv6 is switched off: decisions about it are not enforced");
+            }
+        }
         update.new.extend(expanded.new);
         update.deleted.extend(expanded.deleted);
         for decision in &update.new {
@@ -300,17 +319,17 @@ impl<B: Backend> Work<'_, B> {
     /// Expands countries and providers anew when the databases have changed.
     fn refresh(&mut self) {
         let now = now_ms();
-        match self.expander.refresh(&self.config.rules, now) {
-            Ok(Some(update)) => {
-                let (new, deleted) = (update.new.len(), update.deleted.len());
-                tracing::info!(new, deleted, "a database has changed");
-                let outcome = self.enforcer.update(update, now);
-                self.is_kept = false;
-                self.done(outcome);
-                self.show();
-            }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "what was expanded stays as it is"),
+        let Refreshed { update, failed } = self.expander.refresh(&self.config.rules, now);
+        for error in failed {
+            tracing::warn!(%error, "what was expanded stays as it is");
+        }
+        if let Some(update) = update {
+            let (new, deleted) = (update.new.len(), update.deleted.len());
+            tracing::info!(new, deleted, "a database has changed");
+            let outcome = self.enforcer.update(update, now);
+            self.is_kept = false;
+            self.done(outcome);
+            self.show();
         }
     }
 
@@ -346,28 +365,39 @@ impl<B: Backend> Work<'_, B> {
         let begun = Instant::now();
         let outcome = self.enforcer.audit(most, now);
         self.audit_at = begun + begun.elapsed() * AUDIT_REST;
-        let is_over = self.done(outcome).is_none_or(|outcome| outcome.round_ended);
+        let outcome = self.told(Task::Audit, outcome);
+        let is_over = outcome.as_ref().is_none_or(|outcome| outcome.round_ended);
         if self.is_auditing && is_over {
             self.is_auditing = false;
-            let enforced = self.enforcer.enforced().unwrap_or(1.0);
-            tracing::info!(expected = self.enforcer.expected(), enforced, "everything was audited");
+            let expected = self.enforcer.expected();
+            match (outcome, self.enforcer.enforced()) {
+                (None, _) => tracing::warn!(expected, "not everything could be audited"),
+                (Some(_), None) => {
+                    tracing::info!("nothing was audited: what is to be enforced is not known yet")
+                }
+                (Some(_), Some(enforced)) => tracing::info!(expected, enforced, "everything was audited"),
+            }
         }
         self.show();
     }
 
     /// What became of a step of the packet filter.
     fn done(&mut self, outcome: Result<Outcome, B::Error>) -> Option<Outcome> {
+        self.told(Task::Change, outcome)
+    }
+
+    fn told(&mut self, task: Task, outcome: Result<Outcome, B::Error>) -> Option<Outcome> {
         match outcome {
             Ok(outcome) => {
-                if std::mem::take(&mut self.is_backend_lost) {
+                if self.backend.works(task, &outcome) {
                     tracing::info!("the packet filter works again");
                 }
                 outcome.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
                 Some(outcome)
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.is_backend_lost, true) {
-                    tracing::error!(%error, "the packet filter does not do it; it is tried again every second");
+                if self.backend.fails(task) {
+                    tracing::error!(%error, "the packet filter does not do it; it is tried again and again");
                 }
                 None
             }
@@ -384,9 +414,14 @@ impl<B: Backend> Work<'_, B> {
             Ok(()) => {
                 self.is_kept = true;
                 self.keep_at = begun + begun.elapsed() * KEEP_REST;
+                if std::mem::take(&mut self.is_keep_lost) {
+                    tracing::info!(path = %path.display(), "what is held is kept again");
+                }
             }
             Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "what is held cannot be kept for the next start");
+                if !std::mem::replace(&mut self.is_keep_lost, true) {
+                    tracing::warn!(%error, path = %path.display(), "what is held cannot be kept for the next start");
+                }
             }
         }
     }
@@ -413,9 +448,99 @@ impl<B: Backend> Work<'_, B> {
     }
 }
 
+/// What a packet filter is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Change,
+    Audit,
+}
+
+/// Whether a packet filter does what it is asked to, as far as it was told.
+#[derive(Debug, Default)]
+struct Health {
+    /// Changes fail.
+    is_stuck: bool,
+    /// It cannot be audited.
+    is_silent: bool,
+}
+
+impl Health {
+    fn is_lost(&self) -> bool {
+        self.is_stuck || self.is_silent
+    }
+
+    /// It has failed; whether that is news.
+    fn fails(&mut self, task: Task) -> bool {
+        let is_news = !self.is_lost();
+        match task {
+            Task::Change => self.is_stuck = true,
+            Task::Audit => self.is_silent = true,
+        }
+        is_news
+    }
+
+    /// It has done something; whether it is news that it works. A step without anything to do says nothing about it.
+    fn works(&mut self, task: Task, outcome: &Outcome) -> bool {
+        let was_lost = self.is_lost();
+        if task == Task::Audit {
+            *self = Health::default();
+        } else if outcome.replaced || outcome.added + outcome.removed > 0 {
+            self.is_stuck = false;
+        }
+        was_lost && !self.is_lost()
+    }
+}
+
+/// Leaves out whatever is about IPv6; how much that is.
+fn without_ipv6(update: &mut Update) -> usize {
+    let before = update.new.len();
+    update.new.retain(|decision| decision.net.addr().is_ipv4());
+    before - update.new.len()
+}
+
 fn save<B: Backend>(path: &Path, enforcer: &Enforcer<B>, now_ms: u64) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
     keep::save(path, enforcer.held(), enforcer.groups(), now_ms, wall_ms())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::GroupId;
+    use crate::held::Decision;
+
+    #[test]
+    fn what_works_or_does_not_is_told_once() {
+        let (idle, busy) = (Outcome::default(), Outcome { added: 1, ..Outcome::default() });
+        let mut health = Health::default();
+        assert!(!health.works(Task::Change, &idle) && !health.works(Task::Audit, &idle));
+        // It cannot be asked; between two audits there is nothing to do, or something that goes well.
+        assert!(health.fails(Task::Audit));
+        for outcome in [&idle, &busy, &idle] {
+            assert!(!health.works(Task::Change, outcome));
+            assert!(!health.fails(Task::Audit));
+        }
+        assert!(health.works(Task::Audit, &idle));
+        assert!(!health.works(Task::Audit, &idle));
+        // Changes are refused.
+        assert!(health.fails(Task::Change) && !health.fails(Task::Change));
+        assert!(!health.works(Task::Change, &idle));
+        assert!(health.works(Task::Change, &busy));
+        assert!(health.fails(Task::Change) && !health.fails(Task::Audit));
+        assert!(!health.works(Task::Change, &busy) && health.works(Task::Audit, &idle));
+    }
+
+    #[test]
+    fn decisions_about_ipv6_are_counted_and_left_out() {
+        let decision = |text: &str| {
+            let net = Prefix::parse(text).expect(text);
+            Decision { id: 1, net, group: GroupId(0), until_ms: 1 }
+        };
+        let new = ["192.0.2.1/32", "2001:db8::1/128", "2001:db8::/48"].map(decision).to_vec();
+        let mut update = Update { full: false, new, deleted: vec![] };
+        assert_eq!(without_ipv6(&mut update), 2);
+        assert_eq!(update.new, [decision("192.0.2.1/32")]);
+    }
 }

@@ -51,12 +51,10 @@ impl Lock {
             .collect();
         let name = format!("firewall-{}{name}.lock", space());
         let beside = config.state_file.parent().unwrap_or(Path::new("."));
-        let mut folders = vec![Path::new(FOLDER), beside];
-        folders.dedup();
         let mut files = Vec::new();
         let mut failed = None;
-        for folder in folders {
-            match lock(folder, &name, &what) {
+        for folder in different([Path::new(FOLDER), beside]) {
+            match lock(&folder, &name, &what) {
                 Ok(file) => files.push(file),
                 Err(error @ LockError::Taken { .. }) => return Err(error),
                 Err(error) => failed = Some(error),
@@ -67,6 +65,21 @@ impl Lock {
             _ => Ok(Lock { _files: files }),
         }
     }
+}
+
+/// Folders, each of them once, by whatever name: who has locked a file cannot lock it again.
+fn different(folders: [&Path; 2]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in folders {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        // Only one that is there has one name. Where it cannot be made, locking tells why.
+        let _ = fs::create_dir_all(folder);
+        let real = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        if !found.contains(&real) {
+            found.push(real);
+        }
+    }
+    found
 }
 
 fn lock(folder: &Path, name: &str, what: &str) -> Result<File, LockError> {
@@ -143,5 +156,18 @@ mod tests {
         lock(folder.path(), "y.lock", "the table y").expect("it is another");
         drop(first);
         lock(folder.path(), "x.lock", "the table x").expect("it is free again");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_folder_of_two_names_is_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (run, link) = (folder.path().join("run"), folder.path().join("var-run"));
+        fs::create_dir(&run).expect("made");
+        std::os::unix::fs::symlink(&run, &link).expect("linked");
+        // As `/run/testudo` and `/var/run/testudo` are one; it is not there yet.
+        assert_eq!(different([&run.join("testudo"), &link.join("testudo")]).len(), 1);
+        assert_eq!(different([&run, folder.path()]).len(), 2);
+        assert_eq!(different([&std::env::current_dir().expect("a folder"), Path::new("")]).len(), 1);
     }
 }

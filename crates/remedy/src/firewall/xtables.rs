@@ -27,6 +27,8 @@ pub(super) struct XtablesFilter {
     log: Option<Log>,
     /// Chains that are not there, of which it was told.
     absent: Vec<String>,
+    /// Chains in which others come before ours, of which it was told.
+    preceded: Vec<String>,
     /// What was counted, and when.
     counted: Option<(Instant, Traffic)>,
 }
@@ -60,6 +62,7 @@ impl XtablesFilter {
             fates: Fates::of(config),
             log: super::nft::log(config),
             absent: Vec::new(),
+            preceded: Vec::new(),
             counted: None,
         })
     }
@@ -81,6 +84,22 @@ impl XtablesFilter {
                 );
             }
             self.absent = absent;
+        }
+        Ok(())
+    }
+
+    /// Tells of chains in which rules of others stand before the one that leads to ours.
+    fn tell_preceded(&mut self) -> Result<(), ProgramError> {
+        let preceded = self.tables.preceded()?;
+        if preceded != self.preceded {
+            if !preceded.is_empty() {
+                let chains = preceded.join(", ");
+                tracing::warn!(
+                    chains,
+                    "rules of others stand before ours, and may let pass who is banned; a restart puts ours first"
+                );
+            }
+            self.preceded = preceded;
         }
         Ok(())
     }
@@ -175,6 +194,8 @@ impl Backend for XtablesFilter {
         let difference = self.tables.difference()?;
         if let Some(difference) = &difference {
             tracing::warn!("{difference}");
+        } else {
+            self.tell_preceded()?;
         }
         Ok(difference.is_none())
     }

@@ -190,6 +190,28 @@ fn long_times_are_put_again_before_they_run_out() {
     assert_eq!((enforcer.counts().drifted, enforcer.counts().repaired), (0, 0));
 }
 
+/// Somebody has put it there without an end; a limit of times makes no difference.
+#[test]
+fn what_would_never_end_is_given_its_end() {
+    fn play<B: Backend<Error = OutOfOrder>>(mut enforcer: Enforcer<B>, kernel: fn(&mut B) -> &mut Kernel) {
+        let group = enforcer.groups_mut().id("crowdsec", "", Action::Deny);
+        let ban = Decision { id: 1, net: net("192.0.2.0/29"), group, until_ms: 50_000 };
+        enforcer.update(delta(vec![ban], vec![]), 0).expect("it works");
+        let element = |enforcer: &mut Enforcer<B>| {
+            kernel(enforcer.backend_mut()).elements.get(&ban.net).map(|(_, until)| *until)
+        };
+        kernel(enforcer.backend_mut()).elements.get_mut(&ban.net).expect("it is there").1 = u64::MAX;
+        let outcome = enforcer.audit(10, 0).expect("it works");
+        assert_eq!(outcome.problems.len(), 1, "{:?}", outcome.problems);
+        assert!(outcome.problems[0].contains("would never have ended"), "{:?}", outcome.problems);
+        assert_eq!(element(&mut enforcer), Some(50_000));
+        assert_eq!(enforcer.audit(10, 0).expect("it works").problems, [""; 0]);
+    }
+    play(Enforcer::new(Kernel::default()), |kernel| kernel);
+    play(Enforcer::new(limited(Kernel::default())), |kernel| kernel);
+    play(Enforcer::new(Flat::new(Kernel::default(), &[], || 0)), Flat::inner_mut);
+}
+
 #[test]
 fn networks_are_cut_around_who_passes() {
     let mut enforcer = Enforcer::new(flat(Kernel::default()));

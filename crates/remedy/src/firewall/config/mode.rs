@@ -221,7 +221,7 @@ impl Mode {
         };
         if !mode.has_own_rules() && filters.types.iter().any(|kind| kind == "throttle") {
             let problem =
-                "`throttle` needs rules of our own: `mode: nftables` without set-only, or `mode: iptables`";
+                "`throttle` needs rules of our own: `mode: nftables` without set-only, `iptables` or `xdp`";
             return Err(value("supported_decisions_types", problem));
         }
         Ok(mode)
