@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, interval_at, sleep_until, timeout};
 
-use super::book::{Book, Job};
+use super::book::{Book, Job, SELDOM_MS};
 use super::config::{Feeding, Form, ScriptConfig};
 use super::feed::{self, Event};
 use super::invoke::{CallError, call};
@@ -231,12 +231,9 @@ impl<'c> Work<'c> {
                     action = message.act.name(),
                     value = message.subject.value,
                     attempts,
-                    "it fails each time, and is given up"
+                    again_every_secs = SELDOM_MS / 1_000,
+                    "it fails each time; it is told again, but seldom"
                 );
-            }
-            if let Some(journal) = &mut self.journal {
-                let written = journal.done(std::slice::from_ref(job));
-                self.written(written);
             }
         }
     }
@@ -286,7 +283,7 @@ impl<'c> Work<'c> {
             (
                 "testudo_script_given_up_total",
                 "counter",
-                "Messages that it never took.",
+                "Messages that failed as often as `attempts` says; they are told on, but seldom.",
                 self.counts.given_up,
             ),
             (
@@ -475,7 +472,11 @@ impl Runner {
                     if work.moderate.admits() {
                         tracing::warn!(messages = jobs.len(), "the script says that it has failed");
                     }
-                    jobs.iter().for_each(|job| work.failed(job, true));
+                    // One of many is to blame, perhaps: they come again one by one.
+                    if jobs.len() > 1 {
+                        *suspects = jobs.len();
+                    }
+                    jobs.iter().for_each(|job| work.failed(job, jobs.len() == 1));
                 }
                 Event::Restarted(jobs) => {
                     work.counts.restarts += 1;
