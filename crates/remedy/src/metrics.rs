@@ -12,13 +12,30 @@ use hyper::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// Before listening is tried again.
 const BIND_AGAIN: Duration = Duration::from_secs(10);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What those who connect may have.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// At once; others wait to be accepted.
+    connections: usize,
+    /// For the head of a request.
+    head: Duration,
+    /// For a connection as a whole.
+    connection: Duration,
+}
+
+/// Descriptors are needed elsewhere, and few read metrics.
+const LIMITS: Limits =
+    Limits { connections: 16, head: Duration::from_secs(10), connection: Duration::from_secs(30) };
 
 /// The page as it is.
 #[derive(Clone, Default)]
@@ -48,7 +65,13 @@ pub(crate) async fn serve(place: String, page: Page) {
         }
         tokio::time::sleep(BIND_AGAIN).await;
     };
+    accept(listener, page, LIMITS).await;
+}
+
+async fn accept(listener: TcpListener, page: Page, limits: Limits) {
+    let places = Arc::new(Semaphore::new(limits.connections));
     loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             // Too many files are open, or the peer is gone already.
             tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -60,9 +83,11 @@ pub(crate) async fn serve(place: String, page: Page) {
                 let response = answer(&request, &page);
                 async { Ok::<_, Infallible>(response) }
             });
-            // Whoever goes away in the middle has what there was.
-            let _ =
-                http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await;
+            let mut http = http1::Builder::new();
+            http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(limits.head);
+            // Whoever goes away in the middle, or is too slow, has what there was.
+            let _ = timeout(limits.connection, http.serve_connection(TokioIo::new(stream), service)).await;
+            drop(place);
         });
     }
 }
@@ -138,5 +163,53 @@ impl Prometheus {
     pub(crate) fn place(&self, port: u16) -> Option<String> {
         let port = self.listen_port.map_or(port, |port| port.0);
         self.enabled.then(|| format!("{}:{port}", self.listen_addr))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// Long enough for any machine, so that what never ends fails.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    async fn connect(place: std::net::SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(place).await.expect("it listens");
+        stream.write_all(text.as_bytes()).await.expect("it is taken");
+        stream
+    }
+
+    #[test]
+    fn those_who_say_nothing_are_let_go() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let place = listener.local_addr().expect("a place");
+            let page = Page::default();
+            page.set("all_is_well 1\n".to_owned());
+            let limits = Limits {
+                connections: 2,
+                head: Duration::from_millis(50),
+                connection: Duration::from_millis(500),
+            };
+            tokio::spawn(accept(listener, page, limits));
+            let mut idle = Vec::new();
+            for text in ["", "", "GET /met", "GET /metrics HTTP/1.1\r\nHost: a\r\n"] {
+                idle.push(connect(place, text).await);
+            }
+            let mut stream = connect(place, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            let mut answer = String::new();
+            let read = timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
+            assert!(read.is_ok(), "those who came before hold all places");
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("all_is_well 1\n"), "{answer}");
+            for mut stream in idle {
+                let mut rest = Vec::new();
+                let ended = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+                assert!(ended.is_ok(), "it is held open");
+            }
+        });
     }
 }

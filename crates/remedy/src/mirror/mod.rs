@@ -3,8 +3,10 @@
 mod bodies;
 mod book;
 mod config;
+mod counted;
 mod daemon;
 mod keys;
+mod peers;
 mod query;
 mod server;
 mod tls;

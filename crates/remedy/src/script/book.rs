@@ -21,6 +21,12 @@ const SIMULATED: &str = "simulation:";
 const AGAIN_LEAST_MS: u64 = 1_000;
 const AGAIN_MOST_MS: u64 = 60_000;
 
+/// Between two tries of what has failed as often as it may: what it is about may be away.
+pub(super) const SELDOM_MS: u64 = 300_000;
+
+/// So often a deletion fails, a week long, before it is let go of if the script never took what it deletes.
+const FUTILE: u32 = 7 * 24 * 12;
+
 /// Deletions that are told again to a new script when the old one died without saying what it had done.
 const GONE_MOST: usize = 10_000;
 
@@ -56,8 +62,12 @@ struct Entry {
     known: Known,
     /// It waits in the queue, or to be told again, or it is being told.
     is_queued: bool,
+    /// When it is told again, if it waits for that.
+    again_ms: Option<u64>,
     /// How often telling it has failed in a row.
     failures: u32,
+    /// The script has taken an addition, and no deletion since.
+    is_taken: bool,
     /// What a deletion tells: of whom it was.
     last: Option<Owner>,
 }
@@ -77,7 +87,7 @@ pub(super) struct Habits {
     pub(super) as_arguments: bool,
     /// A decision that lasts longer by no more than this is not told again.
     pub(super) slack_ms: u64,
-    /// How often something is told that fails.
+    /// How often something that fails is told before it is told but seldom.
     pub(super) attempts: u32,
 }
 
@@ -139,6 +149,7 @@ impl Book {
         let subject = Arc::new(subject);
         let entry = self.entries.entry(Arc::clone(&subject)).or_default();
         entry.known = if confirmed { Known::Until(until_ms) } else { Known::Perhaps };
+        entry.is_taken = confirmed;
         entry.last = Some((Arc::clone(&origin), Arc::clone(&scenario), id));
         // Until the API tells, it goes on for as long as it was told.
         entry.held = vec![Held { id, uuid: String::new(), origin, scenario, until_ms }];
@@ -167,7 +178,7 @@ impl Book {
                     if let Some(entry) = self.entries.get_mut(&subject) {
                         entry.held.retain(|held| held.id != told.id);
                     }
-                    self.enqueue(&subject);
+                    self.hasten(&subject);
                 }
             }
         }
@@ -205,7 +216,7 @@ impl Book {
         entry.held.retain(|held| held.id != told.id);
         entry.held.push(Held { id: told.id, uuid: told.uuid.clone(), origin, scenario, until_ms });
         self.ends.push(Reverse((until_ms, Arc::clone(&subject))));
-        self.enqueue(&subject);
+        self.hasten(&subject);
         Ok(())
     }
 
@@ -221,6 +232,17 @@ impl Book {
         }
     }
 
+    /// Something is new about a subject: it does not wait for what failed before.
+    fn hasten(&mut self, subject: &Arc<Subject>) {
+        if let Some(entry) = self.entries.get_mut(subject)
+            && entry.again_ms.take().is_some()
+        {
+            entry.failures = 0;
+            self.queue.push_back(Arc::clone(subject));
+        }
+        self.enqueue(subject);
+    }
+
     /// Notices what is over by now, and what is to be told again.
     pub(super) fn tick(&mut self, now_ms: u64) {
         while let Some(Reverse((until_ms, _))) = self.ends.peek()
@@ -230,13 +252,19 @@ impl Book {
             if let Some(entry) = self.entries.get_mut(&subject) {
                 entry.held.retain(|held| held.until_ms > now_ms);
             }
-            self.enqueue(&subject);
+            self.hasten(&subject);
         }
         while let Some(Reverse((at_ms, _))) = self.again.peek()
             && *at_ms <= now_ms
-            && let Some(Reverse((_, subject))) = self.again.pop()
+            && let Some(Reverse((at_ms, subject))) = self.again.pop()
         {
-            self.queue.push_back(subject);
+            // One that was hastened has been told already.
+            if let Some(entry) = self.entries.get_mut(&subject)
+                && entry.again_ms == Some(at_ms)
+            {
+                entry.again_ms = None;
+                self.queue.push_back(subject);
+            }
         }
     }
 
@@ -329,10 +357,12 @@ impl Book {
         match job.message.act {
             Act::Add => {
                 entry.known = Known::Until(job.until_ms);
+                entry.is_taken = true;
                 entry.last = Some(last);
             }
             Act::Del => {
                 entry.known = Known::No;
+                entry.is_taken = false;
                 self.gone.push_back((Arc::clone(&subject), last));
                 if self.gone.len() > GONE_MOST {
                     self.gone.pop_front();
@@ -344,7 +374,7 @@ impl Book {
     }
 
     /// The script was not told, or perhaps: it is told again. With `counts` the failure is its own; after some of them
-    /// it counts as told, and this says so.
+    /// it is told but seldom, and this says so once.
     pub(super) fn failed(&mut self, job: &Job, counts: bool, now_ms: u64) -> bool {
         let Some((subject, _)) = self.entries.get_key_value(&job.message.subject) else { return false };
         let subject = Arc::clone(subject);
@@ -355,15 +385,25 @@ impl Book {
             self.queue.push_front(subject);
             return false;
         }
-        entry.failures += 1;
-        if entry.failures >= attempts {
-            self.done(job);
-            return true;
+        entry.failures = entry.failures.saturating_add(1);
+        if job.message.act == Act::Del && !entry.is_taken && entry.failures >= attempts.saturating_add(FUTILE)
+        {
+            entry.failures = 0;
+            entry.known = Known::No;
+            self.queue.push_back(subject);
+            return false;
         }
         entry.known = Known::Perhaps;
-        let pause = (AGAIN_LEAST_MS << (entry.failures - 1).min(6)).min(AGAIN_MOST_MS);
-        self.again.push(Reverse((now_ms.saturating_add(pause), subject)));
-        false
+        let pause = if entry.failures >= attempts {
+            SELDOM_MS
+        } else {
+            (AGAIN_LEAST_MS << (entry.failures - 1).min(6)).min(AGAIN_MOST_MS)
+        };
+        let at_ms = now_ms.saturating_add(pause);
+        let is_first = entry.failures == attempts;
+        entry.again_ms = Some(at_ms);
+        self.again.push(Reverse((at_ms, subject)));
+        is_first
     }
 
     /// A new script knows nothing, or nobody knows what: it is told everything, and again what was deleted lately.

@@ -1,21 +1,23 @@
 //! Scripts at work: news of the API, the clock, and what is told.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use testudo_client::{Client, SettingsError};
 use testudo_wire::metrics::Counter;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet, block_in_place};
 use tokio::time::{MissedTickBehavior, interval, interval_at, sleep_until, timeout};
 
-use super::book::{Book, Job};
+use super::book::{Book, Job, SELDOM_MS};
 use super::config::{Feeding, Form, ScriptConfig};
 use super::feed::{self, Event};
 use super::invoke::{CallError, call};
-use super::journal::{Journal, JournalError, Now};
+use super::journal::{self, Journal, JournalError, LockError, Now};
 use super::output::Moderate;
 use super::subject::Act;
 use crate::clock::{now_ms, wall_ms};
@@ -44,6 +46,11 @@ pub enum ScriptError {
     /// The client cannot be made.
     #[error("api_url: {0}")]
     Client(#[from] SettingsError),
+    /// Another program writes the same file.
+    #[error(
+        "state_file: another `testudo script` has {0} already; stop it, or give each script a file of its own"
+    )]
+    Taken(PathBuf),
     /// It has ended too often.
     #[error("the script has ended, and `total_retries` does not let it be begun again: {0}")]
     GaveUp(String),
@@ -55,6 +62,7 @@ pub enum ScriptError {
 /// It cannot begin, or the script has ended for good.
 pub async fn run(config: &ScriptConfig, shutdown: impl Future<Output = ()>) -> Result<(), ScriptError> {
     let client = Arc::new(Client::new(config.client.clone())?);
+    let _alone = config.state_file.as_deref().map(alone).transpose()?;
     let mut work = Work::new(config);
     work.begin();
     let served = config.metrics.clone().map(|place| tokio::spawn(metrics::serve(place, work.page.clone())));
@@ -74,25 +82,38 @@ pub async fn run(config: &ScriptConfig, shutdown: impl Future<Output = ()>) -> R
         tokio::select! {
             () = &mut following => {}
             () = &mut shutdown => break Ok(()),
-            Some(told) = news.recv() => work.hear(told),
-            _ = ticks.tick() => work.book.tick(now_ms()),
-            _ = keeps.tick() => work.keep(),
+            Some(told) = news.recv() => block_in_place(|| work.hear(told)),
+            _ = ticks.tick() => block_in_place(|| work.book.tick(now_ms())),
+            _ = keeps.tick() => block_in_place(|| work.keep()),
             _ = reports.tick() => work.report(&client),
-            outcome = runner.outcome() => if let Err(reason) = runner.take(outcome, &mut work) {
+            outcome = runner.outcome() => if let Err(reason) = block_in_place(|| runner.take(outcome, &mut work)) {
                 break Err(ScriptError::GaveUp(reason));
             },
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                runner.tell(config, &mut work);
+                block_in_place(|| runner.tell(config, &mut work));
             }
         }
     };
     runner.end(&mut work).await;
-    work.rewrite();
+    block_in_place(|| work.rewrite());
     if let Some(served) = served {
         served.abort();
     }
     tracing::info!("the script is told no more");
     ended
+}
+
+/// Nobody else writes the file while what this returns is there.
+fn alone(path: &Path) -> Result<Option<File>, ScriptError> {
+    match journal::lock(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(LockError::Taken) => Err(ScriptError::Taken(path.to_owned())),
+        // Then it can hardly be written either, and that is told too.
+        Err(LockError::Io(error)) => {
+            tracing::warn!(%error, path = %path.display(), "the state cannot be locked");
+            Ok(None)
+        }
+    }
 }
 
 /// How often something happened.
@@ -231,12 +252,9 @@ impl<'c> Work<'c> {
                     action = message.act.name(),
                     value = message.subject.value,
                     attempts,
-                    "it fails each time, and is given up"
+                    again_every_secs = SELDOM_MS / 1_000,
+                    "it fails each time; it is told again, but seldom"
                 );
-            }
-            if let Some(journal) = &mut self.journal {
-                let written = journal.done(std::slice::from_ref(job));
-                self.written(written);
             }
         }
     }
@@ -286,7 +304,7 @@ impl<'c> Work<'c> {
             (
                 "testudo_script_given_up_total",
                 "counter",
-                "Messages that it never took.",
+                "Messages that failed as often as `attempts` says; they are told on, but seldom.",
                 self.counts.given_up,
             ),
             (
@@ -475,7 +493,11 @@ impl Runner {
                     if work.moderate.admits() {
                         tracing::warn!(messages = jobs.len(), "the script says that it has failed");
                     }
-                    jobs.iter().for_each(|job| work.failed(job, true));
+                    // One of many is to blame, perhaps: they come again one by one.
+                    if jobs.len() > 1 {
+                        *suspects = jobs.len();
+                    }
+                    jobs.iter().for_each(|job| work.failed(job, jobs.len() == 1));
                 }
                 Event::Restarted(jobs) => {
                     work.counts.restarts += 1;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use testudo_wire::Decision as Told;
 use testudo_wire::stream::StreamBody;
 
-use super::book::{Book, Habits, Job};
+use super::book::{Book, Habits, Job, SELDOM_MS};
 use super::subject::Act;
 
 fn habits() -> Habits {
@@ -88,25 +88,64 @@ fn what_lasts_longer_is_told_again() {
     assert_eq!(said, ["add 192.0.2.2 99", "del 192.0.2.1 0"]);
 }
 
-#[test]
-fn what_fails_is_told_again_and_given_up() {
-    let mut book = Book::new(habits());
-    take(&mut book, true, vec![told(1, "192.0.2.1", 1_000)], vec![], 0);
-    let mut now = 0;
-    for (attempt, pause) in [(1, 1_000), (2, 2_000)] {
+/// Tells the one thing that there is to tell, in vain, as often as it may fail; when it is told next.
+fn fail(book: &mut Book, expected: Act, mut now: u64) -> u64 {
+    for (attempt, pause) in [(1, 1_000), (2, 2_000), (3, SELDOM_MS), (4, SELDOM_MS)] {
         let jobs = book.next(9, now);
-        assert_eq!(jobs.len(), 1, "attempt {attempt}");
-        assert!(!book.failed(&jobs[0], true, now));
+        let [job] = &jobs[..] else { panic!("attempt {attempt}: {jobs:?}") };
+        assert_eq!(job.message.act, expected);
+        assert_eq!(book.failed(job, true, now), attempt == 3, "said once");
         book.tick(now + pause - 1);
         assert!(!book.has_work());
         now += pause;
         book.tick(now);
     }
+    now
+}
+
+#[test]
+fn a_device_that_is_away_loses_no_ban_and_no_unban() {
+    let mut book = Book::new(habits());
+    take(&mut book, true, vec![told(1, "192.0.2.1", 10_000)], vec![], 0);
+    let now = fail(&mut book, Act::Add, 0);
+    // What was never taken is not known after a restart either.
+    assert!(book.known().all(|memory| !memory.confirmed));
+    assert_eq!(tell(&mut book, now), [format!("add 192.0.2.1 {}", 10_000 - now / 1_000)]);
+    take(&mut book, false, vec![], vec![told(1, "192.0.2.1", 0)], now);
+    let now = fail(&mut book, Act::Del, now);
+    assert_eq!(tell(&mut book, now), ["del 192.0.2.1 0"]);
+    assert_eq!(book.known().count(), 0);
+}
+
+#[test]
+fn news_does_not_wait_for_what_failed() {
+    let mut book = Book::new(habits());
+    take(&mut book, true, vec![told(1, "192.0.2.1", 10_000)], vec![], 0);
+    let now = fail(&mut book, Act::Add, 0);
     let jobs = book.next(9, now);
-    assert!(book.failed(&jobs[0], true, now), "it is given up");
-    assert_eq!(tell(&mut book, now), [""; 0]);
+    book.failed(&jobs[0], true, now);
     take(&mut book, false, vec![], vec![told(1, "192.0.2.1", 0)], now);
     assert_eq!(tell(&mut book, now), ["del 192.0.2.1 0"]);
+    // The pause that it did not wait for ends without a word.
+    book.tick(now + SELDOM_MS);
+    assert!(!book.has_work());
+}
+
+#[test]
+fn a_deletion_of_what_was_never_taken_ends() {
+    let mut book = Book::new(habits());
+    take(&mut book, true, vec![told(1, "192.0.2.1", 1)], vec![], 0);
+    let jobs = book.next(9, 0);
+    book.failed(&jobs[0], true, 0);
+    let mut now = 1_000;
+    for _ in 0..5_000 {
+        book.tick(now);
+        for job in book.next(9, now) {
+            book.failed(&job, true, now);
+        }
+        now += SELDOM_MS;
+    }
+    assert_eq!(book.known().count(), 0);
 }
 
 #[test]
