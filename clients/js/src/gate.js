@@ -54,7 +54,7 @@ export class Gate {
     const query = new URLSearchParams({ ...who, host, method, target }).toString();
     return this.#cache.get(query, async () => {
       try {
-        return ofCheck(await ask(this, 'GET', `/check?${query}`, [['Host', 'gate']]), user !== '');
+        return ofCheck(await ask(this, 'GET', `/check?${query}`, [['Host', 'gate']]), Boolean(user));
       } catch (error) {
         return failed(this, error);
       }
