@@ -274,7 +274,7 @@ mod tests {
     }
 
     fn command(script: &str) -> Result<f64, String> {
-        printed(&["sh".to_owned(), "-c".to_owned(), script.to_owned()], Duration::from_secs(60))
+        printed(&["sh".to_owned(), "-c".to_owned(), script.to_owned()], Duration::from_mins(1))
     }
 
     /// Whether a process is there, by the number in a file.
