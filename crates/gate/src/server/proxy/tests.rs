@@ -1,6 +1,10 @@
 //! The proxy over sockets, with sites that answer as a test wants.
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{
+    net::Ipv4Addr,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -382,6 +386,58 @@ async fn a_server_that_is_gone_is_passed_over() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     answering.await.expect("it ends");
+    server.stop().await;
+}
+
+/// A request that breaks whatever server gets it does not go through all connections that are kept.
+#[tokio::test]
+async fn what_breaks_a_connection_is_sent_once_more_at_most() {
+    const KEPT: usize = 4;
+    let (listener, address) = site().await;
+    let server = Running::start(&[address, address]);
+    let broken = Arc::new(AtomicUsize::new(0));
+    let all_here = Arc::new(tokio::sync::Barrier::new(KEPT));
+    let answering = tokio::spawn({
+        let broken = Arc::clone(&broken);
+        async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let (broken, all_here) = (Arc::clone(&broken), Arc::clone(&all_here));
+                tokio::spawn(async move {
+                    loop {
+                        let mut seen = [0; 4 << 10];
+                        let count = stream.read(&mut seen).await.unwrap_or_default();
+                        let seen = String::from_utf8_lossy(&seen[..count]).into_owned();
+                        if seen.contains("/break") {
+                            broken.fetch_add(1, Relaxed);
+                        }
+                        if !seen.contains("/a?b") {
+                            return;
+                        }
+                        // None is free for another request before all of them are open.
+                        all_here.wait().await;
+                        stream.write_all(OK).await.expect("it is sent");
+                    }
+                });
+            }
+        }
+    });
+    for (request, most) in [
+        ("GET /break HTTP/1.1\r\n", 2),
+        ("HEAD /break HTTP/1.1\r\n", 2),
+        ("POST /break HTTP/1.1\r\nContent-Length: 0\r\n", 1),
+    ] {
+        let close = GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+        let visits =
+            tokio::join!(server.ask(&close), server.ask(&close), server.ask(&close), server.ask(&close));
+        assert!(visits.0.ends_with("ok"), "{}", visits.0);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let answer = server.ask(&format!("{request}Host: example.org\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        let times = broken.swap(0, Relaxed);
+        assert!((1..=most).contains(&times), "{request:?} was sent {times} times");
+    }
+    answering.abort();
     server.stop().await;
 }
 
