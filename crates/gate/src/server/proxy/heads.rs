@@ -129,6 +129,10 @@ pub(super) fn to_site(visitor: &HeaderMap, told: &HeaderMap, ways: Ways) -> Head
     {
         headers.insert(name, value.clone());
     }
+    if visitor.contains_key(TRANSFER_ENCODING) {
+        // Else a body goes on only with methods that mostly have one.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     if ways.is_tunnel {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static(TUNNEL));

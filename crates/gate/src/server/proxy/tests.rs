@@ -441,6 +441,43 @@ async fn what_breaks_a_connection_is_sent_once_more_at_most() {
     server.stop().await;
 }
 
+/// A body in pieces goes on with methods that mostly have none, and none is told where there is none.
+#[tokio::test]
+async fn a_get_with_a_body_keeps_it() {
+    let (listener, address) = site().await;
+    let server = Running::start(&[address]);
+    for (head, body) in [
+        ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "1\r\na\r\n0\r\n\r\n"),
+        ("HEAD / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "1\r\na\r\n0\r\n\r\n"),
+        ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+        ("GET / HTTP/1.1\r\nContent-Length: 1\r\n", "a"),
+        ("GET / HTTP/1.1\r\n", ""),
+        ("HEAD / HTTP/1.1\r\n", ""),
+    ] {
+        let request = format!("{head}Host: example.org\r\nConnection: close\r\n\r\n{body}");
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut seen = read_to(&mut stream, "\r\n\r\n").await.to_ascii_lowercase();
+            let is_told =
+                ["transfer-encoding: chunked\r\n", "content-length: 1\r\n"].map(|line| seen.contains(line));
+            assert_eq!(is_told, [head.contains("chunked"), head.contains("Length")], "{head:?}: {seen}");
+            if !body.is_empty() {
+                seen = read_to(&mut stream, body).await;
+            }
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .await
+                .expect("it is sent");
+            let mut rest = String::new();
+            stream.read_to_string(&mut rest).await.expect("it ends");
+            assert_eq!(rest, "", "{head:?}: {seen}");
+        };
+        let (answer, ()) = tokio::join!(server.ask(&request), answering);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{head:?}: {answer}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn over_tls() {
     let folder = tempfile::tempdir().expect("a folder");
