@@ -263,6 +263,8 @@ async fn what_can_be_understood_in_two_ways_is_refused() {
         ("Host: other.org\r\n", ""),
         ("A: b\0c\r\n", ""),
         ("A b: c\r\n", ""),
+        ("Transfer_Encoding: chunked\r\n", "0\r\n\r\n"),
+        ("Content-Length: 3\r\nContent_Length: 0\r\n", "abc"),
     ] {
         let answer = server.ask(&format!("{post}{head}\r\n{body}")).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
