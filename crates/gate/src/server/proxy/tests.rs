@@ -275,6 +275,24 @@ async fn what_can_be_understood_in_two_ways_is_refused() {
     server.stop().await;
 }
 
+/// The same length twice is one: the site is told it once.
+#[tokio::test]
+async fn equal_lengths_become_one() {
+    let (listener, address) = site().await;
+    let server = Running::start(&[address]);
+    let request = "POST / HTTP/1.1\r\nHost: example.org\r\nContent-Length: 3\r\nContent-Length: 3\r\n\
+                   Connection: close\r\n\r\nabc";
+    let answering = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let seen = read_to(&mut stream, "\r\n\r\nabc").await.to_ascii_lowercase();
+        assert_eq!(seen.matches("content-length").count(), 1, "{seen}");
+        stream.write_all(OK).await.expect("it is sent");
+    };
+    let (answer, ()) = tokio::join!(server.ask(request), answering);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    server.stop().await;
+}
+
 /// A body in pieces whose length is told as well: the pieces count, the site is told no length, and the connection ends.
 #[tokio::test]
 async fn two_lengths_become_one() {
