@@ -88,6 +88,7 @@ class App(http.server.BaseHTTPRequestHandler):
                 "target": self.path,
                 "body": body.decode("latin-1"),
                 "outcome": self.headers.get("x-testudo-outcome"),
+                "told": {name.lower(): value for name, value in self.headers.items() if name.lower().startswith("x-testudo-")},
             }
         ).encode()
         self.send_response(200)
@@ -126,10 +127,12 @@ class Answer:
         return html.unescape(found.group(1)) if found else None
 
 
-def ask(port, client, method="GET", target="/", body=None, host="example.org", **headers):
+def ask(port, client, method="GET", target="/", body=None, host="example.org", spelled=None, **headers):
+    """Headers are written with `-`, but for those that are `spelled` as they are."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20, source_address=(client, 0))
     given = {"Host": host, "User-Agent": AGENT, "Accept": "text/html,*/*"}
     given.update({name.replace("_", "-"): value for name, value in headers.items()})
+    given.update(spelled or {})
     try:
         connection.request(method, target, body, given)
         return Answer(connection.getresponse())

@@ -3,12 +3,18 @@
 //! It is kept as text that a page can hold, and sent on by a form of the same kind, so that the site gets what it would have
 //! got. What a browser could not send again in the same way is not kept: files, and what programs send.
 
+use std::fmt::Write as _;
+
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::{form, page, visit::Visit};
 
 /// The most fields of a form that is no plain one; plain ones have a limit of their own.
 const MAX_FIELDS: usize = 256;
+
+/// What the answer to a challenge may need beyond three bytes for one of the form that is kept: the mark, and what has to be
+/// encoded twice.
+const MORE: usize = 16 << 10;
 
 /// What stands in front of a kept form that is no plain one. No plain one is kept that begins like this.
 const MARK: char = '|';
@@ -52,11 +58,12 @@ pub(crate) struct Form {
 }
 
 /// The form that a visitor sent, as text, if it can go to the browser and come back as it is, and has at most `most` bytes.
+/// What comes back in a form has at most three times as many, and 16 KiB.
 pub(crate) fn keep(visit: &Visit<'_>, body: &[u8], most: usize) -> Option<String> {
     let kind =
         visit.headers.get(CONTENT_TYPE).map_or("", |value: &HeaderValue| value.to_str().unwrap_or_default());
     let (kind, parameters) = kind.split_once(';').unwrap_or((kind, ""));
-    if visit.method != "POST" || body.is_empty() {
+    if visit.method != "POST" || body.is_empty() || body.len() > most {
         return None;
     }
     let kind = kind.trim().to_ascii_lowercase();
@@ -71,7 +78,7 @@ pub(crate) fn keep(visit: &Visit<'_>, body: &[u8], most: usize) -> Option<String
         _ => return None,
     };
     let fields = read(&kept)?.fields.into_iter().map(|field| (field.name, field.value)).collect::<Vec<_>>();
-    (kept.len() <= most && page::survives(&fields)).then_some(kept)
+    (sent_back(&kept) <= most * 3 + MORE && page::survives(&fields)).then_some(kept)
 }
 
 /// The form that a text stands for.
@@ -104,11 +111,28 @@ fn marked(kind: &str, fields: &[Field]) -> String {
             text.push('&');
         }
         text.push(if field.is_file { 'f' } else { 't' });
-        text.push_str(&form::encode(&field.name));
+        encode(&field.name, &mut text);
         text.push('=');
-        text.push_str(&form::encode(&field.value));
+        encode(&field.value, &mut text);
     }
     text
+}
+
+/// Encodes what would be read as something else, or not come back as it is. The page encodes the rest.
+fn encode(text: &str, encoded: &mut String) {
+    for character in text.chars() {
+        if character.is_ascii_control() || "%&=+".contains(character) {
+            let _ = write!(encoded, "%{:02X}", u32::from(character));
+        } else {
+            encoded.push(character);
+        }
+    }
+}
+
+/// The bytes that a browser sends as the value of a field with this text.
+fn sent_back(text: &str) -> usize {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b" -._*".contains(&byte);
+    text.bytes().map(|byte| if is_plain(byte) { 1 } else { 3 }).sum()
 }
 
 /// The boundary of the parts.
@@ -262,6 +286,33 @@ mod tests {
         for bad in ["", "a=b", "a\r\n", "a=b\r\n\r\n", "a=b\nc=d\r\n"] {
             assert_eq!(kept("text/plain", bad), None, "{bad:?}");
         }
+    }
+
+    /// The limit is that of the form as it is sent, whatever its letters are: what the page makes of it is larger.
+    #[test]
+    fn the_body_is_measured() {
+        let kinds = ["multipart/form-data; boundary=xYz", "text/plain"];
+        let body = |kind: &str, value: &str| match kind {
+            "text/plain" => format!("a={value}\r\n"),
+            _ => parts(&[("name=\"a\"", value)]),
+        };
+        for kind in kinds {
+            let room = MOST - body(kind, "").len();
+            for letter in ["a", " ", "\u{e9}", "\u{4e2d}", "\u{1f422}"] {
+                let value = letter.repeat(room / letter.len()) + &"a".repeat(room % letter.len());
+                assert_eq!(body(kind, &value).len(), MOST);
+                let found = form(kind, &body(kind, &value)).expect("it is kept");
+                assert!(found.1 == [field("a", &value)], "{kind} of {letter:?}");
+                assert!(kept(kind, &body(kind, &format!("{value}a"))).is_none(), "{kind} of {letter:?}");
+            }
+            // Nobody could send as much back as would be made of this.
+            assert!(kept(kind, &body(kind, &"%".repeat(room))).is_none());
+            assert!(kept(kind, &body(kind, &"%".repeat(room / 2))).is_some());
+        }
+        let text = "x".repeat(78) + "\r\n";
+        assert!(kept(kinds[0], &body(kinds[0], &text.repeat(800))).is_some());
+        let plain = "a=".to_owned() + &"%C3%A9".repeat((MOST - 2) / 6);
+        assert!(kept("application/x-www-form-urlencoded", &plain).is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::IpAddr};
 
 use hyper::{
     HeaderMap,
-    header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, USER_AGENT},
+    header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, USER_AGENT},
 };
 use sha2::{Digest as _, Sha256};
 use testudo_event::net::Prefix;
@@ -147,7 +147,7 @@ impl<'r> Visit<'r> {
 
     /// Whether some applications would take it for a request of another method.
     pub(crate) fn overrides_method(&self) -> bool {
-        METHOD_OVERRIDES.iter().any(|name| self.headers.contains_key(*name))
+        self.headers.keys().any(|name| is_method_override(&known_as(name)))
     }
 
     /// Whether the web server says that a check refused it.
@@ -171,6 +171,19 @@ impl<'r> Visit<'r> {
         let accept = text(self.headers, ACCEPT.as_str()).unwrap_or_default().to_ascii_lowercase();
         accept.contains("text/html") || !accept.contains("json")
     }
+}
+
+/// The name of a header as programs know it that find headers in their environment: what is no letter and no digit is one
+/// character there. CGI, WSGI and PHP cannot tell `X_Real_IP` from `X-Real-IP`.
+pub(crate) fn known_as(name: &HeaderName) -> Cow<'_, str> {
+    let is_other = |character: char| !character.is_ascii_alphanumeric() && character != '-';
+    let name = name.as_str();
+    if name.contains(is_other) { name.replace(is_other, "-").into() } else { name.into() }
+}
+
+/// Whether some applications take the header of this name, as [`known_as`] says it, for the method.
+pub(crate) fn is_method_override(name: &str) -> bool {
+    METHOD_OVERRIDES.contains(&name)
 }
 
 /// A target that leads to the same site, or its start.
@@ -249,6 +262,24 @@ mod tests {
         assert!(!same_site(&[("origin", "null")]));
         assert!(!same_site(&[("sec-fetch-site", "same-origin")]));
         assert!(!same_site(&[]));
+    }
+
+    #[test]
+    fn a_method_is_overridden_in_any_spelling() {
+        let peer = Peer::Address(IpAddr::from([192, 0, 2, 1]));
+        for (name, overrides) in [
+            ("x-http-method-override", true),
+            ("x_http_method_override", true),
+            ("x-http_method", true),
+            ("x_method-override", true),
+            ("x.http.method", true),
+            ("x-http-methods", false),
+            ("x_requested_with", false),
+        ] {
+            let headers = headers(&[(name, "DELETE")]);
+            let visit = Visit::read(Way::Own, peer, &policy(), ("GET", "/"), &headers).expect("it is told");
+            assert_eq!(visit.overrides_method(), overrides, "{name}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::{
     address::{self, Peer},
     page, path,
     policy::host_name,
-    visit::{Untold, Visit, Way},
+    visit::{Untold, Visit, Way, known_as},
 };
 
 /// Where the questions over HTTP are. Behind it stands what the visitor asked for.
@@ -60,6 +60,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Headers by which the visitor's connection and what is missing of the body are told.
 const PEER: &str = "x-testudo-peer";
 const PARTIAL: &str = "x-envoy-auth-partial-body";
+
+/// The header by which Envoy is told over HTTP what is to go before the site gets the request.
+const REMOVED: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
 /// Codes of gRPC.
 const OK: u16 = 0;
@@ -311,17 +314,25 @@ fn is_whole(visit: &Visit<'_>, is_empty: bool) -> bool {
     header(PARTIAL) != b"true" && (!is_empty || has_none())
 }
 
+/// Whether the gate tells something under this name, or one that programs cannot tell from it.
+fn is_ours(name: &HeaderName) -> bool {
+    known_as(name).starts_with("x-testudo-")
+}
+
+/// What a visitor tells under names that are the gate's, and what is told does not replace.
+fn claims<'v>(told: &HeaderMap, visitor: &'v HeaderMap) -> impl Iterator<Item = &'v str> {
+    let is_left = |name: &&HeaderName| is_ours(name) && told.get(*name).is_none_or(HeaderValue::is_empty);
+    visitor.keys().filter(is_left).map(HeaderName::as_str)
+}
+
 /// Lets a request pass, and tells the site. What the visitor tells under such names goes.
 fn allowed(told: &HeaderMap, visitor: &HeaderMap) -> Vec<u8> {
-    let is_ours = |name: &HeaderName| name.as_str().starts_with("x-testudo-");
     let mut ok = Message::default();
     for (name, value) in told.iter().filter(|(name, value)| is_ours(name) && !value.is_empty()) {
         ok = ok.message(2, &header(name, value));
     }
-    for name in visitor.keys().filter(|name| is_ours(name)) {
-        if told.get(name).is_none_or(HeaderValue::is_empty) {
-            ok = ok.bytes(5, name.as_str().as_bytes());
-        }
+    for name in claims(told, visitor) {
+        ok = ok.bytes(5, name.as_bytes());
     }
     Message::default().message(1, &Message::default()).message(3, &ok).into_bytes()
 }
@@ -360,7 +371,16 @@ pub(super) async fn answer_http(
     let response = match visit_http(parts, peer, service) {
         Ok(visit) => {
             let body = body.as_deref().filter(|body| is_whole(&visit, body.is_empty()));
-            answer::decide(&visit, body, service)
+            let mut response = answer::decide(&visit, body, service);
+            if response.status().is_success() {
+                let claims: Vec<_> = claims(response.headers(), visit.headers).collect();
+                if let Ok(claims) = HeaderValue::from_str(&claims.join(","))
+                    && !claims.is_empty()
+                {
+                    response.headers_mut().insert(REMOVED, claims);
+                }
+            }
+            response
         }
         Err(untold) => service.gate.untold(untold),
     };
@@ -442,7 +462,12 @@ mod tests {
         let answer = ask(&question("198.51.100.1", "/", &forged)).expect("an answer");
         assert!(answer.starts_with("\n\u{2}\u{8}\u{7}"), "{answer:?}");
         assert!(answer.contains("banned"), "{answer:?}");
-        let own = [("x-testudo-outcome", "allowed"), ("x-testudo-x", "y"), ("x-testudo-type", "z")];
+        let own = [
+            ("x-testudo-outcome", "allowed"),
+            ("x-testudo-x", "y"),
+            ("x-testudo-type", "z"),
+            ("x_testudo_outcome", "allowed"),
+        ];
         let answer = ask(&question("198.51.100.2", "/", &own)).expect("an answer");
         assert!(answer.starts_with("\n\0\u{1a}"), "{answer:?}");
         assert!(answer.contains("\u{11}x-testudo-outcome\u{12}\u{5}clean"), "{answer:?}");
@@ -451,6 +476,7 @@ mod tests {
             answer.contains("*\u{b}x-testudo-x") && answer.contains("*\u{e}x-testudo-type"),
             "{answer:?}"
         );
+        assert!(answer.contains("*\u{11}x_testudo_outcome"), "{answer:?}");
         // A trusted proxy is believed; without an address nobody passes.
         assert!(ask(&question("127.0.0.1", "/", &forged)).expect("an answer").contains("clean"));
         assert!(ask(&question("", "/", &forged)).expect("an answer").contains("no header tells"));

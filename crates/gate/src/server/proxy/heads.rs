@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use hyper::{
     HeaderMap, Method, StatusCode, Uri, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE,
+        CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
+        TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
     },
     http::request::Parts,
 };
+
+use crate::visit::{is_method_override, known_as};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -28,6 +30,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+
+/// Headers by which the gate judges, or by which a body is understood, and which have other spellings than their own.
+const MEANINGFUL: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT];
 
 /// The one protocol that a connection may change to. Others, `h2c` among them, would carry requests past the gate.
 const TUNNEL: &str = "websocket";
@@ -54,6 +59,13 @@ pub(super) fn check(parts: &mut Parts) -> Result<(), (StatusCode, &'static str)>
         return Err((StatusCode::METHOD_NOT_ALLOWED, "this is no proxy for other sites\n"));
     }
     let headers = &mut parts.headers;
+    let is_alias = |name: &HeaderName| {
+        let known = known_as(name);
+        known != name.as_str() && (known == CONTENT_LENGTH.as_str() || known == TRANSFER_ENCODING.as_str())
+    };
+    if headers.keys().any(is_alias) {
+        return bad("the length of the body is not clear\n");
+    }
     let encodings: Vec<&[u8]> =
         headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
     let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
@@ -100,14 +112,21 @@ fn words(value: &HeaderValue) -> impl Iterator<Item = &str> {
 pub(super) fn to_site(visitor: &HeaderMap, told: &HeaderMap, ways: Ways) -> HeaderMap {
     let named: Vec<&str> = visitor.get_all(CONNECTION).iter().flat_map(words).collect();
     let goes = |name: &HeaderName| {
-        // Programs that find headers in their environment cannot tell the two.
-        let alias = name.as_str().replace('_', "-");
-        let is_alias = alias != name.as_str();
-        let is_forwarding = alias.starts_with("x-forwarded-") || alias == "forwarded" || alias == "x-real-ip";
+        let known = known_as(name);
+        let is_alias = known != name.as_str();
+        let is_forwarding = known.starts_with("x-forwarded-") || known == "forwarded" || known == "x-real-ip";
+        let is_meant = || {
+            is_forwarding
+                || is_method_override(&known)
+                || known.starts_with("sec-fetch-")
+                || HOP_BY_HOP.iter().any(|other| *other == *known)
+                || MEANINGFUL.iter().any(|other| *other == *known)
+        };
         HOP_BY_HOP.contains(name)
             || *name == EXPECT
-            || alias.starts_with("x-testudo-")
-            || is_forwarding && (is_alias || !ways.is_trusted)
+            || known.starts_with("x-testudo-")
+            || is_forwarding && !ways.is_trusted
+            || is_alias && is_meant()
             // Of what is needed to understand the request, nothing can be named away.
             || *name != HOST && *name != CONTENT_LENGTH && named.iter().any(|other| name == other)
     };
@@ -128,6 +147,10 @@ pub(super) fn to_site(visitor: &HeaderMap, told: &HeaderMap, ways: Ways) -> Head
         told.iter().filter(|(name, value)| name.as_str().starts_with("x-testudo-") && !value.is_empty())
     {
         headers.insert(name, value.clone());
+    }
+    if visitor.contains_key(TRANSFER_ENCODING) {
+        // Else a body goes on only with methods that mostly have one.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     if ways.is_tunnel {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -205,6 +228,8 @@ mod tests {
             &[host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
             &[host, ("transfer-encoding", "gzip, chunked")],
             &[host, ("transfer-encoding", "identity")],
+            &[host, ("transfer_encoding", "chunked")],
+            &[host, ("content-length", "3"), ("content_length", "0")],
         ] {
             assert_eq!(checked("POST", "/", bad), Err(400), "{bad:?}");
         }
@@ -243,7 +268,15 @@ mod tests {
             ("x_forwarded_for", "1.1.1.1"),
             ("x-testudo-outcome", "allowed"),
             ("x_testudo_outcome", "allowed"),
+            ("x_testudo-type", "y"),
             ("x-testudo-type", "y"),
+            ("x_http_method_override", "DELETE"),
+            ("x-http_method", "DELETE"),
+            ("x_method_override", "DELETE"),
+            ("content_type", "text/html"),
+            ("user_agent", "y"),
+            ("proxy_connection", "y"),
+            ("sec_fetch_site", "same-origin"),
             ("connection", "keep-alive, X-Forwarded-For, host, x-secret"),
             ("keep-alive", "1"),
             ("x-secret", "y"),
@@ -252,6 +285,17 @@ mod tests {
             ("expect", "100-continue"),
         ];
         assert_eq!(sent(&claims, false), own);
+    }
+
+    #[test]
+    fn what_means_nothing_to_the_gate_goes_on_as_it_is() {
+        let found =
+            sent(&[("x_api_key", "1"), ("X-HTTP-Method-Override", "PATCH"), ("x.real.ip", "1.1.1.1")], true);
+        assert!(
+            found.contains("\nx_api_key: 1") && found.contains("\nx-http-method-override: PATCH"),
+            "{found}"
+        );
+        assert!(!found.contains("1.1.1.1"), "{found}");
     }
 
     #[test]

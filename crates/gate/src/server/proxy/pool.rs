@@ -125,8 +125,9 @@ impl Pool {
         let mut order: Vec<&Arc<Site>> =
             (0..count).map(|at| &self.sites[first.wrapping_add(at) % count]).collect();
         order.sort_by_key(|site| site.is_down());
+        let mut is_repeated = false;
         for site in order {
-            request = match site.send(request).await? {
+            request = match site.send(request, &mut is_repeated).await? {
                 Sent::Answered(response) => return Ok(response),
                 Sent::Not(request) => request,
             };
@@ -166,14 +167,23 @@ impl Site {
         until.is_some_and(|until| until > Instant::now())
     }
 
-    async fn send(self: &Arc<Self>, mut request: Request<Moving>) -> Result<Sent, Failed> {
-        while let Some(sender) = self.take() {
-            // The server may close the connection at the very moment. What has no effect can be asked once more.
+    /// Has this server answer. `is_repeated` says whether a server got the request already, and did not answer.
+    async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Moving>,
+        is_repeated: &mut bool,
+    ) -> Result<Sent, Failed> {
+        // The server may close a connection that was kept at the very moment. What has no effect is asked once more then, by
+        // a new connection: where it is the request that breaks them, it would go through all that are kept.
+        while !*is_repeated && let Some(sender) = self.take() {
             let again = repeatable(&request);
             request = match self.send_by(sender, request).await {
                 Ok(Sent::Answered(response)) => return Ok(Sent::Answered(response)),
                 Ok(Sent::Not(request)) => request,
-                Err(Failed::Site) => again.ok_or(Failed::Site)?,
+                Err(Failed::Site) => {
+                    *is_repeated = true;
+                    again.ok_or(Failed::Site)?
+                }
                 Err(failed) => return Err(failed),
             };
         }

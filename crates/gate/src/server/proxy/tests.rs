@@ -1,6 +1,10 @@
 //! The proxy over sockets, with sites that answer as a test wants.
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{
+    net::Ipv4Addr,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -259,6 +263,8 @@ async fn what_can_be_understood_in_two_ways_is_refused() {
         ("Host: other.org\r\n", ""),
         ("A: b\0c\r\n", ""),
         ("A b: c\r\n", ""),
+        ("Transfer_Encoding: chunked\r\n", "0\r\n\r\n"),
+        ("Content-Length: 3\r\nContent_Length: 0\r\n", "abc"),
     ] {
         let answer = server.ask(&format!("{post}{head}\r\n{body}")).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
@@ -266,6 +272,24 @@ async fn what_can_be_understood_in_two_ways_is_refused() {
     }
     let old = "POST / HTTP/1.0\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert!(server.ask(old).await.contains(" 400 "));
+    server.stop().await;
+}
+
+/// The same length twice is one: the site is told it once.
+#[tokio::test]
+async fn equal_lengths_become_one() {
+    let (listener, address) = site().await;
+    let server = Running::start(&[address]);
+    let request = "POST / HTTP/1.1\r\nHost: example.org\r\nContent-Length: 3\r\nContent-Length: 3\r\n\
+                   Connection: close\r\n\r\nabc";
+    let answering = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let seen = read_to(&mut stream, "\r\n\r\nabc").await.to_ascii_lowercase();
+        assert_eq!(seen.matches("content-length").count(), 1, "{seen}");
+        stream.write_all(OK).await.expect("it is sent");
+    };
+    let (answer, ()) = tokio::join!(server.ask(request), answering);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     server.stop().await;
 }
 
@@ -382,6 +406,95 @@ async fn a_server_that_is_gone_is_passed_over() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     answering.await.expect("it ends");
+    server.stop().await;
+}
+
+/// A request that breaks whatever server gets it does not go through all connections that are kept.
+#[tokio::test]
+async fn what_breaks_a_connection_is_sent_once_more_at_most() {
+    const KEPT: usize = 4;
+    let (listener, address) = site().await;
+    let server = Running::start(&[address, address]);
+    let broken = Arc::new(AtomicUsize::new(0));
+    let all_here = Arc::new(tokio::sync::Barrier::new(KEPT));
+    let answering = tokio::spawn({
+        let broken = Arc::clone(&broken);
+        async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let (broken, all_here) = (Arc::clone(&broken), Arc::clone(&all_here));
+                tokio::spawn(async move {
+                    loop {
+                        let mut seen = [0; 4 << 10];
+                        let count = stream.read(&mut seen).await.unwrap_or_default();
+                        let seen = String::from_utf8_lossy(&seen[..count]).into_owned();
+                        if seen.contains("/break") {
+                            broken.fetch_add(1, Relaxed);
+                        }
+                        if !seen.contains("/a?b") {
+                            return;
+                        }
+                        // None is free for another request before all of them are open.
+                        all_here.wait().await;
+                        stream.write_all(OK).await.expect("it is sent");
+                    }
+                });
+            }
+        }
+    });
+    for (request, most) in [
+        ("GET /break HTTP/1.1\r\n", 2),
+        ("HEAD /break HTTP/1.1\r\n", 2),
+        ("POST /break HTTP/1.1\r\nContent-Length: 0\r\n", 1),
+    ] {
+        let close = GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+        let visits =
+            tokio::join!(server.ask(&close), server.ask(&close), server.ask(&close), server.ask(&close));
+        assert!(visits.0.ends_with("ok"), "{}", visits.0);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let answer = server.ask(&format!("{request}Host: example.org\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        let times = broken.swap(0, Relaxed);
+        assert!((1..=most).contains(&times), "{request:?} was sent {times} times");
+    }
+    answering.abort();
+    server.stop().await;
+}
+
+/// A body in pieces goes on with methods that mostly have none, and none is told where there is none.
+#[tokio::test]
+async fn a_get_with_a_body_keeps_it() {
+    let (listener, address) = site().await;
+    let server = Running::start(&[address]);
+    for (head, body) in [
+        ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "1\r\na\r\n0\r\n\r\n"),
+        ("HEAD / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "1\r\na\r\n0\r\n\r\n"),
+        ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+        ("GET / HTTP/1.1\r\nContent-Length: 1\r\n", "a"),
+        ("GET / HTTP/1.1\r\n", ""),
+        ("HEAD / HTTP/1.1\r\n", ""),
+    ] {
+        let request = format!("{head}Host: example.org\r\nConnection: close\r\n\r\n{body}");
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut seen = read_to(&mut stream, "\r\n\r\n").await.to_ascii_lowercase();
+            let is_told =
+                ["transfer-encoding: chunked\r\n", "content-length: 1\r\n"].map(|line| seen.contains(line));
+            assert_eq!(is_told, [head.contains("chunked"), head.contains("Length")], "{head:?}: {seen}");
+            if !body.is_empty() {
+                seen = read_to(&mut stream, body).await;
+            }
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .await
+                .expect("it is sent");
+            let mut rest = String::new();
+            stream.read_to_string(&mut rest).await.expect("it ends");
+            assert_eq!(rest, "", "{head:?}: {seen}");
+        };
+        let (answer, ()) = tokio::join!(server.ask(&request), answering);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{head:?}: {answer}");
+    }
     server.stop().await;
 }
 
