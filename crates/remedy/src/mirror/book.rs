@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use testudo_event::Prefix;
 use testudo_mirror::{Choice, Item, Value};
 use testudo_wire::DecisionRef;
 use testudo_wire::stream::Side;
@@ -14,6 +15,47 @@ use crate::report::FAMILIES;
 
 /// What stands before the type of a decision that is only for show.
 const SIMULATED: &str = "simulation:";
+
+/// What no list has, whoever decides it: routers obey without asking.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    /// IPv4 networks with fewer bits.
+    pub(super) least_bits_v4: u8,
+    /// The same for IPv6.
+    pub(super) least_bits_v6: u8,
+    /// Networks that overlap with one of these.
+    pub(super) never: Vec<Prefix>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { least_bits_v4: 8, least_bits_v6: 16, never: Vec::new() }
+    }
+}
+
+/// A decision is in no list.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("{net} is in no list: it has less than {least} bits; see `least_bits_v4` and `least_bits_v6`")]
+    TooWide { net: Prefix, least: u8 },
+    #[error("{net} is in no list: `never_list` has {kept}")]
+    Never { net: Prefix, kept: Prefix },
+}
+
+impl Limits {
+    fn check(&self, value: &Value) -> Result<(), Refused> {
+        let Value::Net(net) = *value else { return Ok(()) };
+        let least = if net.addr().is_ipv4() { self.least_bits_v4 } else { self.least_bits_v6 };
+        if net.bits() < least {
+            return Err(Refused::TooWide { net, least });
+        }
+        let overlaps = |kept: &&Prefix| kept.contains(net.addr()) || net.contains(kept.addr());
+        match self.never.iter().find(overlaps) {
+            Some(kept) => Err(Refused::Never { net, kept: *kept }),
+            None => Ok(()),
+        }
+    }
+}
 
 /// A decision that comes.
 #[derive(Debug)]
@@ -70,6 +112,7 @@ struct Rest {
 pub(super) struct Book {
     decisions: HashMap<(Value, i64), Rest>,
     labels: Labels,
+    limits: Arc<Limits>,
     /// Before this, nothing is over.
     next_end: Option<u64>,
     /// Counts changes.
@@ -77,17 +120,23 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// What there is when an API has told everything.
-    pub(super) fn anew(&self, told: Told, now_ms: u64) -> Book {
+    /// An empty one.
+    pub(super) fn new(limits: Limits) -> Self {
+        Book { limits: Arc::new(limits), ..Book::default() }
+    }
+
+    /// What there is when an API has told everything. `refuse` hears of decisions, by their numbers, that are in no list.
+    pub(super) fn anew(&self, told: Told, now_ms: u64, mut refuse: impl FnMut(i64, Refused)) -> Book {
         let Told { labels, new, .. } = told;
-        let mut book = Book { labels, generation: self.generation + 1, ..Book::default() };
+        let limits = Arc::clone(&self.limits);
+        let mut book = Book { labels, limits, generation: self.generation + 1, ..Book::default() };
         book.decisions.reserve(new.len());
-        new.into_iter().for_each(|new| book.insert(new, now_ms));
+        new.into_iter().for_each(|new| book.insert(new, now_ms, &mut refuse));
         book
     }
 
-    /// Takes what has changed.
-    pub(super) fn change(&mut self, told: Told, now_ms: u64) {
+    /// Takes what has changed; `refuse` as above.
+    pub(super) fn change(&mut self, told: Told, now_ms: u64, mut refuse: impl FnMut(i64, Refused)) {
         self.generation += 1;
         for gone in &told.deleted {
             self.decisions.remove(gone);
@@ -95,12 +144,16 @@ impl Book {
         let labels: Vec<LabelId> = told.labels.all().iter().map(|label| self.labels.same(label)).collect();
         for new in told.new {
             let label = labels[new.label.0 as usize];
-            self.insert(New { label, ..new }, now_ms);
+            self.insert(New { label, ..new }, now_ms, &mut refuse);
         }
     }
 
-    fn insert(&mut self, new: New, now_ms: u64) {
+    fn insert(&mut self, new: New, now_ms: u64, refuse: &mut impl FnMut(i64, Refused)) {
         let New { value, id, label, left_ms } = new;
+        if let Err(refused) = self.limits.check(&value) {
+            refuse(id, refused);
+            return;
+        }
         let until_ms = now_ms.saturating_add(left_ms);
         self.decisions.insert((value, id), Rest { label, until_ms });
         self.next_end = Some(self.next_end.map_or(until_ms, |end| end.min(until_ms)));
@@ -206,7 +259,8 @@ mod tests {
             (4, "::ffff:192.0.2.2", Some(30)),
             (5, "192.0.2.3", Some(-1)),
         ]);
-        let mut book = Book::default().anew(all, 1_000);
+        let none = |id, refused| panic!("{id}: {refused}");
+        let mut book = Book::default().anew(all, 1_000, none);
         let ids = |book: &Book| {
             let items = book.items(&Choice::default(), 1_000, 100);
             let mut ids: Vec<_> = items.iter().map(|item| (item.id, item.until)).collect();
@@ -214,12 +268,42 @@ mod tests {
             ids
         };
         assert_eq!(ids(&book), [(1, 110), (2, 120), (4, 130)]);
-        book.change(answer(&[(2, "192.0.2.1", None), (6, "192.0.2.4", Some(10))]), 1_000);
+        book.change(answer(&[(2, "192.0.2.1", None), (6, "192.0.2.4", Some(10))]), 1_000, none);
         let before = book.generation();
         book.tick(10_999);
         assert_eq!((ids(&book).len(), book.generation()), (3, before));
         book.tick(11_000);
         assert_eq!((ids(&book), book.generation()), (vec![(4, 130)], before + 1));
         assert!(answer(&[]).is_empty());
+    }
+
+    #[test]
+    fn no_list_cuts_off_everything() {
+        let never = ["10.1.2.0/24", "2001:db8:1::/48"];
+        let never = never.iter().map(|net| Prefix::parse(net).expect("a network")).collect();
+        let book = Book::new(Limits { never, ..Limits::default() });
+        let all = answer(&[
+            (1, "0.0.0.0/0", Some(10)),
+            (2, "::/0", Some(10)),
+            (3, "128.0.0.0/7", Some(10)),
+            (4, "2000::/15", Some(10)),
+            (5, "10.1.2.3", Some(10)),
+            (6, "10.1.0.0/16", Some(10)),
+            (7, "2001:db8:1::1", Some(10)),
+            (8, "2001:db8::/32", Some(10)),
+            (20, "128.0.0.0/8", Some(10)),
+            (21, "3000::/16", Some(10)),
+            (22, "10.1.3.0/24", Some(10)),
+        ]);
+        let mut told = Vec::new();
+        let mut refuse = |id, refused| told.push(format!("{id}: {refused}"));
+        let mut book = book.anew(all, 0, &mut refuse);
+        book.change(answer(&[(9, "0.0.0.0/1", Some(10))]), 0, &mut refuse);
+        let mut ids: Vec<i64> = book.items(&Choice::default(), 0, 0).iter().map(|item| item.id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [20, 21, 22]);
+        assert_eq!(told.len(), 9, "{told:?}");
+        assert!(told[0].starts_with("1: 0.0.0.0/0 is in no list: it has less than 8 bits"), "{told:?}");
+        assert_eq!(told[4], "5: 10.1.2.3/32 is in no list: `never_list` has 10.1.2.0/24");
     }
 }

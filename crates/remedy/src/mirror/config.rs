@@ -10,6 +10,7 @@ use testudo_config::{Document, Secret, Variable};
 use testudo_event::Prefix;
 use testudo_mirror::{Choice, Family, Format};
 
+use super::book::Limits;
 use super::keys::{Consumer, Guard};
 use crate::access::{Access, AccessError, period};
 use crate::follow::Wanted;
@@ -180,6 +181,9 @@ impl Default for Metrics {
 struct Own {
     consumers: Vec<ConsumerSection>,
     stale_after: Option<String>,
+    least_bits_v4: u8,
+    least_bits_v6: u8,
+    never_list: Vec<String>,
     status_from: Vec<String>,
     max_connections: usize,
     max_connections_per_address: usize,
@@ -187,9 +191,13 @@ struct Own {
 
 impl Default for Own {
     fn default() -> Self {
+        let Limits { least_bits_v4, least_bits_v6, .. } = Limits::default();
         Own {
             consumers: Vec::new(),
             stale_after: None,
+            least_bits_v4,
+            least_bits_v6,
+            never_list: Vec::new(),
             status_from: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()],
             max_connections: 512,
             max_connections_per_address: 64,
@@ -231,6 +239,8 @@ pub struct MirrorConfig {
     pub(super) consumers: Vec<Consumer>,
     /// Where metrics are, if they are served.
     pub(super) metrics: Option<String>,
+    /// What no list has.
+    pub(super) limits: Limits,
     /// Who may see the status page.
     pub(super) status_from: Vec<Prefix>,
     /// After so long without the API, lists are no longer served.
@@ -290,6 +300,16 @@ impl MirrorConfig {
             }
         }
         let own = file.testudo;
+        let limits = Limits {
+            least_bits_v4: own.least_bits_v4,
+            least_bits_v6: own.least_bits_v6,
+            never: networks("testudo.never_list", &own.never_list)?,
+        };
+        let covers = lists.iter().find(|list| list.aggregate.is_some_and(|share| share > 0.0));
+        if let Some(list) = covers.filter(|_| !limits.never.is_empty()) {
+            let problem = format!("{} has a `false_share`, which may cover what is here", list.endpoint);
+            return Err(value("testudo.never_list", problem));
+        }
         let mut consumers: Vec<Consumer> = Vec::new();
         for section in own.consumers {
             let consumer = consumer(section).map_err(|problem| value("testudo.consumers", problem))?;
@@ -325,6 +345,7 @@ impl MirrorConfig {
             lists,
             consumers,
             metrics,
+            limits,
             status_from: networks("testudo.status_from", &own.status_from)?,
             stale_after: own
                 .stale_after
@@ -470,7 +491,12 @@ mod tests {
         );
         assert!(told(&with("{format: f5, endpoint: /x, testudo: {false_share: 0.6}}")).contains("between"));
         assert!(told(&with("{format: f5, endpoint: /x, agregate: true}")).contains("aggregate"));
+        let with_share = with("{format: f5, endpoint: /x, testudo: {false_share: 0.1}}");
         let base = with("{format: f5, endpoint: /x}");
+        let never = "testudo: {never_list: [192.0.2.0/24]}\n";
+        assert!(told(&format!("{base}{}", never.replace("192", "x"))).contains("no network"));
+        assert_eq!(read(&format!("{base}{never}")).expect("it is read").limits.never.len(), 1);
+        assert!(told(&(with_share + never)).contains("`false_share`"));
         assert!(told(&format!("{base}listen_uri: here\n")).contains("no address with a port"));
         assert!(
             told(&format!("{base}metrics: {{enabled: true, endpoint: /x}}\n")).contains("that of a list")

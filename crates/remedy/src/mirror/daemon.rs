@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 
-use super::book::Told;
+use super::book::{Refused, Told};
 use super::config::MirrorConfig;
 use super::server::{Link, Service, serve};
 use super::tls::{Tls, TlsError};
@@ -17,6 +17,9 @@ use crate::batch::Collect as _;
 use crate::clock::now_ms;
 use crate::follow::{News, follow};
 use crate::report::{REPORT_EVERY, Reporter, item};
+
+/// Refusals that one answer of the API is worth in the log.
+const REFUSALS_TOLD: u64 = 5;
 
 /// News that may wait.
 const NEWS_MOST: usize = 16;
@@ -119,7 +122,12 @@ fn answered(link: Link, now: u64) -> Link {
 
 /// Takes everything: lists are made of what was held before until all of it is there.
 fn take_all(service: &Service, body: Told, now: u64) {
-    let book = service.book.read().unwrap_or_else(PoisonError::into_inner).anew(body, now);
+    let mut refusals = Refusals::default();
+    let book = service
+        .book
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .anew(body, now, |id, why| refusals.take(id, &why));
     let before = std::mem::replace(&mut *service.book.write().unwrap_or_else(PoisonError::into_inner), book);
     // It may be large, and nobody waits for its end.
     drop(before);
@@ -127,7 +135,30 @@ fn take_all(service: &Service, body: Told, now: u64) {
 
 fn take_changes(service: &Service, body: Told, now: u64) {
     if !body.is_empty() {
-        service.book.write().unwrap_or_else(PoisonError::into_inner).change(body, now);
+        let mut refusals = Refusals::default();
+        let mut book = service.book.write().unwrap_or_else(PoisonError::into_inner);
+        book.change(body, now, |id, why| refusals.take(id, &why));
+    }
+}
+
+/// Of one answer; when it is dropped, how many more there were is told.
+#[derive(Default)]
+struct Refusals(u64);
+
+impl Refusals {
+    fn take(&mut self, id: i64, why: &Refused) {
+        self.0 += 1;
+        if self.0 <= REFUSALS_TOLD {
+            tracing::warn!(id, "{why}");
+        }
+    }
+}
+
+impl Drop for Refusals {
+    fn drop(&mut self) {
+        if self.0 > REFUSALS_TOLD {
+            tracing::warn!(refused = self.0, "more decisions are in no list");
+        }
     }
 }
 

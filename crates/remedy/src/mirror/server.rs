@@ -94,7 +94,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Service {
     pub(super) fn new(config: MirrorConfig) -> Self {
-        let book = Arc::new(RwLock::new(Book::default()));
+        let book = Arc::new(RwLock::new(Book::new(config.limits.clone())));
         let bodies = Arc::new(Bodies::new(Arc::clone(&book), config.lists.clone().into()));
         Service {
             config,
