@@ -74,6 +74,22 @@ fn as_the_consumers_of_the_ecosystem_expect() {
 }
 
 #[test]
+fn a_set_of_ipset_is_the_same_however_long_the_list() {
+    let created = |count: u32| -> Vec<String> {
+        let items = (0..count).map(|at| Item {
+            value: Value::Net(Prefix::single(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + at)))),
+            ..item("192.0.2.1", "manual")
+        });
+        let chosen = choose(items, &Choice::default());
+        let body = Format::Ipset.render(&chosen, &look()).body;
+        body.lines().filter(|line| line.starts_with("create")).map(str::to_owned).collect()
+    };
+    let short = created(1);
+    assert_eq!(short.len(), 4);
+    assert_eq!(created(530_000), short);
+}
+
+#[test]
 fn names_are_found() {
     for format in Format::all() {
         assert_eq!(Format::from_name(format.name()), Some(format));

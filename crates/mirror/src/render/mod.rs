@@ -51,9 +51,9 @@ const NAME_LONGEST: usize = 128;
 /// Elements in one command of nft.
 const NFT_ELEMENTS: usize = 1_000;
 
-/// Elements that a set of ipset may have: it has to be the same for all versions of a list.
-const IPSET_MOST: usize = 1 << 20;
-const IPSET_MOST_LARGE: usize = 1 << 24;
+/// Elements that a set of ipset may have: a bound, that takes no memory. It has to be the same for all versions of a list:
+/// `create … -exist` fails where a set is there with another one.
+const IPSET_MOST: usize = 1 << 24;
 
 impl Format {
     /// Writes a list.
@@ -267,8 +267,7 @@ impl Writer<'_> {
         for &is_v4 in self.families() {
             let (set, family) =
                 if is_v4 { (format!("{name}4"), "inet") } else { (format!("{name}6"), "inet6") };
-            let most = if self.rows.len() * 2 < IPSET_MOST { IPSET_MOST } else { IPSET_MOST_LARGE };
-            let kind = format!("hash:net family {family} maxelem {most}");
+            let kind = format!("hash:net family {family} maxelem {IPSET_MOST}");
             line(out, &format_args!("create {set} {kind} -exist"));
             line(out, &format_args!("create {set}-new {kind} -exist"));
             line(out, &format_args!("flush {set}-new"));
