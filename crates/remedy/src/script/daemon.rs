@@ -1,7 +1,9 @@
 //! Scripts at work: news of the API, the clock, and what is told.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ use super::book::{Book, Job, SELDOM_MS};
 use super::config::{Feeding, Form, ScriptConfig};
 use super::feed::{self, Event};
 use super::invoke::{CallError, call};
-use super::journal::{Journal, JournalError, Now};
+use super::journal::{self, Journal, JournalError, LockError, Now};
 use super::output::Moderate;
 use super::subject::Act;
 use crate::clock::{now_ms, wall_ms};
@@ -44,6 +46,11 @@ pub enum ScriptError {
     /// The client cannot be made.
     #[error("api_url: {0}")]
     Client(#[from] SettingsError),
+    /// Another program writes the same file.
+    #[error(
+        "state_file: another `testudo script` has {0} already; stop it, or give each script a file of its own"
+    )]
+    Taken(PathBuf),
     /// It has ended too often.
     #[error("the script has ended, and `total_retries` does not let it be begun again: {0}")]
     GaveUp(String),
@@ -55,6 +62,7 @@ pub enum ScriptError {
 /// It cannot begin, or the script has ended for good.
 pub async fn run(config: &ScriptConfig, shutdown: impl Future<Output = ()>) -> Result<(), ScriptError> {
     let client = Arc::new(Client::new(config.client.clone())?);
+    let _alone = config.state_file.as_deref().map(alone).transpose()?;
     let mut work = Work::new(config);
     work.begin();
     let served = config.metrics.clone().map(|place| tokio::spawn(metrics::serve(place, work.page.clone())));
@@ -93,6 +101,19 @@ pub async fn run(config: &ScriptConfig, shutdown: impl Future<Output = ()>) -> R
     }
     tracing::info!("the script is told no more");
     ended
+}
+
+/// Nobody else writes the file while what this returns is there.
+fn alone(path: &Path) -> Result<Option<File>, ScriptError> {
+    match journal::lock(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(LockError::Taken) => Err(ScriptError::Taken(path.to_owned())),
+        // Then it can hardly be written either, and that is told too.
+        Err(LockError::Io(error)) => {
+            tracing::warn!(%error, path = %path.display(), "the state cannot be locked");
+            Ok(None)
+        }
+    }
 }
 
 /// How often something happened.

@@ -4,7 +4,8 @@
 //! After a crash nothing that the script may know is missing. A last line that is cut off is left out; any other that
 //! cannot be read makes the whole file worthless, and everything is told anew.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,38 @@ pub(super) enum JournalError {
     Line(usize),
     #[error("it is of version {0}, and this program knows {VERSION}")]
     Version(u32),
+}
+
+/// A file cannot be had alone.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LockError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("another program has it")]
+    Taken,
+}
+
+/// A file that others with the same journal wait for in vain, for as long as it is open. The journal itself is replaced.
+pub(super) fn lock(path: &Path) -> Result<File, LockError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(beside(path, ".lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LockError::Taken),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// A file beside another one, whose whole name it has, and more: `a.b` and `a.c` have not the same.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or(OsStr::new("")).to_owned();
+    name.push(ending);
+    path.with_file_name(name)
 }
 
 /// What ends on one clock end on another one: now on this machine's that only goes forward, and since 1970.
@@ -143,7 +176,7 @@ impl Journal {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let new = self.path.with_extension("new");
+        let new = beside(&self.path, ".new");
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -291,6 +324,18 @@ mod tests {
                 assert_eq!(known, both(false));
             }
         }
+    }
+
+    #[test]
+    fn a_journal_has_one_writer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join("new").join(name);
+        let first = lock(&path("router.a")).expect("it is free");
+        assert!(matches!(lock(&path("router.a")), Err(LockError::Taken)));
+        lock(&path("router.b")).expect("it is another");
+        drop(first);
+        lock(&path("router.a")).expect("it is free again");
+        assert_ne!(beside(&path("router.a"), ".new"), beside(&path("router.b"), ".new"));
     }
 
     #[test]
