@@ -3,6 +3,7 @@
 mod bodies;
 mod book;
 mod config;
+mod counted;
 mod daemon;
 mod keys;
 mod query;

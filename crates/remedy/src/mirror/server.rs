@@ -29,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use super::bodies::{Bodies, Encoding, Key};
 use super::book::Book;
 use super::config::MirrorConfig;
+use super::counted::Counted;
 use super::keys::{Verdict, judge};
 use super::query;
 use super::tls::Tls;
@@ -83,6 +84,7 @@ pub(super) struct Service {
     pub(super) config: MirrorConfig,
     pub(super) book: Arc<RwLock<Book>>,
     bodies: Arc<Bodies>,
+    counted: Counted,
     pub(super) link: Mutex<Link>,
     fetched: Mutex<HashMap<String, Fetched>>,
     requests: Mutex<Requests>,
@@ -96,10 +98,12 @@ impl Service {
     pub(super) fn new(config: MirrorConfig) -> Self {
         let book = Arc::new(RwLock::new(Book::new(config.limits.clone())));
         let bodies = Arc::new(Bodies::new(Arc::clone(&book), config.lists.clone().into()));
+        let counted = Counted::new(Arc::clone(&book));
         Service {
             config,
             book,
             bodies,
+            counted,
             link: Mutex::default(),
             fetched: Mutex::default(),
             requests: Mutex::default(),
@@ -128,7 +132,7 @@ impl Service {
             self.list(list, request, peer).await
         } else if self.config.metrics.as_deref() == Some(path) {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
-            page(kind, self.metrics())
+            page(kind, self.metrics().await)
         } else if path == "/" {
             if self.config.status_from.iter().any(|net| net.contains(canonical(peer))) {
                 page("application/json", self.status())
@@ -240,15 +244,15 @@ impl Service {
     }
 
     /// What metrics show. No label is an address.
-    fn metrics(&self) -> String {
+    async fn metrics(&self) -> String {
+        let counts = self.counted.get(now_ms()).await;
         let mut out = String::new();
-        let counts = self.book.read().unwrap_or_else(PoisonError::into_inner).counts();
         let name = "active_decision_count";
         family(&mut out, name, "gauge", "Decisions that are held.");
         line(&mut out, name, &[], counts.values().sum());
         let name = "testudo_mirror_decisions";
         family(&mut out, name, "gauge", "Decisions that are held.");
-        for ((origin, kind), count) in &counts {
+        for ((origin, kind), count) in &*counts {
             line(&mut out, name, &[("origin", origin), ("ip_type", kind)], *count);
         }
         let name = "testudo_mirror_requests_total";

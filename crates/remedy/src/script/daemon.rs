@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use testudo_client::{Client, SettingsError};
 use testudo_wire::metrics::Counter;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet, block_in_place};
 use tokio::time::{MissedTickBehavior, interval, interval_at, sleep_until, timeout};
 
 use super::book::{Book, Job, SELDOM_MS};
@@ -82,20 +82,20 @@ pub async fn run(config: &ScriptConfig, shutdown: impl Future<Output = ()>) -> R
         tokio::select! {
             () = &mut following => {}
             () = &mut shutdown => break Ok(()),
-            Some(told) = news.recv() => work.hear(told),
-            _ = ticks.tick() => work.book.tick(now_ms()),
-            _ = keeps.tick() => work.keep(),
+            Some(told) = news.recv() => block_in_place(|| work.hear(told)),
+            _ = ticks.tick() => block_in_place(|| work.book.tick(now_ms())),
+            _ = keeps.tick() => block_in_place(|| work.keep()),
             _ = reports.tick() => work.report(&client),
-            outcome = runner.outcome() => if let Err(reason) = runner.take(outcome, &mut work) {
+            outcome = runner.outcome() => if let Err(reason) = block_in_place(|| runner.take(outcome, &mut work)) {
                 break Err(ScriptError::GaveUp(reason));
             },
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                runner.tell(config, &mut work);
+                block_in_place(|| runner.tell(config, &mut work));
             }
         }
     };
     runner.end(&mut work).await;
-    work.rewrite();
+    block_in_place(|| work.rewrite());
     if let Some(served) = served {
         served.abort();
     }
