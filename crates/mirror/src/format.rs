@@ -108,6 +108,11 @@ impl Format {
         matches!(self, Format::Nft)
     }
 
+    /// Whether the name of the list stands in it.
+    pub fn is_named(self) -> bool {
+        matches!(self, Format::Mikrotik | Format::Nft | Format::Ipset | Format::Caddy)
+    }
+
     fn row(self) -> &'static (Format, &'static str, &'static str) {
         TABLE.iter().find(|(format, ..)| *format == self).unwrap_or(&TABLE[0])
     }

@@ -6,6 +6,7 @@ mod config;
 mod counted;
 mod daemon;
 mod keys;
+mod peers;
 mod query;
 mod server;
 mod tls;

@@ -31,6 +31,7 @@ use super::book::Book;
 use super::config::MirrorConfig;
 use super::counted::Counted;
 use super::keys::{Verdict, judge};
+use super::peers::Peers;
 use super::query;
 use super::tls::Tls;
 use crate::clock::now_ms;
@@ -161,20 +162,20 @@ impl Service {
                 (None, answer)
             }
             Verdict::Refused => (None, told(StatusCode::FORBIDDEN, "this address may not have the list")),
-            Verdict::Passes(consumer) => (consumer, self.fetch(Key { list, query }, headers).await),
+            Verdict::Passes(consumer) => (consumer, self.fetch(Key { list, query }, headers, peer).await),
         };
         self.note(list, consumer, request.method() == Method::HEAD, &answer);
         answer
     }
 
-    async fn fetch(self: &Arc<Self>, key: Key, headers: &HeaderMap) -> Answer {
+    async fn fetch(self: &Arc<Self>, key: Key, headers: &HeaderMap, peer: IpAddr) -> Answer {
         let age = match self.age() {
             Ok(age) => age,
             Err(reason) => return later(reason),
         };
         let format = self.config.lists[key.list].format;
         let encoding = encoding(headers);
-        let Ok((body, bytes)) = self.bodies.get(key, encoding).await else {
+        let Ok((body, bytes)) = self.bodies.get(key, encoding, peer).await else {
             return later("too many wait already");
         };
         // A body that is packed is another one.
@@ -401,38 +402,6 @@ fn without_body(mut answer: Answer) -> Answer {
     answer
 }
 
-/// Connections of each address.
-#[derive(Default)]
-struct Peers(Mutex<HashMap<IpAddr, usize>>);
-
-/// A place among the connections of an address.
-struct Place(Arc<Peers>, IpAddr);
-
-impl Peers {
-    fn enter(self: &Arc<Self>, peer: IpAddr, most: usize) -> Option<Place> {
-        let mut peers = locked(&self.0);
-        let count = peers.entry(peer).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        drop(peers);
-        Some(Place(Arc::clone(self), peer))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut peers = locked(&self.0.0);
-        if let Some(count) = peers.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                peers.remove(&self.1);
-            }
-        }
-    }
-}
-
 /// Accepts connections for ever.
 pub(super) async fn serve(listener: TcpListener, service: Arc<Service>, tls: Option<Arc<Tls>>) {
     let places = Arc::new(Semaphore::new(service.config.connections));
@@ -524,17 +493,5 @@ mod tests {
         assert!(check(IF_MODIFIED_SINCE, "Sun, 09 Sep 2001 01:46:41 GMT"));
         assert!(!check(IF_MODIFIED_SINCE, "Sun, 09 Sep 2001 01:46:40 GMT"));
         assert!(!check(IF_MODIFIED_SINCE, "yesterday"));
-    }
-
-    #[test]
-    fn places_of_an_address() {
-        let peers = Arc::new(Peers::default());
-        let peer = "192.0.2.1".parse().expect("an address");
-        let one = peers.enter(peer, 2);
-        let two = peers.enter(peer, 2);
-        assert!(one.is_some() && two.is_some() && peers.enter(peer, 2).is_none());
-        assert!(peers.enter("192.0.2.2".parse().expect("an address"), 2).is_some());
-        drop((one, two));
-        assert!(locked(&peers.0).is_empty());
     }
 }
