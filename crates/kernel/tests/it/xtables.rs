@@ -406,12 +406,12 @@ fn a_full_set_keeps_the_first_and_no_others() {
         // Of those that are there, none is left out, however many others come before.
         let others = hosts(200..240);
         let mut again = [&others[..], &all[..32]].concat();
-        again.iter_mut().for_each(|element| element.timeout = Duration::from_secs(90_000));
+        again.iter_mut().for_each(|element| element.timeout = Duration::from_hours(25));
         let applied = opened().apply(&again, &[]).expect("applied");
         assert_eq!(told(&applied.full), sorted(&others));
         let found = opened().find(&sorted(&all[..32])).expect("asked");
         let is_renewed = |held: Option<testudo_kernel::Held>| {
-            held.and_then(|held| held.remaining).is_some_and(|left| left > Duration::from_secs(80_000))
+            held.and_then(|held| held.remaining).is_some_and(|left| left > Duration::from_hours(22))
         };
         assert!(found.into_iter().all(is_renewed));
     });

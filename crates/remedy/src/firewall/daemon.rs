@@ -373,7 +373,7 @@ impl<B: Backend> Work<'_, B> {
             match (outcome, self.enforcer.enforced()) {
                 (None, _) => tracing::warn!(expected, "not everything could be audited"),
                 (Some(_), None) => {
-                    tracing::info!("nothing was audited: what is to be enforced is not known yet")
+                    tracing::info!("nothing was audited: what is to be enforced is not known yet");
                 }
                 (Some(_), Some(enforced)) => tracing::info!(expected, enforced, "everything was audited"),
             }
