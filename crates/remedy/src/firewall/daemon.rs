@@ -46,8 +46,10 @@ const PROTECT_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks whether a database of countries or providers has changed.
 const DATABASES_EVERY: Duration = Duration::from_mins(1);
 
-/// After an audit, so many times as long as it took are left to others.
+/// After an audit, so many times as long as it took are left to others; but no more than so many times the pause between
+/// audits: a machine that is busy has rules to be put back, too.
 const AUDIT_REST: u32 = 20;
+const AUDIT_REST_PAUSES: u32 = 3;
 
 /// Refusals that one answer of the API is worth in the log.
 const REFUSALS_TOLD: usize = 5;
@@ -364,7 +366,8 @@ impl<B: Backend> Work<'_, B> {
         let now = now_ms();
         let begun = Instant::now();
         let outcome = self.enforcer.audit(most, now);
-        self.audit_at = begun + begun.elapsed() * AUDIT_REST;
+        let most_rest = self.config.audit_every * AUDIT_REST_PAUSES;
+        self.audit_at = begun + (begun.elapsed() * AUDIT_REST).min(most_rest);
         let outcome = self.told(Task::Audit, outcome);
         let is_over = outcome.as_ref().is_none_or(|outcome| outcome.round_ended);
         if self.is_auditing && is_over {
