@@ -1,16 +1,18 @@
 //! `testudo cloudflare`: decisions at the edge of the network, and zones under attack.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use testudo_config::environment;
 use testudo_remedy::cloudflare::{self, CloudflareConfig, CloudflareError};
-use tokio::sync::mpsc;
 
+use super::enforcing::{self, Signals, begin_logs, failed, good};
 use crate::{
     args::{CloudflareCommand, CloudflareRunArgs},
-    commands::firewall::{Signals, begin_logs},
     failure::{self, Failure},
 };
+
+/// It waits for Cloudflare most of the time.
+const WORKERS: usize = 2;
 
 /// Levels are put back before anything is taken away; for so long it is tried.
 const RESTORE_MOST: Duration = Duration::from_secs(80);
@@ -21,7 +23,9 @@ pub(crate) fn run(command: &CloudflareCommand) -> Result<ExitCode, Failure> {
         CloudflareCommand::Restore(args) => &args.common.config,
         CloudflareCommand::Remove(args) | CloudflareCommand::Status(args) => &args.config,
     };
-    let Some(config) = load(path) else { return Ok(ExitCode::from(failure::FINDINGS)) };
+    let Some(config) = good(path, CloudflareConfig::load(path, &environment)) else {
+        return Ok(ExitCode::from(failure::FINDINGS));
+    };
     match command {
         CloudflareCommand::Run(args) => serve(args, &config),
         CloudflareCommand::Restore(args) => restore(&config, Duration::from_secs(args.seconds)),
@@ -33,36 +37,14 @@ pub(crate) fn run(command: &CloudflareCommand) -> Result<ExitCode, Failure> {
     }
 }
 
-fn load(path: &Path) -> Option<CloudflareConfig> {
-    match CloudflareConfig::load(path, &environment) {
-        Ok(config) => Some(config),
-        Err(error) => {
-            eprintln!("{}", Failure::new(format!("{}: {error}", path.display())));
-            None
-        }
-    }
-}
-
-fn failed(error: CloudflareError) -> Failure {
-    Failure::new(error.to_string())
-}
-
 fn serve(args: &CloudflareRunArgs, config: &CloudflareConfig) -> Result<ExitCode, Failure> {
     if args.test {
         eprintln!("Configuration test done");
         return Ok(ExitCode::SUCCESS);
     }
     begin_logs(&config.log_level)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(error.to_string()))?;
-    runtime.block_on(async {
-        let (sender, stops) = mpsc::channel(1);
-        let mut signals = Signals::new().map_err(|error| Failure::new(error.to_string()))?;
-        tokio::spawn(async move { while sender.send(signals.next().await).await.is_ok() {} });
-        cloudflare::run(config, stops).await.map_err(failed)
+    enforcing::serve(Some(WORKERS), async |signals: Signals| {
+        cloudflare::run(config, signals.channel()).await
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,14 +6,11 @@ use std::process::ExitCode;
 
 use testudo_config::environment;
 use testudo_gate::{Place, Policy, WebServer, snippet};
-use testudo_remedy::{
-    firewall::Stop,
-    gate::{self, GateConfig},
-};
+use testudo_remedy::gate::{self, GateConfig};
 
+use super::enforcing::{self, Signals, begin_logs, good};
 use crate::{
     args::{GateArgs, GateCommand, SnippetArgs},
-    commands::firewall::{Signals, begin_logs},
     failure::{self, Failure},
 };
 
@@ -26,12 +23,8 @@ pub(crate) fn run(command: &GateCommand) -> Result<ExitCode, Failure> {
 }
 
 fn serve(args: &GateArgs) -> Result<ExitCode, Failure> {
-    let config = match GateConfig::load(&args.config, &environment) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{}", Failure::new(format!("{}: {error}", args.config.display())));
-            return Ok(ExitCode::from(failure::FINDINGS));
-        }
+    let Some(config) = good(&args.config, GateConfig::load(&args.config, &environment)) else {
+        return Ok(ExitCode::from(failure::FINDINGS));
     };
     if args.test {
         if let Err(error) = Policy::load(&config.policy) {
@@ -42,16 +35,7 @@ fn serve(args: &GateArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     begin_logs(&config.log_level)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(error.to_string()))?;
-    let mut signals = {
-        let _guard = runtime.enter();
-        Signals::new().map_err(|error| Failure::new(error.to_string()))?
-    };
-    let shutdown = async move { while signals.next().await != Stop::Now {} };
-    runtime.block_on(gate::run(&config, shutdown)).map_err(|error| Failure::new(error.to_string()))?;
+    enforcing::serve(None, async |signals: Signals| gate::run(&config, signals.end()).await)?;
     Ok(ExitCode::SUCCESS)
 }
 

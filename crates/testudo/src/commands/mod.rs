@@ -3,6 +3,7 @@
 pub(crate) mod administer;
 pub(crate) mod cloudflare;
 mod control;
+mod enforcing;
 pub(crate) mod explain;
 pub(crate) mod firewall;
 pub(crate) mod gate;

@@ -1,51 +1,30 @@
 //! `testudo script`: a program of the user's own is told of decisions.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use testudo_config::environment;
-use testudo_remedy::{
-    firewall::Stop,
-    script::{self, DEFAULT_PATHS, ScriptConfig},
-};
+use testudo_remedy::script::{self, DEFAULT_PATHS, ScriptConfig};
 
+use super::enforcing::{Signals, begin_logs, find, good, serve};
 use crate::{
     args::ScriptArgs,
-    commands::firewall::{Signals, begin_logs},
     failure::{self, Failure},
 };
 
+/// It waits for the script most of the time.
+const WORKERS: usize = 2;
+
 pub(crate) fn run(args: &ScriptArgs) -> Result<ExitCode, Failure> {
-    let path = match &args.config {
-        Some(path) => path.clone(),
-        None => DEFAULT_PATHS.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
-            Failure::new(format!("there is no configuration: {} is missing", DEFAULT_PATHS[0]))
-                .hint("name one with --config; `bin_path`, `api_url` and `api_key` are all that it must have")
-        })?,
-    };
-    let config =
-        ScriptConfig::load(&path, &environment).and_then(|config| config.check_program().map(|()| config));
-    let config = match config {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{}", Failure::new(format!("{}: {error}", path.display())));
-            return Ok(ExitCode::from(failure::FINDINGS));
-        }
-    };
+    let least = "`bin_path`, `api_url` and `api_key` are all that it must have";
+    let path = find(args.config.as_ref(), &DEFAULT_PATHS, least)?;
+    let read = ScriptConfig::load(&path, &environment);
+    let read = read.and_then(|config| config.check_program().map(|()| config));
+    let Some(config) = good(&path, read) else { return Ok(ExitCode::from(failure::FINDINGS)) };
     if args.test {
         eprintln!("Configuration test done");
         return Ok(ExitCode::SUCCESS);
     }
     begin_logs(&config.log_level)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(error.to_string()))?;
-    let mut signals = {
-        let _guard = runtime.enter();
-        Signals::new().map_err(|error| Failure::new(error.to_string()))?
-    };
-    let shutdown = async move { while signals.next().await != Stop::Now {} };
-    runtime.block_on(script::run(&config, shutdown)).map_err(|error| Failure::new(error.to_string()))?;
+    serve(Some(WORKERS), async |signals: Signals| script::run(&config, signals.end()).await)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     args::{DATA_DIR, SelftestArgs, TestOutput},
-    commands::firewall::Signals,
+    commands::enforcing::Signals,
     failure::{self, Failure},
 };
 
