@@ -338,15 +338,7 @@ fn offset_of(offset: i64) -> Result<i32, Damaged> {
 /// A number that says whether bytes are those that were written: quick, and no protection from anybody who
 /// wants to mislead.
 pub(crate) fn checksum(bytes: &[u8]) -> u64 {
-    const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut sum = bytes.len() as u64 ^ MULTIPLIER;
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    for word in words.iter().chain([&last]) {
-        sum = (sum ^ u64::from_le_bytes(*word)).wrapping_mul(MULTIPLIER).rotate_left(29);
-    }
-    sum ^ (sum >> 32)
+    xxhash_rust::xxh3::xxh3_64(bytes)
 }
 
 #[cfg(test)]

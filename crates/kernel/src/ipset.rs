@@ -236,7 +236,7 @@ impl Ipsets {
         wanted.sort_unstable();
         let mut deleted = Vec::new();
         for at in 0..self.sets.len() {
-            self.dump(at, |held, _| {
+            self.dump(at, |held| {
                 if wanted.binary_search(&(held.net, at)).is_err() {
                     deleted.push(Line::del(&self.sets[at].name, at, held.net));
                 }
@@ -274,7 +274,7 @@ impl Ipsets {
         let mut found = vec![None; nets.len()];
         for (at, set) in self.sets.iter().enumerate() {
             if asked.keys().any(|net| Family::of(*net) == set.family) {
-                self.dump(at, |held, _| {
+                self.dump(at, |held| {
                     if let Some(&at) = asked.get(&held.net) {
                         found[at] = Some(held);
                     }
@@ -418,7 +418,7 @@ impl Ipsets {
                         tries[set] += 1;
                         if tries[set] >= FULL_MOST {
                             let mut there: HashSet<Prefix> = HashSet::new();
-                            self.dump(set, |held, _| {
+                            self.dump(set, |held| {
                                 there.insert(held.net);
                             })?;
                             let takes = |line: &Line| line.set != set || there.contains(&line.net);
@@ -448,7 +448,7 @@ impl Ipsets {
         self.destroy(&larger)?;
         self.create(&larger, &Header::new(set.kind, set.family, room))?;
         let mut lines = Vec::new();
-        self.dump(at, |held, _| {
+        self.dump(at, |held| {
             lines.push(Line::add(&larger, at, held.net, held.remaining.unwrap_or(IPSET_TIMEOUT_MAX)));
         })?;
         let copied = restore(&self.program, &lines)?;
@@ -467,11 +467,11 @@ impl Ipsets {
     }
 
     /// Tells all elements of a set.
-    fn dump(&self, at: usize, mut tell: impl FnMut(Held, usize)) -> Result<(), ProgramError> {
+    fn dump(&self, at: usize, mut tell: impl FnMut(Held)) -> Result<(), ProgramError> {
         let set = &self.sets[at];
         let ended = self.program.run(&["save", &set.name], &[], |line| {
             if let Some((net, remaining)) = command::element(line) {
-                tell(Held { net, group: set.group.unwrap_or(0), remaining }, at);
+                tell(Held { net, group: set.group.unwrap_or(0), remaining });
             }
         })?;
         if !ended.is_success && ended.said.contains("does not exist") {

@@ -11,6 +11,9 @@ use crate::group::{Action, GroupId, Groups};
 use crate::held::{Decision, Refusal, Update};
 use crate::label::{LabelId, Labels};
 
+/// What stands before the type of a decision that is only for show.
+pub(crate) const SIMULATED: &str = "simulation:";
+
 /// So many decisions that cannot be read are told.
 const UNREAD_MOST: usize = 100;
 

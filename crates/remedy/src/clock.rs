@@ -26,3 +26,9 @@ pub(crate) fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// Seconds since 1970.
+#[cfg(unix)]
+pub(crate) fn wall_secs() -> i64 {
+    wall_ms().div_euclid(1_000)
+}

@@ -357,10 +357,12 @@ fn of<'n>(
     rules: &'n Rules,
 ) -> impl Iterator<Item = Decision> + 'n {
     let (group, until_ms) = (large.group, large.until_ms);
-    let is_protected = |net: &Prefix| {
-        rules.protected.iter().any(|(kept, _)| net.bits() >= kept.bits() && kept.contains(net.addr()))
-    };
-    nets.iter().filter(move |net| !is_protected(net)).map(move |&net| Decision { id, net, group, until_ms })
+    nets.iter().filter(|net| rules.protection(**net).is_none()).map(move |&net| Decision {
+        id,
+        net,
+        group,
+        until_ms,
+    })
 }
 
 fn version(path: &Path) -> Option<Version> {

@@ -55,6 +55,13 @@ impl Rules {
         if is_v6_host { Prefix::covering(net.addr(), self.ipv6_bits).unwrap_or(net) } else { net }
     }
 
+    /// Why nothing is ever done about a network: it is protected whole.
+    pub(crate) fn protection(&self, net: Prefix) -> Option<&str> {
+        let mut kept = self.protected.iter();
+        let found = kept.find(|(kept, _)| net.bits() >= kept.bits() && kept.contains(net.addr()));
+        found.map(|(_, reason)| reason.as_str())
+    }
+
     /// Whether a network may be dealt with at all.
     pub(crate) fn accepts(&self, net: Prefix) -> Result<(), Refusal> {
         let shown = || format!("{}/{}", net.addr(), net.bits());
@@ -62,8 +69,8 @@ impl Rules {
         if net.bits() < least {
             return Err(Refusal::TooWide { net: shown(), least });
         }
-        match self.protected.iter().find(|(kept, _)| net.bits() >= kept.bits() && kept.contains(net.addr())) {
-            Some((_, reason)) => Err(Refusal::Protected { net: shown(), reason: reason.clone() }),
+        match self.protection(net) {
+            Some(reason) => Err(Refusal::Protected { net: shown(), reason: reason.to_owned() }),
             None => Ok(()),
         }
     }

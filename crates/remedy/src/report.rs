@@ -1,9 +1,11 @@
 //! What a component reports to the API of what it did, in the terms of the ecosystem: `cscli metrics` shows it.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use testudo_wire::metrics::{Batch, BatchMeta, Counter, Os, RemediationComponent, UsageMetrics};
+
+use crate::clock::wall_secs;
 
 /// Between two reports, as the bouncers of the ecosystem do.
 pub(crate) const REPORT_EVERY: Duration = Duration::from_mins(15);
@@ -19,21 +21,16 @@ pub(crate) struct Reporter {
     reported: i64,
 }
 
-fn now_secs() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 impl Reporter {
     /// A component of a kind, such as `testudo-firewall`, that starts now.
     pub(crate) fn new(kind: &'static str) -> Self {
-        let now = now_secs();
+        let now = wall_secs();
         Reporter { kind, started: now, reported: now }
     }
 
     /// A report of what came since the last one, and of what there is.
     pub(crate) fn report(&mut self, items: Vec<Counter>) -> UsageMetrics {
-        let now = now_secs();
+        let now = wall_secs();
         let meta = BatchMeta {
             utc_now_timestamp: Some(now),
             window_size_seconds: Some((now - self.reported).max(0)),

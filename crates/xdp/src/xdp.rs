@@ -85,11 +85,6 @@ impl Xdp {
         })
     }
 
-    /// What is laid out.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
     /// Puts exactly these elements into force. What was in force before goes at the moment at which they come, on each
     /// interface.
     ///

@@ -409,32 +409,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{super::MAX_HEADERS, *};
-    use crate::{Decisions, Gate, Keys, Match, Moment, Policy};
-
-    /// Bans everybody but one address.
-    struct AllButOne(IpAddr);
-
-    impl Decisions for AllButOne {
-        fn find(&self, address: IpAddr, matches: &mut Vec<Match>) {
-            if address != self.0 {
-                matches.push(Match {
-                    kind: "ban".into(),
-                    origin: "local".into(),
-                    scenario: "example/probing".into(),
-                    id: 7,
-                    remaining: Duration::from_mins(1),
-                });
-            }
-        }
-    }
-
-    fn service() -> Service {
-        let policy = Policy::from_text("p", "hosts: [{names: ['*'], fail: open}]").expect("a policy");
-        let start = Instant::now();
-        let gate = Gate::new(policy, Keys::new(&[[1; 32]]).expect("a key"), Moment::now(start));
-        Service::new(gate, Arc::new(AllButOne(IpAddr::from([198, 51, 100, 2]))), start)
-    }
+    use super::{
+        super::{MAX_HEADERS, tests::service},
+        *,
+    };
 
     fn question(source: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
         let wrap = |field, inner: Message| Message::default().message(field, &inner);

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::decisions::Match;
+use crate::{Keys, decisions::Match};
 
 /// Bans one address.
 struct One(IpAddr);
@@ -25,6 +25,31 @@ impl Decisions for One {
             });
         }
     }
+}
+
+/// Bans everybody but one address.
+struct AllButOne(IpAddr);
+
+impl Decisions for AllButOne {
+    fn find(&self, address: IpAddr, matches: &mut Vec<Match>) {
+        if address != self.0 {
+            matches.push(Match {
+                kind: "ban".into(),
+                origin: "local".into(),
+                scenario: "example/probing".into(),
+                id: 7,
+                remaining: Duration::from_mins(1),
+            });
+        }
+    }
+}
+
+/// A service of which everybody but 198.51.100.2 is banned.
+pub(super) fn service() -> Service {
+    let policy = Policy::from_text("p", "hosts: [{names: ['*'], fail: open}]").expect("a policy");
+    let start = Instant::now();
+    let gate = Gate::new(policy, Keys::new(&[[1; 32]]).expect("a key"), Moment::now(start));
+    Service::new(gate, Arc::new(AllButOne(IpAddr::from([198, 51, 100, 2]))), start)
 }
 
 struct Running {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use testudo_client::{Client, SettingsError};
 use testudo_cloudflare::{Api, Budget, Danger, Decision, Failure, Gauge, Subject, Thresholds, Update};
@@ -21,8 +21,8 @@ use super::guards;
 use super::http::{HttpError, Https};
 use super::page::Board;
 use super::sync::{Counts, Message, Work};
-use crate::batch::{Collect, left_ms};
-use crate::clock::now_ms;
+use crate::batch::{Collect, SIMULATED, left_ms};
+use crate::clock::{now_ms, wall_secs};
 use crate::firewall::Stop;
 use crate::follow::{News, follow};
 use crate::metrics;
@@ -38,9 +38,6 @@ const SETTLE_MS: u64 = 60_000;
 
 /// The origin of decisions that were made here because of what was seen here.
 const ORIGIN_SEEN: &str = "crowdsec";
-
-/// What stands before the type of a decision that is only for show.
-const SIMULATED: &str = "simulation:";
 
 /// Why it does not run.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +135,7 @@ pub async fn run(config: &CloudflareConfig, mut stops: news::Receiver<Stop>) -> 
     tokio::pin!(following);
     let mut reports = interval_at(tokio::time::Instant::now() + REPORT_EVERY, REPORT_EVERY);
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let started = now_secs();
+    let started = wall_secs();
     let mut is_lost = false;
     loop {
         tokio::select! {
@@ -183,11 +180,6 @@ pub(super) fn only_back(config: &CloudflareConfig) -> Thresholds {
         look_ms: 5_000,
         settle_ms,
     }
-}
-
-fn now_secs() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Decisions of an answer, taken as they come.
@@ -300,7 +292,7 @@ fn usage(counts: &Counts, started: i64) -> UsageMetrics {
         }
     }
     let meta = BatchMeta {
-        utc_now_timestamp: Some(now_secs()),
+        utc_now_timestamp: Some(wall_secs()),
         window_size_seconds: Some(REPORT_EVERY.as_secs() as i64),
     };
     UsageMetrics {

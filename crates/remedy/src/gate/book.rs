@@ -14,15 +14,12 @@ use testudo_gate::{Decisions, Match, User};
 use testudo_wire::DecisionRef;
 use testudo_wire::stream::Side;
 
-use crate::batch::{Collect, is_network, left_ms, network};
+use crate::batch::{Collect, SIMULATED, is_network, left_ms, network};
 use crate::clock::now_ms;
 use crate::label::{LabelId, Labels};
 
 /// How the ecosystem calls users, in whatever case.
 pub(super) const SCOPES_OF_USERS: [&str; 2] = ["username", "user"];
-
-/// What stands before the type of a decision that is only for show.
-const SIMULATED: &str = "simulation:";
 
 /// A decision about what `K` stands for.
 #[derive(Clone, Copy, Debug)]

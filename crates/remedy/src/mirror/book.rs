@@ -9,12 +9,9 @@ use testudo_mirror::{Choice, Item, Value};
 use testudo_wire::DecisionRef;
 use testudo_wire::stream::Side;
 
-use crate::batch::{Collect, is_network, left_ms, network};
+use crate::batch::{Collect, SIMULATED, is_network, left_ms, network};
 use crate::label::{LabelId, Labels};
 use crate::report::FAMILIES;
-
-/// What stands before the type of a decision that is only for show.
-const SIMULATED: &str = "simulation:";
 
 /// What no list has, whoever decides it: routers obey without asking.
 #[derive(Clone, Debug)]

@@ -13,9 +13,7 @@ use testudo_wire::Decision as Told;
 use testudo_wire::stream::StreamBody;
 
 use super::subject::{Act, Message, Refusal, Subject};
-
-/// What stands before the type of a decision that is only for show.
-const SIMULATED: &str = "simulation:";
+use crate::batch::SIMULATED;
 
 /// Before something that failed is told again; each pause is twice the one before.
 const AGAIN_LEAST_MS: u64 = 1_000;

@@ -1,6 +1,7 @@
 //! Which packet filter, and where in it: the keys that the ecosystem has for each of them.
 
 use serde::Deserialize;
+use testudo_kernel::{IPSET_NAME_MAX, XTABLES_NAME_MAX};
 
 use super::{Deny, XdpConfig};
 use crate::access::AccessError;
@@ -11,11 +12,8 @@ pub(super) const IPSET_SIZE: u32 = 131_072;
 /// How many at most. An element takes some 40 bytes of the kernel's memory.
 pub(super) const IPSET_SIZE_MOST: u32 = 4_194_304;
 
-/// Names of chains, sets and tables have up to so many bytes; those of our own chain fewer, since names of sets begin with
-/// it.
+/// Names of chains that lead to ours have up to so many bytes.
 const CHAIN_MOST: usize = 28;
-const SET_MOST: usize = 31;
-const OWN_CHAIN_MOST: usize = 15;
 
 /// The packet filter, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -303,8 +301,8 @@ fn hooks(filters: &Filters<'_>) -> Result<Vec<Hook>, AccessError> {
 }
 
 fn iptables(filters: &Filters<'_>) -> Result<Mode, AccessError> {
-    if filters.table.len() > OWN_CHAIN_MOST {
-        let problem = format!("names of chains and sets begin with it: use {OWN_CHAIN_MOST} bytes at most");
+    if filters.table.len() > XTABLES_NAME_MAX {
+        let problem = format!("names of chains and sets begin with it: use {XTABLES_NAME_MAX} bytes at most");
         return Err(value("table", problem));
     }
     let [both, v4, v6] = &filters.chains;
@@ -333,8 +331,8 @@ fn iptables(filters: &Filters<'_>) -> Result<Mode, AccessError> {
 
 fn named(sets: NamedSets) -> Result<NamedSets, AccessError> {
     Ok(NamedSets {
-        v4: plain("blacklists_ipv4", SET_MOST)(sets.v4)?,
-        v6: sets.v6.map(plain("blacklists_ipv6", SET_MOST)).transpose()?,
+        v4: plain("blacklists_ipv4", IPSET_NAME_MAX)(sets.v4)?,
+        v6: sets.v6.map(plain("blacklists_ipv6", IPSET_NAME_MAX)).transpose()?,
     })
 }
 

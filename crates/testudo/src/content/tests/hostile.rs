@@ -119,29 +119,35 @@ fn write(way: &str, text: &str) -> String {
     match way {
         "raw" => return text.to_owned(),
         "line" => return text.replace(['\r', '\n'], ""),
-        "basic" => return text.split(':').next().unwrap().to_owned(),
+        "basic" => return text.split_once(':').map_or(text, |(name, _)| name).to_owned(),
         "greeting" => {
             let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
             let fits = inner.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c));
             return if fits { text } else { "x" }.to_owned();
         }
-        "json" => return serde_json::to_string(text).unwrap().trim_matches('"').to_owned(),
+        "json" => {
+            let quoted = serde_json::to_string(text).expect("a text is JSON");
+            let inner = quoted.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"'));
+            return inner.expect("it is quoted").to_owned();
+        }
         _ => {}
     }
     let mut out = String::new();
     for byte in text.bytes() {
         match (way, byte) {
-            ("hex", b'"' | b'\\') => write!(out, "\\x{byte:02X}").unwrap(),
-            ("sharp", b'"' | b'#' | b'{' | b'|' | b'}') => write!(out, "#{byte:02X}").unwrap(),
+            ("hex", b'"' | b'\\') => write!(out, "\\x{byte:02X}").expect("a text takes it"),
+            ("sharp", b'"' | b'#' | b'{' | b'|' | b'}') => {
+                write!(out, "#{byte:02X}").expect("a text takes it");
+            }
             ("apache", b'"' | b'\\') => out.extend(['\\', char::from(byte)]),
             ("apache", b'\n') => out.push_str("\\n"),
             ("apache", b'\r') => out.push_str("\\r"),
             (_, b' '..0x7f) => out.push(char::from(byte)),
             ("visible", _) => out.push('?'),
-            ("octal", _) => write!(out, "\\{byte:03o}").unwrap(),
-            ("hex", _) => write!(out, "\\x{byte:02X}").unwrap(),
-            ("apache", _) => write!(out, "\\x{byte:02x}").unwrap(),
-            ("sharp", _) => write!(out, "#{byte:02X}").unwrap(),
+            ("octal", _) => write!(out, "\\{byte:03o}").expect("a text takes it"),
+            ("hex", _) => write!(out, "\\x{byte:02X}").expect("a text takes it"),
+            ("apache", _) => write!(out, "\\x{byte:02x}").expect("a text takes it"),
+            ("sharp", _) => write!(out, "#{byte:02X}").expect("a text takes it"),
             _ => panic!("{way}: no such way"),
         }
     }
