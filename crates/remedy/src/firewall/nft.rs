@@ -102,6 +102,17 @@ pub(super) fn traffic(counters: Counters) -> Traffic {
     }
 }
 
+/// The same steps as the kernel takes them.
+pub(super) fn kernel_changes(changes: &[Change], element: fn(Element) -> KernelElement) -> Vec<KernelChange> {
+    let step = |change: &Change| match *change {
+        Change::Add(new) => KernelChange::Add(element(new)),
+        Change::Replace(new) => KernelChange::Refresh(element(new)),
+        Change::Remove(net) => KernelChange::Remove(net),
+    };
+    changes.iter().map(step).collect()
+}
+
+/// What could not be done.
 pub(super) fn failed(applied: Applied) -> Vec<Failed> {
     let failed = applied.failed.into_iter();
     failed
@@ -121,15 +132,7 @@ impl Backend for NftFilter {
     }
 
     fn apply(&mut self, _: &[Group], changes: &[Change]) -> Result<Vec<Failed>, FilterError> {
-        let changes: Vec<KernelChange> = changes
-            .iter()
-            .map(|change| match *change {
-                Change::Add(new) => KernelChange::Add(element(new)),
-                Change::Replace(new) => KernelChange::Refresh(element(new)),
-                Change::Remove(net) => KernelChange::Remove(net),
-            })
-            .collect();
-        Ok(failed(self.nft.apply(&changes)?))
+        Ok(failed(self.nft.apply(&kernel_changes(changes, element))?))
     }
 
     fn find(&mut self, net: Prefix) -> Result<Option<Found>, FilterError> {

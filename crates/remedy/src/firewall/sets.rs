@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use testudo_event::Prefix;
-use testudo_kernel::{
-    Change as KernelChange, Element as KernelElement, Error, SetFamily, SetName, Standing, UserSets,
-};
+use testudo_kernel::{Element as KernelElement, Error, SetFamily, SetName, Standing, UserSets};
 
 use super::config::SetPlace;
 use super::filter::{Filter, FilterError};
-use super::nft::{failed, held};
+use super::nft::{failed, held, kernel_changes};
 use crate::backend::{Backend, Change, Element, Failed, Found};
 use crate::group::Group;
 
@@ -87,15 +85,7 @@ impl Backend for SetFilter {
     }
 
     fn apply(&mut self, _: &[Group], changes: &[Change]) -> Result<Vec<Failed>, FilterError> {
-        let changes: Vec<KernelChange> = changes
-            .iter()
-            .map(|change| match *change {
-                Change::Add(new) => KernelChange::Add(element(new)),
-                Change::Replace(new) => KernelChange::Refresh(element(new)),
-                Change::Remove(net) => KernelChange::Remove(net),
-            })
-            .collect();
-        Ok(failed(self.sets.apply(&changes)?))
+        Ok(failed(self.sets.apply(&kernel_changes(changes, element))?))
     }
 
     fn find(&mut self, net: Prefix) -> Result<Option<Found>, FilterError> {
