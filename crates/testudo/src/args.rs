@@ -426,9 +426,6 @@ pub(crate) struct HubTestArgs {
     /// The present, for dates without a year
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     pub(crate) now: Option<Timestamp>,
-    /// How the result is written
-    #[arg(long, short, value_enum, default_value_t)]
-    pub(crate) output: TestOutput,
 }
 
 /// How results of tests are written.
@@ -502,6 +499,15 @@ mod tests {
     #[test]
     fn the_definition_holds() {
         Args::command().debug_assert();
+    }
+
+    /// A flag of a verb and one of its group must not bear one name: `debug_assert` does not notice that.
+    #[test]
+    fn the_verbs_of_the_hub_share_its_flags() {
+        let args = Args::try_parse_from(["testudo", "hub", "test", "--hub", "x", "--all", "-o", "json"]);
+        let Command::Hub(group) = args.expect("read").command else { panic!("another command") };
+        assert_eq!(group.globals.output, Some(testudo_config::Output::Json));
+        assert!(matches!(group.command, HubCommand::Test(test) if test.all));
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         args::Command::Selftest(args) => commands::selftest::run(args),
         args::Command::Replay(args) => commands::replay::run(args),
         args::Command::Hub(group) => match &group.command {
-            args::HubCommand::Test(args) => commands::hub_test::run(args),
+            args::HubCommand::Test(args) => commands::hub_test::run(args, group.globals.output),
             args::HubCommand::Installed(verb) => Ok(commands::administer::hub(&group.globals, verb)),
         },
         args::Command::Explain(args) => commands::explain::run(args),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
+use testudo_config::Output;
 use testudo_hub::{
     DataFolders, Hub,
     testing::{TestResult, Way, run_tests},
@@ -15,7 +16,7 @@ use testudo_hub::{
 
 use super::replay::present;
 use crate::{
-    args::{HubTestArgs, TestOutput},
+    args::HubTestArgs,
     failure::{self, FINDINGS, Failure},
 };
 
@@ -34,7 +35,8 @@ struct Results<'r> {
     tests: &'r [TestResult],
 }
 
-pub(crate) fn run(args: &HubTestArgs) -> Result<ExitCode, Failure> {
+/// Runs the tests; `output` is as the group's flag says. Raw is what people read: lines without frames.
+pub(crate) fn run(args: &HubTestArgs, output: Option<Output>) -> Result<ExitCode, Failure> {
     if args.names.is_empty() && !args.all {
         return Err(Failure::new("no tests are chosen").hint("name some, or run all with --all"));
     }
@@ -52,9 +54,9 @@ pub(crate) fn run(args: &HubTestArgs) -> Result<ExitCode, Failure> {
         tests: &tests,
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = match args.output {
-        TestOutput::Human => human(&mut out, &results),
-        TestOutput::Json => serde_json::to_writer_pretty(&mut out, &results)
+    let written = match output.unwrap_or_default() {
+        Output::Human | Output::Raw => human(&mut out, &results),
+        Output::Json => serde_json::to_writer_pretty(&mut out, &results)
             .map_err(io::Error::from)
             .and_then(|()| writeln!(out)),
     };
