@@ -119,9 +119,20 @@ fn rejected_senders_are_told() {
             let sender = peer.socket(from);
             sender.connect(to.local_addr().expect("an address")).expect("connected");
             sender.set_read_timeout(Some(Duration::from_millis(300))).expect("a limit");
-            sender.send(b"x").expect("sent");
-            let told = sender.recv(&mut [0; 8]).expect_err("nothing comes back").kind();
-            assert_eq!(Some(told).filter(|kind| *kind != ErrorKind::WouldBlock), expected, "{from}");
+            let mut ask = || {
+                sender
+                    .send(b"x")
+                    .and_then(|_| sender.recv(&mut [0; 8]))
+                    .expect_err("nothing comes back")
+                    .kind()
+            };
+            let told = if expected.is_some() {
+                // On a busy machine, neighbours take their time to find each other.
+                (0..30).map(|_| ask()).find(|kind| *kind != ErrorKind::WouldBlock)
+            } else {
+                Some(ask()).filter(|kind| *kind != ErrorKind::WouldBlock)
+            };
+            assert_eq!(told, expected, "{from}");
             assert_eq!(arrived(to).len(), usize::from(expected.is_none()), "{from}");
         }
         assert_eq!(peer.connects("10.9.0.1:80"), Err(ErrorKind::ConnectionRefused));

@@ -442,4 +442,36 @@ mod tests {
         let users = book.0.read().expect("a table").users.len();
         assert_eq!(users, 2, "what is over is gone");
     }
+
+    /// A figure, for docs/gate.md: nanoseconds of a lookup among a million addresses and a thousand ranges of both
+    /// families.
+    #[test]
+    #[ignore = "a figure: cargo test --release -p testudo-remedy lookup -- --ignored --nocapture"]
+    fn what_a_lookup_costs() {
+        let book = Book::default();
+        let mut all = Told::default();
+        let mut row = |id: u32, scope: &'static str, value: String| {
+            let told = DecisionRef { value: value.into(), ..told(id.into(), scope, "", "ban") };
+            all.take(Side::New, &told);
+        };
+        // Addresses that lie scattered, each one once: the factor is odd.
+        let address = |n: u32| std::net::Ipv4Addr::from_bits(n.wrapping_mul(2_654_435_761));
+        (0..1_000_000).for_each(|n| row(n, "Ip", address(n).to_string()));
+        for n in 0..500 {
+            row(1_000_000 + n, "Range", format!("198.{}.{}.0/{}", 18 + n / 256, n % 256, 16 + n % 12));
+            row(1_001_000 + n, "Range", format!("2001:db8:{n:x}::/{}", 32 + n % 33));
+        }
+        book.take(true, all);
+        for (what, first) in [("that is not listed", 1_000_000), ("that is", 0)] {
+            let mut matches = Vec::with_capacity(8);
+            let mut found = 0;
+            let start = std::time::Instant::now();
+            for n in first..first + 1_000_000 {
+                matches.clear();
+                book.find(address(n).into(), &mut matches);
+                found += matches.len();
+            }
+            println!("an address {what}: {} ns, {found} found", start.elapsed().as_nanos() / 1_000_000);
+        }
+    }
 }

@@ -108,15 +108,23 @@ fn words(value: &HeaderValue) -> impl Iterator<Item = &str> {
     value.to_str().unwrap_or_default().split(',').map(str::trim)
 }
 
-/// The headers that the site gets. `told` is what the gate tells it.
-pub(super) fn to_site(visitor: &HeaderMap, told: &HeaderMap, ways: Ways) -> HeaderMap {
+/// The headers that the site gets. `told` is what the gate tells it; in `identity`, a trusted proxy tells who the user is.
+pub(super) fn to_site(
+    visitor: &HeaderMap,
+    told: &HeaderMap,
+    identity: Option<&HeaderName>,
+    ways: Ways,
+) -> HeaderMap {
+    let identity = identity.map(known_as);
     let named: Vec<&str> = visitor.get_all(CONNECTION).iter().flat_map(words).collect();
     let goes = |name: &HeaderName| {
         let known = known_as(name);
         let is_alias = known != name.as_str();
         let is_forwarding = known.starts_with("x-forwarded-") || known == "forwarded" || known == "x-real-ip";
+        let is_identity = identity.as_ref() == Some(&known);
         let is_meant = || {
             is_forwarding
+                || is_identity
                 || is_method_override(&known)
                 || known.starts_with("sec-fetch-")
                 || HOP_BY_HOP.iter().any(|other| *other == *known)
@@ -125,7 +133,7 @@ pub(super) fn to_site(visitor: &HeaderMap, told: &HeaderMap, ways: Ways) -> Head
         HOP_BY_HOP.contains(name)
             || *name == EXPECT
             || known.starts_with("x-testudo-")
-            || is_forwarding && !ways.is_trusted
+            || (is_forwarding || is_identity) && !ways.is_trusted
             || is_alias && is_meant()
             // Of what is needed to understand the request, nothing can be named away.
             || *name != HOST && *name != CONTENT_LENGTH && named.iter().any(|other| name == other)
@@ -247,7 +255,7 @@ mod tests {
         let told =
             headers(&[("x-testudo-outcome", "clean"), ("x-testudo-type", ""), ("cache-control", "no-store")]);
         let lines: Vec<_> = [("host", "a.org")].iter().chain(lines).copied().collect();
-        let found = to_site(&headers(&lines), &told, ways);
+        let found = to_site(&headers(&lines), &told, Some(&HeaderName::from_static("x-remote-user")), ways);
         let mut lines: Vec<_> =
             found.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
         lines.sort();
@@ -265,6 +273,8 @@ mod tests {
             ("x-forwarded-port", "1"),
             ("forwarded", "for=1.1.1.1"),
             ("x-real-ip", "1.1.1.1"),
+            ("x-remote-user", "alice"),
+            ("x_remote_user", "alice"),
             ("x_forwarded_for", "1.1.1.1"),
             ("x-testudo-outcome", "allowed"),
             ("x_testudo_outcome", "allowed"),
@@ -301,13 +311,19 @@ mod tests {
     #[test]
     fn a_trusted_proxy_is_believed() {
         let found = sent(
-            &[("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "https"), ("x_real_ip", "1.1.1.1")],
+            &[
+                ("x-forwarded-for", "203.0.113.7"),
+                ("x-forwarded-proto", "https"),
+                ("x_real_ip", "1.1.1.1"),
+                ("x-remote-user", "alice"),
+                ("x_remote_user", "bob"),
+            ],
             true,
         );
         assert_eq!(
             found,
             "host: a.org\nx-forwarded-for: 203.0.113.7, 192.0.2.1\nx-forwarded-host: a.org\nx-forwarded-proto: https\n\
-             x-real-ip: 198.51.100.1\nx-testudo-outcome: clean"
+             x-real-ip: 198.51.100.1\nx-remote-user: alice\nx-testudo-outcome: clean"
         );
     }
 

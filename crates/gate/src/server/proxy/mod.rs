@@ -41,6 +41,7 @@ use self::{
 use super::{MAX_HEAD, MAX_HEADERS, Service, answer, stop};
 use crate::{
     address::Peer,
+    identity::Identity,
     moment::Moment,
     page,
     visit::{Visit, Way},
@@ -243,7 +244,12 @@ async fn handle(request: Request<Incoming>, visitor: &Visitor, proxy: &Proxy, se
         is_tls: visitor.is_tls,
         is_tunnel: tunnel.is_some(),
     };
-    *sent.headers_mut() = heads::to_site(&parts.headers, &told, ways);
+    let identity = service.gate.with_policy(|policy| policy.host(&visit.host).second.identity.clone());
+    let identity = match identity.as_deref() {
+        Some(Identity::Header(name)) => Some(name),
+        _ => None,
+    };
+    *sent.headers_mut() = heads::to_site(&parts.headers, &told, identity, ways);
     let Some(pool) = proxy.pools.of(&visit.host) else {
         return own(page::plain(StatusCode::NOT_FOUND, "no site has this name here\n"));
     };

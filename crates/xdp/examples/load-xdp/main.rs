@@ -1,6 +1,6 @@
 //! Loads elements and tries frames, and tells what it cost.
 //!
-//! `cargo run --release -p testudo-xdp --example load -- 1000000 [percent that are ranges]`
+//! `cargo run --release -p testudo-xdp --example load-xdp -- 1000000 [percent that are ranges]`
 
 #[cfg(target_os = "linux")]
 mod measure;

@@ -1,4 +1,4 @@
-//! What the table of clients costs: `cargo run --release -p testudo-guard --example measure`.
+//! What the table of clients costs: `cargo run --release -p testudo-guard --example measure-guard`.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};

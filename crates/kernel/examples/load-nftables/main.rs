@@ -1,6 +1,6 @@
 //! Loads elements into a network namespace of its own, and tells what it cost.
 //!
-//! `cargo run --release -p testudo-kernel --example load -- 1000000 [percent that are ranges]`
+//! `cargo run --release -p testudo-kernel --example load-nftables -- 1000000 [percent that are ranges]`
 
 #[cfg(target_os = "linux")]
 mod measure;

@@ -1,6 +1,6 @@
 //! Measures answers about very many decisions: the stream, the snapshot, tags and listeners.
 //!
-//! `cargo run --release -p testudo-api --example measure -- [DECISIONS]`
+//! `cargo run --release -p testudo-api --example measure-api -- [DECISIONS]`
 
 use std::sync::Arc;
 use std::time::Instant;
