@@ -5,7 +5,6 @@ is a setting, no log of requests, and connections that stay open.
 """
 
 import os
-import re
 import shutil
 import textwrap
 
@@ -15,8 +14,9 @@ PAGE = "It works.\n"
 class Servers:
     """Makes configurations in a folder and starts what reads them. `start(*command)` gives a process."""
 
-    def __init__(self, folder, snippet, start, free_port, backend):
-        self.folder, self.snippet, self.start, self.free_port, self.backend = folder, snippet, start, free_port, backend
+    def __init__(self, folder, snippet, envoy_pieces, start, free_port, backend):
+        self.folder, self.snippet, self.envoy_pieces = folder, snippet, envoy_pieces
+        self.start, self.free_port, self.backend = start, free_port, backend
         (folder / "html").mkdir(exist_ok=True)
         (folder / "html/index.html").write_text(PAGE)
 
@@ -192,10 +192,7 @@ providers: {{file: {{directory: {self.folder}/{folder}/dynamic, watch: false}}}}
 
     def envoy(self, gated, flavour="envoy"):
         port = self.free_port()
-        pieces = dict.fromkeys(["http_filters", "routes", "clusters"], "")
-        for piece in re.split(r"(?m)^# Part \d: ", self.snippet(flavour))[1:] if gated else []:
-            name = next(name for name in pieces if f"`{name}`" in piece.partition("\n")[0])
-            pieces[name] = piece[piece.index("\n- ") + 1 :]
+        pieces = self.envoy_pieces(self.snippet(flavour) if gated else "")
         inside = lambda name, depth: textwrap.indent(pieces[name], " " * depth)
         router = 'name: envoy.filters.http.router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}'
         place = f"{{address: {{socket_address: {{address: 127.0.0.1, port_value: {self.backend}}}}}}}"
@@ -211,6 +208,7 @@ static_resources:
               typed_config:
                 "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
                 stat_prefix: site
+{inside("common_http_protocol_options", 16)}
                 http_filters:
 {inside("http_filters", 18)}
                   - {{{router}}}
