@@ -35,23 +35,28 @@ fn collections() -> Vec<Collection> {
     files("collections").into_iter().map(read).collect()
 }
 
+/// The parsers of a collection and of those that it holds.
+fn reach<'c>(collections: &'c [Collection], of: &'c Collection, into: &mut BTreeSet<&'c str>) {
+    into.extend(of.parsers.iter().map(String::as_str));
+    for name in &of.collections {
+        reach(collections, collections.iter().find(|c| c.name == *name).unwrap(), into);
+    }
+}
+
 #[test]
 fn what_collections_name_is_there_and_all_that_is_there_is_named() {
     let (rules, _) = rules();
     let there = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<String>>();
     let collections = collections();
-    let kinds: [(&str, BTreeSet<String>, fn(&Collection) -> &Vec<String>); 3] = [
-        ("parsers", there(rules.parsers.iter().map(|item| &*item.node.name).collect()), |c| &c.parsers),
-        ("postoverflows", there(rules.postoverflows.iter().map(|item| &*item.node.name).collect()), |c| {
-            &c.postoverflows
-        }),
-        ("scenarios", there(rules.scenarios.iter().map(|item| &*item.name).collect()), |c| &c.scenarios),
-    ];
-    for (kind, there, of) in kinds {
-        let named: BTreeSet<String> =
-            collections.iter().flat_map(|collection| of(collection).clone()).collect();
-        assert_eq!(named, there, "{kind}");
-    }
+    let named = |of: fn(&Collection) -> &Vec<String>| {
+        collections.iter().flat_map(of).cloned().collect::<BTreeSet<String>>()
+    };
+    let parsers = rules.parsers.iter().map(|item| &*item.node.name).collect();
+    assert_eq!(named(|collection| &collection.parsers), there(parsers));
+    let postoverflows = rules.postoverflows.iter().map(|item| &*item.node.name).collect();
+    assert_eq!(named(|collection| &collection.postoverflows), there(postoverflows));
+    let scenarios = rules.scenarios.iter().map(|item| &*item.name).collect();
+    assert_eq!(named(|collection| &collection.scenarios), there(scenarios));
     let names: BTreeSet<&String> = collections.iter().map(|collection| &collection.name).collect();
     for collection in &collections {
         assert!(names.is_superset(&collection.collections.iter().collect()), "{}", collection.name);
@@ -67,12 +72,6 @@ fn what_collections_name_is_there_and_all_that_is_there_is_named() {
 #[test]
 fn a_collection_of_a_service_brings_all_that_it_needs() {
     let collections = collections();
-    fn reach<'c>(collections: &'c [Collection], of: &'c Collection, into: &mut BTreeSet<&'c str>) {
-        into.extend(of.parsers.iter().map(String::as_str));
-        for name in &of.collections {
-            reach(collections, collections.iter().find(|c| c.name == *name).unwrap(), into);
-        }
-    }
     for collection in &collections {
         let mut parsers = BTreeSet::new();
         reach(&collections, collection, &mut parsers);
