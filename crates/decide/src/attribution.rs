@@ -19,7 +19,7 @@ pub(crate) struct Subject {
 }
 
 /// Whom an alert's decisions are about. `None`: its source, since the profile says so, or since nobody told who
-/// contributed (other agents do not).
+/// contributed (other agents do not). A source that is no address has done nothing: it is what others were after.
 pub(crate) fn subjects(
     attribution: Attribution,
     alert: &Alert,
@@ -27,8 +27,11 @@ pub(crate) fn subjects(
 ) -> Option<Vec<Subject>> {
     let contributors = alert.contributors.iter();
     let least = match attribution {
-        _ if alert.contributors.is_empty() => return None,
         Attribution::Sources => return None,
+        _ if alert.contributors.is_empty() => {
+            let acts = [SCOPE_IP, SCOPE_RANGE].contains(&alert.source.scope.as_str());
+            return if acts { None } else { Some(Vec::new()) };
+        }
         Attribution::Contributors { least } => u64::from(least),
         Attribution::Prefixes { .. } => 1,
     };

@@ -4,8 +4,27 @@ use std::sync::Arc;
 
 use testudo_rules::{SourceFile, load_profiles, plan::Profile};
 
-/// Sources that a rule wants remedied are banned for four hours: addresses, then networks.
+/// Sources that a rule wants remedied are banned for four hours: addresses, then networks. Two of the rules that the
+/// binary carries are about what was attacked: there, those who took part often enough are.
 const TEXT: &str = "\
+name: default_distributed_bruteforce
+filters:
+  - Alert.Remediation == true && Alert.GetScenario() == 'testudo/distributed-bruteforce'
+decisions:
+  - type: ban
+    duration: 4h
+attribution: {contributors: {least: 2}}
+on_success: break
+---
+name: default_distributed_flood
+filters:
+  - Alert.Remediation == true && Alert.GetScenario() == 'testudo/distributed-flood'
+decisions:
+  - type: ban
+    duration: 4h
+attribution: {contributors: {least: 100}}
+on_success: break
+---
 name: default_ip_remediation
 filters:
   - Alert.Remediation == true && Alert.GetScope() == 'Ip'
@@ -36,6 +55,12 @@ mod tests {
     #[test]
     fn they_load() {
         let names: Vec<_> = default_profiles().iter().map(|profile| profile.name.to_string()).collect();
-        assert_eq!(names, ["default_ip_remediation", "default_range_remediation"]);
+        let expected = [
+            "default_distributed_bruteforce",
+            "default_distributed_flood",
+            "default_ip_remediation",
+            "default_range_remediation",
+        ];
+        assert_eq!(names, expected);
     }
 }

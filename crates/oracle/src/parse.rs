@@ -232,10 +232,16 @@ fn apply(grok: &Grok, pattern: &Pattern, event: &mut Event, world: &World) -> bo
 
 /// Tests a whitelist and marks the event; whether this list matched.
 fn whitelist(list: &Whitelist, event: &mut Event, world: &World) -> bool {
-    let by_address = event.ip_sources().into_iter().map(net::canonical).any(|address| {
+    let listed = |address| {
+        let address = net::canonical(address);
         list.ips.iter().any(|ip| net::canonical(*ip) == address)
             || list.cidrs.iter().any(|range| unmapped(*range).contains(address))
-    });
+    };
+    let by_address = event.ip_sources().into_iter().any(listed);
+    if event.kind == EventKind::Overflow {
+        let contributors = &mut event.overflow.alert.contributors;
+        contributors.retain(|one| !net::parse_addr(&one.value).is_some_and(listed));
+    }
     let matched = by_address || {
         let mut hit = false;
         for expression in &list.expressions {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use testudo_rules::{Diagnostic, SourceFile, load_parsers, load_scenarios, set::RuleSet};
+use testudo_rules::{Diagnostic, SourceFile, load_parsers, load_postoverflows, load_scenarios, set::RuleSet};
 
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
@@ -19,39 +19,62 @@ const FILES: &[(&str, &str)] = files![
     "parsers/s00-raw/plain.yaml",
     "parsers/s00-raw/syslog.yaml",
     "parsers/s01-parse/apache.yaml",
+    "parsers/s01-parse/asterisk.yaml",
+    "parsers/s01-parse/auditd.yaml",
     "parsers/s01-parse/caddy.yaml",
     "parsers/s01-parse/dovecot.yaml",
     "parsers/s01-parse/exim.yaml",
     "parsers/s01-parse/haproxy.yaml",
     "parsers/s01-parse/http-json.yaml",
+    "parsers/s01-parse/kernel.yaml",
     "parsers/s01-parse/lighttpd.yaml",
+    "parsers/s01-parse/mariadb.yaml",
     "parsers/s01-parse/nginx.yaml",
+    "parsers/s01-parse/pam.yaml",
     "parsers/s01-parse/postfix.yaml",
     "parsers/s01-parse/postgresql.yaml",
     "parsers/s01-parse/proftpd.yaml",
+    "parsers/s01-parse/samba.yaml",
     "parsers/s01-parse/sshd.yaml",
     "parsers/s01-parse/traefik.yaml",
     "parsers/s01-parse/vsftpd.yaml",
+    "parsers/s01-parse/windows.yaml",
     "parsers/s02-enrich/dates.yaml",
     "parsers/s02-enrich/geo.yaml",
     "parsers/s02-enrich/http.yaml",
     "parsers/s02-enrich/loopback.yaml",
+    "postoverflows/s00-enrich/names.yaml",
+    "postoverflows/s01-whitelist/cdns.yaml",
+    "postoverflows/s01-whitelist/crawlers.yaml",
+    "scenarios/credential-stuffing.yaml",
     "scenarios/database-bruteforce.yaml",
+    "scenarios/distributed-bruteforce.yaml",
+    "scenarios/distributed-flood.yaml",
     "scenarios/ftp-bruteforce.yaml",
     "scenarios/http-auth-bruteforce.yaml",
     "scenarios/http-bad-user-agent.yaml",
+    "scenarios/http-card-testing.yaml",
     "scenarios/http-crawl.yaml",
+    "scenarios/http-cve-probing.yaml",
+    "scenarios/http-login-bruteforce.yaml",
     "scenarios/http-path-traversal.yaml",
     "scenarios/http-probing.yaml",
     "scenarios/http-script-injection.yaml",
     "scenarios/http-sensitive-files.yaml",
     "scenarios/http-sql-injection.yaml",
+    "scenarios/local-bruteforce.yaml",
+    "scenarios/login-bruteforce.yaml",
     "scenarios/mail-bruteforce.yaml",
+    "scenarios/port-scan.yaml",
+    "scenarios/sip-bruteforce-udp.yaml",
+    "scenarios/sip-bruteforce.yaml",
+    "scenarios/smb-bruteforce.yaml",
     "scenarios/smtp-abuse.yaml",
     "scenarios/ssh-bruteforce.yaml",
     "scenarios/ssh-slow-bruteforce.yaml",
     "scenarios/ssh-user-enumeration.yaml",
     "scenarios/targeted.yaml",
+    "scenarios/windows-bruteforce.yaml",
 ];
 
 /// The rules, and what is wrong with them: nothing, as the tests see to.
@@ -63,6 +86,12 @@ pub(crate) fn rules() -> (RuleSet, Vec<Diagnostic>) {
         if let Some((stage, _)) = path.strip_prefix("parsers/").and_then(|rest| rest.split_once('/')) {
             let loaded = load_parsers(file, stage);
             rules.parsers.extend(loaded.items);
+            diagnostics.extend(loaded.diagnostics);
+        } else if let Some((stage, _)) =
+            path.strip_prefix("postoverflows/").and_then(|rest| rest.split_once('/'))
+        {
+            let loaded = load_postoverflows(file, stage);
+            rules.postoverflows.extend(loaded.items);
             diagnostics.extend(loaded.diagnostics);
         } else {
             let loaded = load_scenarios(file);

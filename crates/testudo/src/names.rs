@@ -45,22 +45,40 @@ impl ReverseDns for SystemNames {
     }
 }
 
-/// The first PTR name with its final dot, as rules compare it.
+/// The first PTR name with its final dot, as rules compare it, if the DNS says that this name has this address.
+///
+/// The owner of an address names it as he likes: `crawl-1.googlebot.com`, if that lets him through. Only the owner of
+/// the name can confirm it.
 pub(crate) fn ask(address: IpAddr) -> Option<Arc<str>> {
     let (answer, answered) = mpsc::channel();
     // The resolver knows no time limit: a question that takes too long is left to itself.
     thread::Builder::new()
         .name("names".to_owned())
         .spawn(move || {
-            let _ = answer.send(dns_lookup::lookup_addr(&address));
+            let name = dns_lookup::lookup_addr(&address).ok();
+            let addresses = |name: &str| dns_lookup::lookup_host(name).ok().map(Iterator::collect);
+            let name = name.and_then(|name| confirmed(address, &name, addresses));
+            let _ = answer.send(name);
         })
         .ok()?;
-    let name = answered.recv_timeout(TIMEOUT).ok()?.ok()?;
+    answered.recv_timeout(TIMEOUT).ok()?
+}
+
+/// The name with its final dot, if `addresses` of it has this one.
+fn confirmed(
+    address: IpAddr,
+    name: &str,
+    addresses: impl FnOnce(&str) -> Option<Vec<IpAddr>>,
+) -> Option<Arc<str>> {
     // Without a name the resolver answers with the address.
     if name.is_empty() || name.parse::<IpAddr>().is_ok() {
         return None;
     }
-    Some(format!("{}.", name.trim_end_matches('.')).into())
+    // With the dot, no search domain of this machine is added.
+    let name = format!("{}.", name.trim_end_matches('.'));
+    let canonical = |address: IpAddr| address.to_canonical();
+    let has = addresses(&name)?.into_iter().any(|one| canonical(one) == canonical(address));
+    has.then(|| name.into())
 }
 
 #[cfg(test)]
@@ -75,6 +93,29 @@ mod tests {
         assert_eq!(names.name(address), None);
         let known = names.0.lock().expect("nobody panicked");
         assert!(matches!(known.get(&address), Some((_, None))));
+    }
+
+    #[test]
+    fn a_name_counts_only_where_its_owner_confirms_it() {
+        let [mine, other]: [IpAddr; 2] =
+            ["203.0.113.7", "198.51.100.9"].map(|text| text.parse().expect("an address"));
+        let of = |answer: Option<Vec<IpAddr>>| {
+            confirmed(mine, "crawl-203-0-113-7.googlebot.com", |name| {
+                assert_eq!(name, "crawl-203-0-113-7.googlebot.com.");
+                answer
+            })
+        };
+        let name = Some("crawl-203-0-113-7.googlebot.com.");
+        assert_eq!(of(Some(vec![other, mine])).as_deref(), name);
+        let mapped = "::ffff:203.0.113.7".parse().expect("an address");
+        assert_eq!(of(Some(vec![mapped])).as_deref(), name);
+        // Whoever controls only the name of his own address.
+        assert_eq!(of(Some(vec![other])), None);
+        assert_eq!(of(Some(Vec::new())), None);
+        assert_eq!(of(None), None);
+        // The resolver's answer for an address without a name.
+        assert_eq!(confirmed(mine, "203.0.113.7", |_| Some(vec![mine])), None);
+        assert_eq!(confirmed(mine, "", |_| Some(vec![mine])), None);
     }
 
     #[test]

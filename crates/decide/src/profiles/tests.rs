@@ -151,6 +151,27 @@ fn contributors_are_decided_about_once() {
 }
 
 #[test]
+fn what_was_attacked_is_never_decided_about() {
+    let mut overflow = overflow(&["anna"]);
+    for source in overflow.sources.values_mut().chain([&mut overflow.alert.source]) {
+        source.scope = "username".into();
+        source.ip.clear();
+    }
+    overflow.alert.scenario = "testudo/distributed-bruteforce".into();
+    let default = |overflow: &Overflow| {
+        let profiles = Profiles::new(crate::default_profiles());
+        let decided = profiles.decide(overflow, &NoServices, &|_| false).expect("no filter fails");
+        about(&decided)
+    };
+    // Nobody is left who contributed, since all of them are on a whitelist.
+    assert_eq!(default(&overflow), [[""; 0]]);
+    // The owner, who mistyped once, is no attacker.
+    let all = [("192.0.2.1", 2), ("192.0.2.2", 1), ("2001:db8::4", 9)];
+    overflow.alert.contributors = all.iter().map(|&(value, count)| contributor(value, count)).collect();
+    assert_eq!(default(&overflow), [["Ip 192.0.2.1", "Ip 2001:db8::4"]]);
+}
+
+#[test]
 fn a_source_that_the_filters_pass_over_is_not_decided_about() {
     let text = "name: p\nfilters: [\"Alert.GetValue() != '192.0.2.1'\"]\ndecisions: [{type: ban}]\n\
                 attribution: contributors\n";

@@ -1,7 +1,7 @@
 //! Runs the stages over one event, in the exact order that rules rely on.
 
 use hashbrown::HashMap;
-use testudo_event::{Overflow, YearClock, net};
+use testudo_event::{Contributor, Overflow, YearClock, net};
 use testudo_expr::{EvalError, Type, Value, core::Kind, program::Answer};
 use testudo_pattern::GrokCache;
 use testudo_rules::plan::{OnSuccess, TextField};
@@ -359,6 +359,11 @@ impl Parser<'_> {
                 EventKind::Log => net::parse_addr(record.text(self.known.source_ip)).is_some_and(listed),
                 _ => self.host(record).ip_sources().into_iter().any(listed),
             };
+            // Where an alert is about something else, those who contributed are let off one by one.
+            if let Some(overflow) = &mut record.overflow {
+                let guilty = |by: &Contributor| !net::parse_addr(&by.value).is_some_and(listed);
+                overflow.alert.contributors.retain(guilty);
+            }
         }
         if !hit {
             match &list.dispatch {

@@ -19,6 +19,8 @@ use testudo_event::{Overflow, Timestamp, YearClock};
 
 use super::{FILES, rules};
 
+mod afterwards;
+mod collections;
 mod hostile;
 
 /// A file of samples.
@@ -45,6 +47,15 @@ struct Samples {
     /// Logs in which no scenario may find anything.
     #[serde(default)]
     quiet: Vec<Log>,
+    /// Confirmed names of addresses, for postoverflows.
+    #[serde(default)]
+    names: BTreeMap<String, String>,
+    /// Logs in which scenarios find somebody whom a postoverflow lets off.
+    #[serde(default)]
+    lets_off: Vec<Log>,
+    /// Logs in which they find somebody whom it does not.
+    #[serde(default)]
+    blames: Vec<Log>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,7 +104,7 @@ struct Log {
     steps: Vec<Lines>,
 }
 
-/// A line, or several that differ in `{clock}` (HH:MM:SS) and `{n}` (from 0).
+/// A line, or several that differ in `{clock}` (HH:MM:SS), `{n}` (from 0) and `{m}`, which is `{n}` modulo `among`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Lines {
@@ -103,6 +114,8 @@ struct Lines {
     /// Seconds from one to the next.
     #[serde(default = "one")]
     every: u32,
+    #[serde(default = "one")]
+    among: u32,
 }
 
 fn one() -> u32 {
@@ -116,7 +129,8 @@ impl Log {
         for step in &self.steps {
             for n in 0..step.count {
                 let now = format!("{:02}:{:02}:{:02}", clock / 3600, clock / 60 % 60, clock % 60);
-                lines.push(step.line.replace("{clock}", &now).replace("{n}", &n.to_string()));
+                let line = step.line.replace("{clock}", &now).replace("{n}", &n.to_string());
+                lines.push(line.replace("{m}", &(n % step.among).to_string()));
                 clock += step.every;
             }
         }
@@ -236,6 +250,7 @@ fn overflows(engine: &Engine, kind: &str, log: &Log) -> BTreeSet<(String, String
 #[test]
 fn the_list_is_the_folder() {
     let mut expected = files("parsers");
+    expected.extend(files("postoverflows"));
     expected.extend(files("scenarios"));
     expected.sort();
     let listed: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
@@ -246,7 +261,7 @@ fn the_list_is_the_folder() {
 fn names_follow_the_files() {
     let (rules, diagnostics) = rules();
     assert!(diagnostics.is_empty(), "{diagnostics:#?}");
-    let names = rules.parsers.iter().map(|parser| &*parser.node.name);
+    let names = rules.parsers.iter().chain(&rules.postoverflows).map(|parser| &*parser.node.name);
     let names: Vec<&str> = names.chain(rules.scenarios.iter().map(|scenario| &*scenario.name)).collect();
     let stems = FILES.iter().map(|(path, _)| Path::new(path).file_stem().unwrap().to_string_lossy());
     let expected: Vec<String> = stems.map(|stem| format!("testudo/{stem}")).collect();
@@ -271,7 +286,12 @@ fn every_rule_has_samples_of_both_kinds() {
         let samples = of(&scenario.name);
         assert!(!samples.overflows.is_empty() && !samples.quiet.is_empty(), "{}", samples.rule);
     }
-    assert_eq!(samples.len(), rules.parsers.len() + rules.scenarios.len(), "samples of no rule");
+    for postoverflow in &rules.postoverflows {
+        let samples = of(&postoverflow.node.name);
+        assert!(!samples.lets_off.is_empty() && !samples.blames.is_empty(), "{}", samples.rule);
+    }
+    let expected = rules.parsers.len() + rules.postoverflows.len() + rules.scenarios.len();
+    assert_eq!(samples.len(), expected, "samples of no rule");
 }
 
 #[test]

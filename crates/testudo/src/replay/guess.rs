@@ -10,7 +10,8 @@ use testudo_event::{Overflow, Timestamp};
 pub(crate) const SAMPLE_LINES: usize = 60;
 
 /// Among types that do equally well, these come first, in this order.
-const PREFERRED: &[&str] = &["syslog", "nginx", "apache2", "caddy", "traefik", "haproxy", "http-json"];
+const PREFERRED: &[&str] =
+    &["syslog", "nginx", "apache2", "caddy", "traefik", "haproxy", "http-json", "auditd"];
 
 #[derive(Default)]
 struct Count(usize);
@@ -95,6 +96,14 @@ mod tests {
             ),
             (Some("vsftpd"), r#"Mon Nov 30 07:29:28 2026 [pid 1] [anna] FAIL LOGIN: Client "203.0.113.7""#),
             (Some("nginx"), r#"{"remote_addr":"203.0.113.7","request_uri":"/","status":"404"}"#),
+            (
+                Some("samba"),
+                r#"  {"timestamp": "2026-11-30T09:30:03.070019+0000", "type": "Authentication", "Authentication": {"eventId": 4625, "status": "NT_STATUS_WRONG_PASSWORD", "remoteAddress": "ipv4:203.0.113.7:1", "clientAccount": "x", "passwordType": "NTLMv2"}}"#,
+            ),
+            (
+                Some("auditd"),
+                r#"type=USER_AUTH msg=audit(1796031188.461:3): pid=1 uid=0 auid=4294967295 ses=4294967295 msg='op=PAM:authentication grantors=? acct="x" exe="/usr/sbin/sshd" hostname=203.0.113.7 addr=203.0.113.7 terminal=ssh res=failed'"#,
+            ),
             (None, "nothing that anybody knows"),
         ];
         for (kind, line) in cases {

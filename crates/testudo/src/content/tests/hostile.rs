@@ -75,6 +75,8 @@ const TEXTS: &[&str] = &[
     "\\\\\\",
     "\0\\\\\\",
     "\",\"remote_ip\":\"{v}\",\"x\":\"",
+    "\",\"remote_host\":\"{v}\"}\nx",
+    "x\n{\"error_severity\":\"FATAL\",\"state_code\":\"28P01\",\"a\":\"",
     "\\\",\\\"client_ip\\\":\\\"{v}\\\"",
     "\\u0022,\\u0022remote_ip\\u0022:\\u0022{v}\\u0022",
     "\"}{\"remote_ip\":\"{v}\"}",
@@ -95,13 +97,26 @@ const TEXTS: &[&str] = &[
     "\u{a0}{v}\u{85}",
     "Forwarded: for={v}",
     "SRC={v} DST=192.0.2.1",
+    "x SRC={v} DST=192.0.2.1 LEN=60 PROTO=TCP SPT=1 DPT=22 WINDOW=1 RES=0x00 SYN URGP=0 ",
+    "x,{v},5,0,FAILED_CONNECT,,,1045",
+    "x,{v},5,0,FAILED_CONNECT,",
+    "ipv4:{v}:445",
+    "\",RemoteAddress=\"IPV4/TCP/{v}/5060",
+    "x\",SessionID=\"x\",LocalAddress=\"IPV4/TCP/192.0.2.1/5060\",RemoteAddress=\"IPV4/TCP/{v}/5060\",X=\"",
+    "x\" exe=\"/usr/sbin/sshd\" hostname={v} addr={v} terminal=ssh res=failed'",
+    "x' addr={v} terminal=ssh res=failed'",
+    "</Data><Data Name='IpAddress'>{v}</Data><Data Name='x'>",
+    "]]></Data><Data Name=\"IpAddress\">{v}</Data><!--",
+    "&#x3c;/Data>&lt;Data Name='IpAddress'&gt;{v}",
     "::ffff:{v}",
     "{v}%eth0",
 ];
 
 /// The ways of [`write`].
-const WAYS: &[&str] =
-    &["raw", "line", "basic", "greeting", "visible", "octal", "hex", "apache", "sharp", "json"];
+const WAYS: &[&str] = &[
+    "raw", "line", "basic", "greeting", "visible", "octal", "hex", "apache", "sharp", "json", "rsyslog",
+    "xml", "audit", "pgname",
+];
 
 /// A client's text as a service writes it:
 ///
@@ -114,7 +129,11 @@ const WAYS: &[&str] =
 /// - `hex`: those, quotes and backslashes as `\x22` (nginx, lighttpd)
 /// - `apache`: those as `\"`, `\\`, `\n` or `\x1b`
 /// - `sharp`: those but backslashes, and some more, as `#22` (HAProxy)
+/// - `pgname`: as it is, up to 63 bytes (PostgreSQL's text log)
 /// - `json`: as a text of JSON, without its quotes
+/// - `rsyslog`: control characters as `#012`, the rest as it is (programs that leave escaping to rsyslog)
+/// - `xml`: with entities for what XML needs them for (Windows)
+/// - `audit`: in quotes or, where it has blanks, quotes or what cannot be printed, in hexadecimal digits (libaudit)
 fn write(way: &str, text: &str) -> String {
     match way {
         "raw" => return text.to_owned(),
@@ -124,6 +143,26 @@ fn write(way: &str, text: &str) -> String {
             let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
             let fits = inner.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c));
             return if fits { text } else { "x" }.to_owned();
+        }
+        "pgname" => {
+            let end = (0..=text.len().min(63)).rev().find(|at| text.is_char_boundary(*at));
+            return text[..end.unwrap_or_default()].to_owned();
+        }
+        "rsyslog" => {
+            let escaped = |c: char| {
+                if c.is_ascii_control() { format!("#{:03o}", u32::from(c)) } else { c.to_string() }
+            };
+            return text.chars().map(escaped).collect();
+        }
+        "xml" => {
+            let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            // Windows writes no other control characters.
+            return escaped.chars().filter(|c| !c.is_ascii_control()).collect();
+        }
+        "audit" => {
+            let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+            let hex = |byte| format!("{byte:02X}");
+            return if plain { format!("\"{text}\"") } else { text.bytes().map(hex).collect() };
         }
         "json" => {
             let quoted = serde_json::to_string(text).expect("a text is JSON");
