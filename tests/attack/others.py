@@ -56,9 +56,7 @@ PerSourceMaxStartups none
         # sshd takes what comes after a colon for something else than the name, and so does curl.
         curl(*({"url": f"sftp://{target}:{self.port}/", "user": f"{text}:wrong", "insecure": True} for text in texts), at_once=8)
         # What is no SSH at all, and protocol banners of the client's choice.
-        for text in texts[:20]:
-            tell(TO_MACHINE[source], self.port, f"{text}\r\n".encode())
-            tell(TO_MACHINE[source], self.port, f"SSH-2.0-{text}\r\n".encode())
+        tell(TO_MACHINE[source], self.port, *(f"{banner}{text}\r\n".encode() for text in texts[:20] for banner in ("", "SSH-2.0-")))
 
     def visit(self, source):
         self.log_in(source, USER, "wrong", tries=1)

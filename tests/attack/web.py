@@ -15,6 +15,7 @@ BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.
 ATTACKS = [*(f"/no-such-page-{number}.php" for number in range(170)),
            "/.env", "/.git/config", "/backup.zip", "/wp-config.php~",
            "/../../etc/passwd", "/static/..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/a/..%5c..%5cwindows/win.ini",
+           *(f"/download?file={'../' * depth}etc/passwd" for depth in (2, 3, 4)),
            "/?id=1%27+or+%271%27=%271", "/?id=1+union+select+1,2,3", "/?id=1;waitfor+delay+%270:0:5%27", "/?id=sleep(5)&x=(sleep(5))",
            "/?q=<script>alert(1)</script>", "/?q=%3Cscript%3Ealert(2)%3C/script%3E", "/?q=%22><svg/onload=alert(3)>", "/?q=<iframe%20src=x>"]
 
@@ -41,14 +42,16 @@ class Site(Part):
         tool = {"user-agent": "sqlmap/1.7 (https://sqlmap.org)"}
         requests = [{"url": f"{site}{path}", "path-as-is": True, "user-agent": BROWSER} for path in ATTACKS]
         requests += [{"url": f"{site}/", **tool}] * 3
-        requests += [{"url": f"{site}/private/", "user": f"{user}:wrong{number}", "user-agent": BROWSER} for user in (USER, "admin") for number in range(12)]
-        curl(*requests)
-        curl(*self.injections(site, victim))
+        # Caddy takes a second for the first password of somebody unknown, and remembers it.
+        curl(*requests, {"url": f"{site}/private/", "user": "admin:wrong", "user-agent": BROWSER})
+        # At once: lighttpd waits for a second after a wrong password.
+        guesses = [f"{USER}:wrong{number}" for number in range(12)] + [f"admin{number}:wrong" for number in range(12)]
+        curl(*({"url": f"{site}/private/", "user": guess, "user-agent": BROWSER} for guess in guesses), at_once=24)
+        curl(*self.injections(site, victim), at_once=24)
         # What is no HTTP at all, or says that it comes from elsewhere.
-        for text in self.texts(victim, most=40):
-            tell(TO_MACHINE[source], PORT, f"{text}\r\n\r\n".encode())
-        for first in (f"PROXY TCP4 {victim} 192.0.2.1 1 {PORT}\r\n", f"GET http://{enclosed(victim)}/ HTTP/1.1\r\n", f"GET / {victim}\r\n"):
-            tell(TO_MACHINE[source], PORT, f"{first}GET /no-such-page.php HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        request = "GET /no-such-page.php HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        lines = [f"PROXY TCP4 {victim} 192.0.2.1 1 {PORT}", f"GET http://{enclosed(victim)}/ HTTP/1.1", f"GET / {victim}"]
+        tell(TO_MACHINE[source], PORT, *(f"{text}\r\n\r\n".encode() for text in self.texts(victim, most=40)), *(f"{line}\r\n{request}".encode() for line in lines))
 
     def injections(self, site, victim):
         for text in self.texts(victim, most=80):
@@ -191,7 +194,8 @@ class Caddy(Site):
     def prepare(self):
         self.caddy = find("caddy")
         self.pages()
-        hashed = sh(self.caddy, "hash-password", "--plaintext", PASSWORD, env=os.environ | {"HOME": str(self.folder)}).strip()
+        # Caddy's own hashes take a second each.
+        hashed = sh(find("perl"), "-e", f"print crypt('{PASSWORD}', '$2b$04$' . 'a' x 22)")
         folder = self.folder
         self.write("Caddyfile", f"""{{
 	admin off
