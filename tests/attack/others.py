@@ -79,7 +79,8 @@ class Postgresql(Part):
         initdb = find(f"postgresql/{folders[-1]}/bin/initdb" if folders else "initdb")
         self.data = self.folder / "data"
         self.data.mkdir()
-        shutil.chown(self.data, "postgres", "postgres")
+        for folder in (self.data, self.folder / "logs"):
+            shutil.chown(folder, "postgres", "postgres")
         sh("setpriv", "--reuid", str(pwd.getpwnam("postgres").pw_uid), "--clear-groups", initdb, "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C.UTF-8", cwd="/")
         (self.data / "pg_hba.conf").write_text("local all all trust\nhost all all all scram-sha-256\n")
 

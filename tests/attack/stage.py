@@ -109,6 +109,11 @@ def private_accounts(folder):
     # Without the pause after a failure.
     shutil.rmtree(own / "pam.d")
     (own / "pam.d").mkdir()
+    # Whoever attacks chooses his own name in the DNS, too.
+    with open(own / "hosts", "a") as hosts:
+        hosts.write(f"{ATTACKER} {NEIGHBOUR}.attacker.example\n{NEIGHBOUR} neighbour.example\n{ATTACKER6} 2001-db8-9--9.attacker.example\n")
+    (own / "resolv.conf").unlink(missing_ok=True)
+    (own / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     (own / "pam.d/other").write_text("auth required pam_unix.so nodelay\naccount required pam_unix.so\nsession required pam_permit.so\npassword required pam_deny.so\n")
     sh("mount", "--move", own, "/etc")
     home = folder / "home"
@@ -182,7 +187,7 @@ class Part:
                         socket.create_connection((target, port), 2).close()
                         break
                     except OSError as error:
-                        if self.processes[-1].poll() is not None or time.monotonic() > end:
+                        if self.processes[-1].poll() or time.monotonic() > end:
                             raise Failed(f"nothing listens to {enclosed(target)}:{port}: {error}") from error
                         time.sleep(0.02)
 
@@ -215,18 +220,19 @@ class Part:
                  f'x", client: {victim}, server: x, request: "GET / HTTP/1.1", host: "x"', f"x: {victim}: x", f'Client "{victim}"', f"{victim}, {victim}"]
         for sample in self.samples:
             for line in sample_lines(sample):
-                line = line.replace("203.0.113.7", victim).replace("2001:db8::7", victim)
+                # Samples of attacks name the places of what is true and of what is chosen.
+                line = re.sub(r"\{truth\}|203\.0\.113\.7|2001:db8::7", victim, line)
+                line = re.sub(r"\{[a-z]+\}", "x", line)
                 message = re.sub(r"^(?:<[0-9]+>)?[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} \S+ [^: ]+: ", "", line)
                 texts += [line, message, f"x {message}"]
-                texts += [f"x\n{line}\n", f"x\r\n{message}"] if breaks else []
+                texts += [f"x\n{line}\n", f"x\n{line}\nx", f"x\r\n{message}"] if breaks else []
         texts = list(dict.fromkeys(text for text in texts if len(text.encode()) <= longest))
         return texts if most is None or len(texts) <= most else [texts[number * len(texts) // most] for number in range(most)]
 
 
 def sample_lines(name):
     text = (ROOT / f"content/samples/{name}.yaml").read_text()
-    matching = text.split("\nmatches:", 1)[1].split("\nmisses:", 1)[0]
-    quoted = re.findall(r"(?m)^  - line: (?:'((?:[^']|'')*)'|\"((?:[^\"\\]|\\.)*)\")$", matching)
+    quoted = re.findall(r"(?m)^  - line: (?:'((?:[^']|'')*)'|\"((?:[^\"\\]|\\.)*)\")$", text)
     return [single.replace("''", "'") if single else json.loads(f'"{double}"') for single, double in quoted]
 
 
