@@ -1,0 +1,115 @@
+"""Attacks on services that are neither web, mail nor file servers: OpenSSH and PostgreSQL."""
+
+import os
+import pwd
+import shutil
+import subprocess
+
+from stage import FAMILIES, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, curl, enclosed, find, sh, tell
+
+
+class Sshd(Part):
+    name = "sshd"
+    expected = {"testudo/ssh-bruteforce", "testudo/ssh-slow-bruteforce", "testudo/ssh-user-enumeration"}
+    slip = "testudo/ssh-bruteforce"
+    samples = ["sshd"]
+    port = 22
+
+    def prepare(self):
+        self.sshd, self.ssh = find("sshd"), find("ssh")
+        find("rsyslogd")
+        if "sftp" not in sh("curl", "-V"):
+            raise Failed("curl speaks no SFTP")
+        sh("mount", "-t", "tmpfs", "none", "/run")
+        os.mkdir("/run/sshd", 0o755)
+        sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "host_key")
+        self.write("sshd_config", f"""\
+HostKey {self.folder}/host_key
+PidFile none
+UsePAM yes
+KbdInteractiveAuthentication no
+PermitRootLogin yes
+MaxStartups 100
+LoginGraceTime 10
+PerSourceMaxStartups none
+""")
+        for name, answer in (("wrong", "wrong"), ("right", PASSWORD)):
+            self.write(name, f"#!/bin/sh\necho {answer}\n").chmod(0o755)
+
+    def serve(self):
+        self.syslog()
+        self.start(self.sshd, "-D", "-f", self.folder / "sshd_config")
+        self.wait(self.port)
+
+    def log_in(self, source, user, answer, tries=3):
+        command = [self.ssh, "-F", "none", "-p", str(self.port), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+                   "-o", "PreferredAuthentications=password", "-o", f"NumberOfPasswordPrompts={tries}", "-o", "ConnectTimeout=5", "-l", user,
+                   TO_MACHINE[source], "true"]
+        environment = os.environ | {"SSH_ASKPASS": str(self.folder / answer), "SSH_ASKPASS_REQUIRE": "force"}
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, env=environment).returncode
+
+    def attack(self, source, victim):
+        for user in ["root"] * 3 + [f"admin{number}" for number in range(7)]:
+            self.log_in(source, user, "wrong")
+        target = enclosed(TO_MACHINE[source])
+        texts = self.texts(victim, most=70)
+        # sshd takes what comes after a colon for something else than the name, and so does curl.
+        curl(*({"url": f"sftp://{target}:{self.port}/", "user": f"{text}:wrong", "insecure": True} for text in texts), at_once=8)
+        # What is no SSH at all, and protocol banners of the client's choice.
+        tell(TO_MACHINE[source], self.port, *(f"{banner}{text}\r\n".encode() for text in texts[:20] for banner in ("", "SSH-2.0-")))
+
+    def visit(self, source):
+        self.log_in(source, USER, "wrong", tries=1)
+        if self.log_in(source, USER, "right") != 0:
+            raise Failed(f"{source} cannot log in")
+
+
+class Postgresql(Part):
+    name = "postgresql"
+    kind = "postgresql"
+    logs = [["log.json"]]
+    expected = {"testudo/database-bruteforce"}
+    slip = "testudo/database-bruteforce"
+    samples = ["postgresql"]
+
+    def prepare(self):
+        self.psql = find("psql")
+        folders = sorted(path for path in os.listdir("/usr/lib/postgresql") if path.isdigit()) if os.path.isdir("/usr/lib/postgresql") else []
+        self.postgres = find(f"postgresql/{folders[-1]}/bin/postgres" if folders else "postgres")
+        initdb = find(f"postgresql/{folders[-1]}/bin/initdb" if folders else "initdb")
+        self.data = self.folder / "data"
+        self.data.mkdir()
+        for folder in (self.data, self.folder / "logs"):
+            shutil.chown(folder, "postgres", "postgres")
+        sh("setpriv", "--reuid", str(pwd.getpwnam("postgres").pw_uid), "--clear-groups", initdb, "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C.UTF-8", cwd="/")
+        (self.data / "pg_hba.conf").write_text("local all all trust\nhost all all all scram-sha-256\n")
+
+    def serve(self):
+        account = str(pwd.getpwnam("postgres").pw_uid)
+        settings = ["listen_addresses=*", f"unix_socket_directories={self.data}", "log_destination=jsonlog", "logging_collector=on",
+                    f"log_directory={self.folder}/logs", "log_filename=log", "log_connections=on", "log_timezone=UTC", "fsync=off"]
+        self.start("setpriv", "--reuid", account, "--clear-groups", self.postgres, "-D", self.data, *(word for one in settings for word in ("-c", one)))
+        self.wait(5432)
+        self.ask(["-h", self.data, "-U", "postgres", "-c", f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'"], "")
+
+    def ask(self, arguments, password):
+        return subprocess.run([self.psql, "-X", "-w", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
+                              env=os.environ | {"PGPASSWORD": password, "PGCONNECT_TIMEOUT": "5", "PGDATABASE": "postgres"})
+
+    def attack(self, source, victim):
+        target = TO_MACHINE[source]
+        for name in ["postgres"] * 8 + ["root"] * 8:
+            self.ask(["-h", target, "-U", name, "-c", ""], "wrong")
+        for text in self.texts(victim):
+            for variable in ("PGUSER", "PGDATABASE", "PGAPPNAME"):
+                environment = {"PGUSER": "postgres", "PGDATABASE": "postgres"} | {variable: text}
+                subprocess.run([self.psql, "-X", "-w", "-h", target, "-c", ""], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
+                               env=os.environ | environment | {"PGPASSWORD": "wrong"})
+
+    def visit(self, source):
+        self.ask(["-h", TO_MACHINE[source], "-U", USER, "-c", ""], "wrong")
+        if self.ask(["-h", TO_MACHINE[source], "-U", USER, "-c", ""], PASSWORD).returncode != 0:
+            raise Failed(f"{source} cannot log in")
+
+
+PARTS = [Sshd, Postgresql]
