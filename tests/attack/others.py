@@ -1,11 +1,13 @@
 """Attacks on services that are neither web, mail nor file servers: OpenSSH and PostgreSQL."""
 
+import concurrent.futures
 import os
 import pwd
 import shutil
 import subprocess
+from pathlib import Path
 
-from stage import FAMILIES, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, curl, enclosed, find, sh, tell
+from stage import OTHER_USER, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, curl, enclosed, find, sh, tell
 
 
 class Sshd(Part):
@@ -20,8 +22,6 @@ class Sshd(Part):
         find("rsyslogd")
         if "sftp" not in sh("curl", "-V"):
             raise Failed("curl speaks no SFTP")
-        sh("mount", "-t", "tmpfs", "none", "/run")
-        os.mkdir("/run/sshd", 0o755)
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "host_key")
         self.write("sshd_config", f"""\
 HostKey {self.folder}/host_key
@@ -92,19 +92,16 @@ class Postgresql(Part):
         self.wait(5432)
         self.ask(["-h", self.data, "-U", "postgres", "-c", f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'"], "")
 
-    def ask(self, arguments, password):
+    def ask(self, arguments, password, **more):
         return subprocess.run([self.psql, "-X", "-w", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
-                              env=os.environ | {"PGPASSWORD": password, "PGCONNECT_TIMEOUT": "5", "PGDATABASE": "postgres"})
+                              env=os.environ | {"PGPASSWORD": password, "PGCONNECT_TIMEOUT": "10", "PGDATABASE": "postgres"} | more)
 
     def attack(self, source, victim):
         target = TO_MACHINE[source]
-        for name in ["postgres"] * 8 + ["root"] * 8:
-            self.ask(["-h", target, "-U", name, "-c", ""], "wrong")
-        for text in self.texts(victim):
-            for variable in ("PGUSER", "PGDATABASE", "PGAPPNAME"):
-                environment = {"PGUSER": "postgres", "PGDATABASE": "postgres"} | {variable: text}
-                subprocess.run([self.psql, "-X", "-w", "-h", target, "-c", ""], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
-                               env=os.environ | environment | {"PGPASSWORD": "wrong"})
+        guesses = [{"PGUSER": name} for name in ["postgres"] * 8 + ["root"] * 8]
+        guesses += [{"PGUSER": "postgres", variable: text} for text in self.texts(victim, most=40) for variable in ("PGUSER", "PGDATABASE", "PGAPPNAME")]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda guess: self.ask(["-h", target, "-c", ""], "wrong", **guess), guesses))
 
     def visit(self, source):
         self.ask(["-h", TO_MACHINE[source], "-U", USER, "-c", ""], "wrong")
@@ -112,4 +109,87 @@ class Postgresql(Part):
             raise Failed(f"{source} cannot log in")
 
 
-PARTS = [Sshd, Postgresql]
+class Mariadb(Part):
+    name = "mariadb"
+    expected = {"testudo/database-bruteforce"}
+    slip = "testudo/database-bruteforce"
+    samples = ["mariadb"]
+    port = 3306
+
+    def prepare(self):
+        self.has_rules("mariadb")
+        self.server, self.client, install = find("mariadbd"), find("mariadb"), find("mariadb-install-db")
+        find("rsyslogd")
+        self.data = self.folder / "data"
+        self.data.mkdir()
+        shutil.chown(self.data, "mysql", "mysql")
+        sh(install, "--no-defaults", f"--datadir={self.data}", "--user=mysql", "--auth-root-authentication-method=normal", "--skip-test-db")
+
+    def serve(self):
+        self.syslog()
+        self.start(self.server, "--no-defaults", f"--datadir={self.data}", "--user=mysql", f"--socket={self.data}/socket", f"--port={self.port}", "--bind-address=*",
+                   "--skip-name-resolve", "--plugin-load-add=server_audit", "--server-audit-logging=ON", "--server-audit-events=CONNECT", "--server-audit-output-type=syslog")
+        self.wait(self.port)
+        sh(self.client, "--no-defaults", f"--socket={self.data}/socket", "-u", "root", "-e", f"CREATE USER IF NOT EXISTS {USER} IDENTIFIED BY '{PASSWORD}'; SET GLOBAL max_connect_errors=1000000")
+
+    def log_in(self, source, user, password, database=""):
+        command = [self.client, "--no-defaults", "-h", TO_MACHINE[source], "-P", str(self.port), "-u", user, f"-p{password}", "-e", "", *([database] if database else [])]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE).returncode
+
+    def attack(self, source, victim):
+        for user in ["root"] * 8 + [f"admin{number}" for number in range(8)]:
+            self.log_in(source, user, "wrong")
+        for text in self.texts(victim, most=60):
+            self.log_in(source, text, "wrong")
+            # The server takes no more than eighty characters, and others than its own client send more.
+            self.log_in(source, f"x,{victim},1,0,FAILED_CONNECT,,,1045"[:80], "wrong", text)
+
+    def visit(self, source):
+        self.log_in(source, USER, "wrong")
+        if self.log_in(source, USER, PASSWORD) != 0:
+            raise Failed(f"{source} cannot log in")
+
+
+class Sudo(Part):
+    """Nobody comes from elsewhere here: who attacks and who does not are users of the machine."""
+
+    name = "sudo"
+    expected = {"testudo/local-bruteforce"}
+    slip = "testudo/local-bruteforce"
+    families = [(USER, OTHER_USER)]
+    samples = ["pam"]
+
+    def prepare(self):
+        self.has_rules("pam")
+        self.su, self.sudo = find("su"), find("sudo")
+        find("rsyslogd")
+        sudoers = Path("/etc/sudoers")
+        sudoers.unlink(missing_ok=True)
+        sudoers.write_text(f"{OTHER_USER} ALL=(ALL) ALL\n{USER} ALL=(ALL) ALL\n")
+        sudoers.chmod(0o440)
+
+    def serve(self):
+        self.syslog()
+
+    def ask(self, source, password, *command, **options):
+        command = ["setpriv", "--reuid", source, "--regid", source, "--clear-groups", *command]
+        return subprocess.run(command, input=f"{password}\n", text=True, capture_output=True, timeout=PATIENCE, **{"cwd": "/"} | options).returncode
+
+    def attack(self, source, victim):
+        for _ in range(3):
+            self.ask(source, "wrong", self.su, "root", "-c", "true")
+        # Names of files, folders, users and variables are the client's.
+        for text in self.texts(victim, longest=120, most=40):
+            text = f"{text.replace('/', ' ')} ruser={victim} rhost= "
+            (self.folder / "home" / text).mkdir(exist_ok=True)
+            self.ask(source, "wrong", self.sudo, "-S", "-k", f"A={text}", "/bin/echo", text, cwd=self.folder / "home" / text)
+            self.ask(source, "wrong", self.sudo, "-S", "-k", "-p", text, "-r", text, "/bin/true")
+            self.ask(source, "wrong", self.sudo, "-S", "-k", "-u", text, "/bin/true")
+
+    def visit(self, source):
+        self.ask(source, "wrong", self.sudo, "-S", "-k", "/bin/true")
+        if self.ask(source, PASSWORD, self.sudo, "-S", "-k", "/bin/true") != 0:
+            raise Failed(f"{source} cannot become root")
+
+
+PARTS = [Sshd, Postgresql, Mariadb, Sudo]
