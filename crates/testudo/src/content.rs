@@ -62,6 +62,7 @@ const FILES: &[(&str, &str)] = files![
     "scenarios/http-script-injection.yaml",
     "scenarios/http-sensitive-files.yaml",
     "scenarios/http-sql-injection.yaml",
+    "scenarios/listed-source-probing.yaml",
     "scenarios/local-bruteforce.yaml",
     "scenarios/login-bruteforce.yaml",
     "scenarios/mail-bruteforce.yaml",

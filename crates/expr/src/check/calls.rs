@@ -7,7 +7,7 @@ use crate::{
     check::{Checked, Checker, fold, loops, types},
     core::{Kind, Node},
     error::{Span, SyntaxError},
-    functions,
+    functions::{self, helpers::reputation},
     schema::Type,
     value::Value,
 };
@@ -70,7 +70,11 @@ impl Checker<'_> {
         };
         let arguments = self.arguments(&signature, arguments, span)?;
         self.polymorphic(function.name, &arguments)?;
-        let ty = returns(function.name, &arguments).unwrap_or_else(|| function.returns.clone());
+        let record = || {
+            (function.name == reputation::RECORD).then(|| self.schema.record(reputation::RECORD)).flatten()
+        };
+        let ty =
+            returns(function.name, &arguments).or_else(record).unwrap_or_else(|| function.returns.clone());
         Ok(fold::node(Kind::Call { function, arguments }, ty, span, function.effects))
     }
 
