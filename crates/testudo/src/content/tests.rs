@@ -285,6 +285,29 @@ fn the_list_is_the_folder() {
     assert_eq!(listed, expected);
 }
 
+/// Whatever a hub is told of them: each file is an item, and a collection names what is there.
+#[test]
+fn all_files_are_items_of_a_hub() {
+    let items = testudo_hub::embedded::items(&super::files(), "1.0");
+    assert_eq!(items.len(), super::files().len());
+    let mut collections = files("collections");
+    collections.sort();
+    let listed: Vec<&str> = super::COLLECTIONS.iter().map(|(path, _)| *path).collect();
+    assert_eq!(listed, collections);
+    for item in &items {
+        for (kind, name) in &item.dependencies {
+            let is_it = |other: &testudo_hub::Item| other.kind == *kind && other.name == *name;
+            assert!(items.iter().any(is_it), "{} names {name}", item.name);
+        }
+        assert_eq!(
+            item.dependencies.is_empty(),
+            item.kind != testudo_hub::ItemKind::Collection,
+            "{}",
+            item.name
+        );
+    }
+}
+
 #[test]
 fn names_follow_the_files() {
     let (rules, diagnostics) = rules();
