@@ -45,11 +45,15 @@ pub(super) fn embedded(cx: &Context<'_, '_>) -> Vec<Item> {
 /// The source that is no other than this program.
 const EMBEDDED: &str = "embedded";
 
-/// Where the hub is: as a flag says, else our own key, else that of the ecosystem.
+/// What a flag names as the source, else our own key.
+fn named<'a>(cx: &'a Context<'_, '_>, given: &'a str) -> Result<&'a str, Failure> {
+    let configured = cx.config()?.own.hub.as_deref().unwrap_or_default();
+    Ok(if given.is_empty() { configured } else { given })
+}
+
+/// Where the hub is: as a flag or our own key says, else that of the ecosystem.
 fn source(cx: &Context<'_, '_>, given: &str) -> Result<Box<dyn Source>, Failure> {
-    let config = cx.config()?;
-    let configured = config.own.hub.as_deref().unwrap_or_default();
-    let named = if given.is_empty() { configured } else { given };
+    let (config, named) = (cx.config()?, named(cx, given)?);
     if named == EMBEDDED {
         return Ok(Box::new(Nowhere));
     }
@@ -109,9 +113,9 @@ fn hub(
     (kind, args): (Option<ItemKind>, &InstallItems),
 ) -> Result<Hub, Failure> {
     let is_there = cx.config()?.paths.index_path.exists();
-    let named = &args.changes.source;
+    let given = &args.changes.source;
     let hub = known(cx, installation);
-    if named == EMBEDDED || is_there && named.is_empty() {
+    if named(cx, given)? == EMBEDDED || is_there && given.is_empty() {
         return hub;
     }
     let is_carried = |hub: &Hub, name: &str| {
@@ -119,7 +123,7 @@ fn hub(
         found.is_ok_and(|item| item.is_embedded)
     };
     match hub {
-        Ok(hub) if named.is_empty() && args.names.iter().all(|name| is_carried(&hub, name)) => Ok(hub),
+        Ok(hub) if given.is_empty() && args.names.iter().all(|name| is_carried(&hub, name)) => Ok(hub),
         // An index that cannot be used is replaced.
         _ => fetch(cx, installation, source, false),
     }
@@ -190,7 +194,8 @@ pub(super) fn upgrade(
 ) -> Done {
     let (installation, source) = (installation(cx)?, source(cx, &changes.source)?);
     let is_carried = |item: &Item| item.is_embedded && installation.status(item).is_enabled;
-    let hub = if changes.source == EMBEDDED {
+    let is_embedded = named(cx, &changes.source)? == EMBEDDED;
+    let hub = if is_embedded {
         known(cx, &installation)?
     } else {
         match fetch(cx, &installation, &*source, false) {
@@ -208,7 +213,8 @@ pub(super) fn upgrade(
     };
     let plan = installation.plan_upgrade(&hub, kinds, names, Upgrade { force: changes.force })?;
     let changed = change(cx, &installation, &hub, &plan, &*source, changes);
-    if names.is_empty() && !changes.dry_run {
+    // Data files are elsewhere.
+    if names.is_empty() && !changes.dry_run && !is_embedded {
         let refreshed = installation.refresh_data(&hub, &*source, DATA_OLD)?;
         return tell(cx, &refreshed).and(changed);
     }
