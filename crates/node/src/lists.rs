@@ -143,3 +143,112 @@ impl Turn {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use testudo_event::{Alert, Decision, Prefix, Source, Timestamp};
+    use testudo_expr::host::Listings as _;
+    use testudo_store::{Location, NewAlert, NewDecision, StoreOptions};
+
+    use super::*;
+
+    /// The machine may be busy.
+    const PATIENCE: Duration = Duration::from_mins(1);
+
+    fn decide(store: &Store, decisions: &[(&str, &str, bool)]) {
+        let decision = |(at, (value, origin, simulated)): (usize, &(&str, &str, bool))| NewDecision {
+            uuid: at as u128 + 1,
+            decision: Decision {
+                kind: "ban".to_owned(),
+                scope: if value.contains('/') { "Range" } else { "Ip" }.to_owned(),
+                value: (*value).to_owned(),
+                origin: (*origin).to_owned(),
+                scenario: "list".to_owned(),
+                simulated: *simulated,
+                until: Timestamp::from_unix(3_600, 0),
+                ..Decision::default()
+            },
+        };
+        let source = Source { scope: "Ip".to_owned(), value: "192.0.2.1".to_owned(), ..Source::default() };
+        let new = NewAlert {
+            uuid: String::new(),
+            machine: None,
+            alert: Alert { source, ..Alert::default() },
+            decisions: decisions.iter().enumerate().map(decision).collect(),
+        };
+        store.add_alerts(&[new], 0).expect("it is stored");
+    }
+
+    fn origins(lists: &Lists, about: &str) -> Vec<String> {
+        let about = Prefix::single(about.parse().expect("an address"));
+        let mut found = Vec::new();
+        lists.listed().listings(about, &mut |listing| {
+            assert_eq!((listing.scenario, listing.kind, listing.until), ("list", "ban", 3_600));
+            found.push(listing.origin.to_owned());
+            ControlFlow::Continue(())
+        });
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn the_table_follows_the_store_where_somebody_asks() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = StoreOptions {
+            location: Location::Sqlite { path: folder.path().join("db"), wal: true },
+            keep_ms: 1_000,
+            prepare: testudo_api::prepare_label,
+        };
+        let store = Arc::new(Store::open(options, 0).expect("it opens"));
+        decide(
+            &store,
+            &[("192.0.2.1", "lists", false), ("192.0.2.0/24", "CAPI", false), ("192.0.2.1", "x", true)],
+        );
+        let lists = Arc::new(Lists::default());
+        lists.set_asked(false, &store, 0);
+        assert!(lists.listed().is_empty(), "nobody asks");
+        lists.set_asked(true, &store, 0);
+        assert_eq!(origins(&lists, "192.0.2.1"), ["CAPI", "lists"], "decisions for show are none");
+        assert_eq!(origins(&lists, "192.0.2.2"), ["CAPI"]);
+        let time = Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let clock = Arc::clone(&time);
+        let following = lists.follow(&store, move || clock.load(Ordering::Relaxed)).expect("a thread");
+        decide(&store, &[("198.51.100.1", "cscli-import", false)]);
+        let until = |holds: &dyn Fn() -> bool| {
+            let begun = Instant::now();
+            while !holds() {
+                assert!(begun.elapsed() < PATIENCE, "waited in vain");
+                thread::sleep(Duration::from_millis(20));
+            }
+        };
+        until(&|| origins(&lists, "198.51.100.1") == ["cscli-import"]);
+        assert_eq!(origins(&lists, "192.0.2.1"), ["CAPI", "lists"]);
+        // What is over does not count, though nothing was written.
+        time.store(3_600_000, Ordering::Relaxed);
+        until(&|| origins(&lists, "192.0.2.1").is_empty());
+        drop(following);
+        assert_eq!(Arc::strong_count(&store), 1, "the thread is gone");
+    }
+
+    /// Many pages of the index, each under its own lock.
+    #[test]
+    fn every_decision_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = StoreOptions {
+            location: Location::Sqlite { path: folder.path().join("db"), wal: true },
+            keep_ms: 1_000,
+            prepare: testudo_api::prepare_label,
+        };
+        let store = Store::open(options, 0).expect("it opens");
+        let values: Vec<String> =
+            (0..2 * PAGE + 1).map(|n| format!("10.0.{}.{}", n / 256, n % 256)).collect();
+        let all: Vec<(&str, &str, bool)> =
+            values.iter().map(|value| (value.as_str(), "lists", false)).collect();
+        decide(&store, &all);
+        let lists = Lists::default();
+        lists.set_asked(true, &store, 0);
+        assert_eq!(lists.listed().len(), all.len());
+    }
+}

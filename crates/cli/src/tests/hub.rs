@@ -61,7 +61,12 @@ fn what_the_program_carries_is_listed_and_installed_without_a_network() {
     let shown =
         |names: [&str; 3], status: &str| names.map(|name| format!("{name} {status} {VERSION}")).to_vec();
     let names = ["own/demo", "own/demo-bf", "own/all"];
-    // As long as nothing is installed, it is what runs.
+    // As long as nothing is installed, it is what runs; what only an earlier program carried does not.
+    fs::create_dir(machine.0.path().join("hub")).expect("a folder");
+    machine.write(
+        "hub/.embedded.json",
+        r#"{"scenarios": {"own/gone": {"path": "scenarios/own/gone.yaml", "version": "0.0.1"}}}"#,
+    );
     assert_eq!(machine.listed("hub list"), shown(names, "enabled,embedded"));
     assert_eq!(machine.go("hub search reads").good().matches("own/demo").count(), 1);
     let inspected = machine.go("hub inspect own/all").json();

@@ -124,7 +124,10 @@ fn hub(cx: &Context<'_, '_>) -> Result<Hub, Failure> {
 fn shown(installation: &Installation, item: &Item, carried: bool) -> Shown {
     let status = installation.status(item);
     let (mark, word, version) = match &status.local {
-        _ if carried && item.is_embedded => ("🐢", "enabled,embedded", item.version.clone()),
+        // An earlier program may have carried others.
+        _ if carried && item.is_embedded && item.content.is_some() => {
+            ("🐢", "enabled,embedded", item.version.clone())
+        }
         _ if !status.is_enabled => ("🚫", "disabled", String::new()),
         Local::Version(version) if *version == item.version => ("✔️", "enabled", version.clone()),
         Local::Version(version) => ("⚠️", "enabled,update-available", version.clone()),
