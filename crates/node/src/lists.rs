@@ -158,8 +158,9 @@ mod tests {
     const PATIENCE: Duration = Duration::from_mins(1);
 
     fn decide(store: &Store, decisions: &[(&str, &str, bool)]) {
-        let decision = |(at, (value, origin, simulated)): (usize, &(&str, &str, bool))| NewDecision {
-            uuid: at as u128 + 1,
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let decision = |(value, origin, simulated): &(&str, &str, bool)| NewDecision {
+            uuid: NEXT.fetch_add(1, Ordering::Relaxed).into(),
             decision: Decision {
                 kind: "ban".to_owned(),
                 scope: if value.contains('/') { "Range" } else { "Ip" }.to_owned(),
@@ -176,7 +177,7 @@ mod tests {
             uuid: String::new(),
             machine: None,
             alert: Alert { source, ..Alert::default() },
-            decisions: decisions.iter().enumerate().map(decision).collect(),
+            decisions: decisions.iter().map(decision).collect(),
         };
         store.add_alerts(&[new], 0).expect("it is stored");
     }

@@ -11,6 +11,7 @@ mod removed;
 mod source;
 #[cfg(test)]
 mod tests;
+mod twice;
 
 use std::fmt::Write as _;
 use std::fs;

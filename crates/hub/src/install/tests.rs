@@ -373,6 +373,38 @@ fn two_authors_may_give_a_file_one_name() {
 }
 
 #[test]
+fn rules_of_two_origins_that_judge_the_same_are_known() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    let judging = |name: &str, what: &str| {
+        SCENARIO
+            .replace("demo/seen", name)
+            .replace("{remediation: true}", &format!("{{remediation: true, behavior: '{what}'}}"))
+    };
+    made.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", &judging("demo/seen", "ssh:bruteforce"));
+    machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");
+    let carried: &[(&'static str, &'static str)] = &[
+        ("scenarios/bf.yaml", judging("own/bf", "ssh:bruteforce").leak()),
+        ("scenarios/scan.yaml", judging("own/scan", "http:scan").leak()),
+    ];
+    let carried = crate::embedded::items(carried, "1.0");
+    let hub = machine.installation.hub_with(&carried).expect("an index");
+    assert!(machine.installation.judged_twice(&hub).is_empty(), "only what is in use judges");
+    for (name, expected) in [("own/scan", None), ("own/bf", Some("ssh:bruteforce"))] {
+        let plan =
+            machine.installation.plan_install(&hub, ItemKind::Scenario, &[name.to_owned()], false, false);
+        machine
+            .installation
+            .carry_out(&hub, &plan.expect("a plan"), &FolderSource::new(""))
+            .expect("it is installed");
+        let twice = machine.installation.judged_twice(&hub);
+        assert_eq!(
+            twice.iter().map(String::as_str).collect::<Vec<_>>(),
+            expected.into_iter().collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
 fn the_version_that_was_fetched_is_kept_for_comparing() {
     let (machine, mut made) = (Machine::new(), Made::usual());
     machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");

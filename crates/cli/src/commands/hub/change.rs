@@ -268,6 +268,16 @@ fn change(
              They are installed like others (`hub list -a` shows them), so install those of your other services, too",
         );
     }
+    if carried.steps.iter().any(|step| matches!(step, Step::Enable(_))) {
+        let twice: Vec<String> = installation.judged_twice(hub).into_iter().collect();
+        if !twice.is_empty() {
+            cx.warn(format_args!(
+                "rules of the program and of a hub judge the same ({}): a source may get a ban from each. Use those of \
+                 one origin for a service",
+                twice.join(", ")
+            ));
+        }
+    }
     tell(cx, &carried)?;
     if !carried.steps.is_empty() {
         cx.hint_reload();
