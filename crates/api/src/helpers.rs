@@ -1,7 +1,10 @@
 //! What profiles ask about decisions, answered from the index.
 
-use testudo_event::Timestamp;
+use std::ops::ControlFlow;
+
+use testudo_event::{Prefix, Timestamp};
 use testudo_expr::Services;
+use testudo_expr::host::{Listing, Listings};
 use testudo_store::{Store, Target, View};
 
 use crate::instant;
@@ -11,12 +14,19 @@ use crate::instant;
 pub struct IndexServices<'s> {
     store: &'s Store,
     now_ms: i64,
+    listings: Option<&'s dyn Listings>,
 }
 
 impl<'s> IndexServices<'s> {
     /// Answers from this store, as of now.
     pub fn new(store: &'s Store, now_ms: i64) -> IndexServices<'s> {
-        IndexServices { store, now_ms }
+        IndexServices { store, now_ms, listings: None }
+    }
+
+    /// The same; who is listed is asked of `listings`.
+    #[must_use]
+    pub fn with_listings(self, listings: Option<&'s dyn Listings>) -> IndexServices<'s> {
+        IndexServices { listings, ..self }
     }
 
     fn each(&self, value: &str, visit: impl FnMut(View<'_>)) {
@@ -36,6 +46,12 @@ impl<'s> IndexServices<'s> {
 impl Services for IndexServices<'_> {
     fn now(&self) -> Timestamp {
         instant(self.now_ms)
+    }
+
+    fn listings(&self, about: Prefix, tell: &mut dyn FnMut(Listing<'_>) -> ControlFlow<()>) {
+        if let Some(listings) = self.listings {
+            listings.listings(about, tell);
+        }
     }
 
     fn decisions_count(&self, value: &str) -> i64 {

@@ -12,6 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use testudo_decide::Profiles;
 use testudo_event::Timestamp;
+use testudo_expr::host::Listings;
 use testudo_store::{LabelTexts, Store, StoreError};
 use testudo_wire::{answer::HEALTH, decision::Fragment};
 use tokio::sync::Semaphore;
@@ -94,6 +95,7 @@ pub struct Service {
     store: Arc<Store>,
     config: Config,
     profiles: RwLock<Arc<Profiles>>,
+    listings: OnceLock<Arc<dyn Listings>>,
     secret: Vec<u8>,
     clock: Clock,
     logins: Semaphore,
@@ -151,6 +153,7 @@ impl Service {
             store,
             config,
             profiles: RwLock::new(Arc::new(profiles)),
+            listings: OnceLock::new(),
             secret,
             clock,
             logins: Semaphore::new(LOGINS_AT_ONCE),
@@ -168,6 +171,15 @@ impl Service {
     /// What the API knows.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Lets profiles ask who is listed. Once: later calls change nothing.
+    pub fn set_listings(&self, listings: Arc<dyn Listings>) {
+        let _ = self.listings.set(listings);
+    }
+
+    pub(crate) fn listings(&self) -> Option<&dyn Listings> {
+        self.listings.get().map(|listings| &**listings)
     }
 
     /// Takes other profiles from now on.
@@ -198,7 +210,8 @@ impl Service {
             && self.looked_again.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    pub(crate) fn now_ms(&self) -> i64 {
+    /// The present, in milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
         (self.clock)()
     }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use testudo_client::{Client, ClientError, Login, Retries, Settings, Timeouts, TlsFiles};
 use testudo_config::{Color, Config, ConfigError, Credentials, DEFAULT_PATHS, LogLevel, Output};
 use testudo_event::{Prefix, duration};
+use testudo_hub::embedded::EmbeddedFile;
 use testudo_store::{Store, StoreOptions};
 
 use crate::args::Globals;
@@ -32,6 +33,8 @@ pub struct Io<'io> {
     pub program: &'static str,
     /// The present, in milliseconds since 1970.
     pub now_ms: i64,
+    /// Rules that the program carries.
+    pub embedded: &'io [EmbeddedFile],
     /// The environment.
     pub variable: &'io dyn Fn(&str) -> Option<String>,
 }

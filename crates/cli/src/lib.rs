@@ -16,6 +16,7 @@ mod run;
 mod zip;
 
 pub use args::{Cscli, CscliCommand, Extras, Globals, Groups};
+pub use commands::import::{ListedValue, read_listed};
 pub use context::Io;
 pub use run::{cscli, hub_of as hub, run, run_command};
 

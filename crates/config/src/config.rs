@@ -151,10 +151,13 @@ impl Config {
     /// Whether the rules in the binary are used: as `testudo.own_rules` says, else when no rule of a hub
     /// is installed.
     pub fn own_rules(&self) -> bool {
-        self.own.own_rules.unwrap_or_else(|| {
-            let folders = ["parsers", "scenarios", "postoverflows"];
-            !folders.iter().any(|folder| holds_rules(&self.paths.config_dir.join(folder), 2))
-        })
+        self.own.own_rules.unwrap_or_else(|| !self.has_installed_rules())
+    }
+
+    /// Whether there are rules of a hub, or of the user's own, in the folder of the configuration.
+    pub fn has_installed_rules(&self) -> bool {
+        let folders = ["parsers", "scenarios", "postoverflows"];
+        folders.iter().any(|folder| holds_rules(&self.paths.config_dir.join(folder), 2))
     }
 
     /// The local API is served.

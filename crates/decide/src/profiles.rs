@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use testudo_event::{Alert, Decision, Overflow, Prefix, alert::normalise_scope, duration};
-use testudo_expr::{EvalError, Handle, Host, Services, Slot, Value, eval::eval};
+use testudo_expr::{EvalError, Handle, Host, Services, Slot, Value, eval::eval, functions};
 use testudo_rules::{
     objects,
-    plan::{OnError, OnMatch, Profile},
+    plan::{Expression, OnError, OnMatch, Profile},
 };
 
 use crate::attribution::{Subject, subjects};
@@ -43,6 +43,13 @@ impl Profiles {
     /// Profiles, asked in this order.
     pub fn new(profiles: Vec<Profile>) -> Profiles {
         Profiles(profiles)
+    }
+
+    /// Whether some profile asks who is listed.
+    pub fn ask_lists(&self) -> bool {
+        let expressions =
+            |profile: &'_ Profile| profile.filters.iter().chain(&profile.duration_expr).any(asks_lists);
+        self.0.iter().any(expressions)
     }
 
     /// Decides about every source of an overflow.
@@ -130,6 +137,10 @@ impl Run<'_> {
         }
         all
     }
+}
+
+fn asks_lists(expression: &Expression) -> bool {
+    functions::asks_lists(&expression.node)
 }
 
 #[derive(Default)]

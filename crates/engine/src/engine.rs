@@ -151,6 +151,11 @@ impl Engine {
         &self.keys
     }
 
+    /// Whether some rule asks who is listed: without [`World::set_listed`] nobody is.
+    pub fn asks_lists(&self) -> bool {
+        self.keys.lists_are_asked()
+    }
+
     /// The world behind helpers; databases and name look-ups can be set before lines run.
     pub fn world_mut(&mut self) -> &mut World {
         &mut self.world

@@ -3,13 +3,14 @@
 
 use std::{
     net::IpAddr,
+    ops::ControlFlow,
     sync::{Arc, LazyLock, atomic::Ordering},
 };
 
-use testudo_event::{Overflow, Timestamp, net};
+use testudo_event::{Overflow, Prefix, Timestamp, net};
 use testudo_expr::{
     EvalError, Handle, Host, Services, Slot, Value,
-    host::{Asn, City, HttpAnswer, MapRow},
+    host::{Asn, City, HttpAnswer, Listing, MapRow},
     value::Map,
 };
 use testudo_rules::objects;
@@ -443,6 +444,10 @@ macro_rules! world_services {
 
         fn range(&self, address: IpAddr) -> Option<Arc<str>> {
             self.world.range(address)
+        }
+
+        fn listings(&self, about: Prefix, tell: &mut dyn FnMut(Listing<'_>) -> ControlFlow<()>) {
+            self.world.listings(about, tell);
         }
 
         fn decisions_count(&self, value: &str) -> i64 {

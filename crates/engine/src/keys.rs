@@ -68,6 +68,8 @@ pub struct Keys {
     read_all: [bool; 4],
     /// Whether `evt.Stage` is read.
     stage_read: bool,
+    /// Whether some rule asks who is listed.
+    asks_lists: bool,
     /// Texts that rules assign, one after the other: every record begins with them.
     constants: String,
     constant_spans: HashMap<Box<str>, Span>,
@@ -130,6 +132,16 @@ impl Keys {
     /// Whether some rule reads `evt.Stage`.
     pub(crate) fn stage_is_read(&self) -> bool {
         self.stage_read
+    }
+
+    /// Notes that a rule asks who is listed.
+    pub(crate) fn ask_lists(&mut self) {
+        self.asks_lists = true;
+    }
+
+    /// Whether some rule asks who is listed.
+    pub(crate) fn lists_are_asked(&self) -> bool {
+        self.asks_lists
     }
 
     /// The slot of a key that rules name.

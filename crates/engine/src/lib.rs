@@ -21,6 +21,7 @@ mod host;
 mod keys;
 mod lane;
 mod line;
+mod listed;
 mod live;
 mod parse;
 mod reads;
@@ -35,6 +36,7 @@ pub use data::{DataError, MAX_FILE_BYTES, NameCheck};
 pub use engine::{Engine, Options};
 pub use keys::{Keys, Space};
 pub use line::Skip;
+pub use listed::{ListBuilder, ListTable, Listed};
 pub use live::{
     Board, Histogram, Input, Live, LiveBatch, LiveSink, LiveSource, NodeTallies, OTHER_SOURCES,
     PARSING_BOUNDS, POURING_BOUNDS, Restored, ScenarioTallies, Seen, SourceTallies, Spot, StateError,

@@ -4,6 +4,7 @@
 use testudo_expr::{
     Slot, Type, Value,
     core::{Binary, Kind, Node},
+    functions,
 };
 use testudo_rules::schema;
 
@@ -81,6 +82,7 @@ impl<'k> Reads<'k> {
             }
             Kind::Variable(_) | Kind::Element(_) if self.is_event(node) => self.everything(),
             Kind::Env => self.everything(),
+            Kind::Call { function, .. } if functions::calls_lists(function) => self.keys.ask_lists(),
             _ => {}
         }
         node.for_each_child(&mut |child| self.add(child));

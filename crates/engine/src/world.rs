@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -9,15 +10,16 @@ use std::{
 use hashbrown::HashMap;
 use maxminddb::Reader;
 use serde::{Deserialize, Deserializer, de::Visitor};
-use testudo_event::net;
+use testudo_event::{Prefix, net};
 use testudo_expr::{
     Services,
-    host::{Asn, City, MapRow},
+    host::{Asn, City, Listing, Listings, MapRow},
 };
 use testudo_rules::plan;
 
 use crate::{
     data::{self, DataError, DataFile, NameCheck},
+    listed::Listed,
     stash::Stashes,
 };
 
@@ -72,6 +74,7 @@ pub struct World {
     pub(crate) stashes: Mutex<Stashes>,
     reverse_dns: Option<Arc<dyn ReverseDns>>,
     names: Option<Arc<dyn NameCheck>>,
+    listed: Option<Arc<Listed>>,
 }
 
 impl std::fmt::Debug for World {
@@ -127,6 +130,16 @@ impl World {
     /// Resolves names of addresses from now on.
     pub fn set_reverse_dns(&mut self, resolver: Arc<dyn ReverseDns>) {
         self.reverse_dns = Some(resolver);
+    }
+
+    /// Asks these lists who is listed; without them nobody is.
+    pub fn set_listed(&mut self, listed: Arc<Listed>) {
+        self.listed = Some(listed);
+    }
+
+    /// The lists that are asked.
+    pub fn listed(&self) -> Option<&Arc<Listed>> {
+        self.listed.as_ref()
     }
 
     /// The PTR name of an address.
@@ -289,5 +302,11 @@ impl Services for World {
 
     fn range(&self, address: IpAddr) -> Option<Arc<str>> {
         self.range_of(address)
+    }
+
+    fn listings(&self, about: Prefix, tell: &mut dyn FnMut(Listing<'_>) -> ControlFlow<()>) {
+        if let Some(listed) = &self.listed {
+            Listings::listings(&**listed, about, tell);
+        }
     }
 }

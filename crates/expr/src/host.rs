@@ -1,9 +1,9 @@
 //! What an expression runs against: the data it names, and the world behind its helpers.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, ops::ControlFlow, sync::Arc};
 
 use regex::Regex;
-use testudo_event::time::Timestamp;
+use testudo_event::{net::Prefix, time::Timestamp};
 
 use crate::{error::EvalError, value::Value};
 
@@ -93,6 +93,28 @@ pub struct Asn {
     pub number: u32,
     /// Name of its organisation.
     pub organisation: String,
+}
+
+/// A decision in force about an address: what a list, or somebody, says of it. Decisions for show are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing<'l> {
+    /// Who decided: `CAPI`, `lists`, `cscli-import`, ….
+    pub origin: &'l str,
+    /// The scenario or list behind it.
+    pub scenario: &'l str,
+    /// `ban`, `captcha`, ….
+    pub kind: &'l str,
+    /// When it was made, in seconds since 1970.
+    pub since: i64,
+    /// When it ends, in seconds since 1970.
+    pub until: i64,
+}
+
+/// Knows who is listed. Asked on the way of lines: it must not wait, and keeps nobody waiting.
+pub trait Listings: Send + Sync {
+    /// Tells each decision in force that covers all of a network, until `tell` breaks off. An IPv6 host has a whole
+    /// /64 at hand: what is narrower, in the question or in a list, stands for the /64 around it.
+    fn listings(&self, about: Prefix, tell: &mut dyn FnMut(Listing<'_>) -> ControlFlow<()>);
 }
 
 /// Services that helpers need from outside. Every default answers as an empty world does:
@@ -186,6 +208,9 @@ pub trait Services: Send + Sync {
     fn active_decisions_time_left(&self, value: &str) -> i64 {
         0
     }
+
+    /// `IsListed`, `ListedBy`, `Reputation`: as [`Listings::listings`].
+    fn listings(&self, about: Prefix, tell: &mut dyn FnMut(Listing<'_>) -> ControlFlow<()>) {}
 
     /// `CrowdsecCTI(ip)`: the JSON of the item; `None` where the service is off.
     fn cti(&self, ip: &str) -> Option<Value> {

@@ -33,6 +33,18 @@ pub enum HubError {
         /// Where and why reading it stopped.
         source: serde_json::Error,
     },
+    /// A file of a checkout in the middle of a merge.
+    #[error(
+        "{} has a conflict of a merge in line {line}: finish the merge there, or take one side with \
+         `git checkout --theirs`, then try again",
+        path.display()
+    )]
+    Conflict {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
     /// An item of the index lacks something, or leads out of the hub.
     #[error("{} holds a bad item, {} `{name}`: {problem}", path.display(), kind.name())]
     BadItem {
@@ -76,6 +88,7 @@ impl HubError {
             HubError::Io { .. } => "check that it exists and may be read".to_owned(),
             HubError::TooLarge { .. } => "check that it is the right file".to_owned(),
             HubError::Index { .. } => "fetch the hub again: the file is cut off or is another one".to_owned(),
+            HubError::Conflict { .. } => "`git status` lists the files that wait for it".to_owned(),
             HubError::BadItem { .. } => "fetch the hub again; if it stays, the hub itself is broken".to_owned(),
             HubError::UnknownItem { close: Some(close), .. } => format!("did you mean `{close}`?"),
             HubError::UnknownItem { kind, .. } => {

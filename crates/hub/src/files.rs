@@ -32,6 +32,13 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, HubError> {
     fs::read(path).map_err(failed)
 }
 
+/// The line, from 1, at which a merge has left two versions of a file.
+pub(crate) fn conflict(bytes: &[u8]) -> Option<usize> {
+    let mut lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
+    let (begin, _) = lines.find(|(_, line)| line.starts_with(b"<<<<<<< "))?;
+    lines.any(|(_, line)| line.starts_with(b">>>>>>> ")).then_some(begin)
+}
+
 /// A file below a walked folder.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -105,6 +112,14 @@ pub(crate) fn base_name(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn merges_that_are_not_finished() {
+        let both = "a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> theirs\n";
+        assert_eq!(conflict(both.as_bytes()), Some(2));
+        assert_eq!(conflict(b"a: 1\n<<<<<<< HEAD\nb: 1\n"), None);
+        assert_eq!(conflict(b"text: '<<<<<<< HEAD'\n>>>>>>> x\n"), None);
+    }
 
     #[test]
     fn paths_that_stay_inside() {

@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::Error};
 
-use crate::{HubError, files};
+use crate::{HubError, embedded, files};
 
 /// Name of the index in the folder of a hub.
 pub(crate) const INDEX: &str = ".index.json";
@@ -102,6 +102,8 @@ pub struct Item {
     pub dependencies: Vec<(ItemKind, String)>,
     /// Its file, where the index carries it.
     pub content: Option<Vec<u8>>,
+    /// Whether it is none of the index's, but one that a program carries.
+    pub is_embedded: bool,
 }
 
 impl Item {
@@ -155,7 +157,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Reads the index of a hub.
+    /// Reads the index of a hub, and what is noted there of items that a program carries. The note alone is enough.
     ///
     /// # Errors
     /// The index is missing, is no index, or holds an item without what it needs or with a path
@@ -163,8 +165,27 @@ impl Hub {
     pub fn open(folder: impl Into<PathBuf>) -> Result<Hub, HubError> {
         let folder = folder.into();
         let path = Self::index_path(&folder);
+        let is_noted = embedded::is_noted(&folder);
+        if is_noted && !path.exists() {
+            let noted = embedded::noted(&folder);
+            return Ok(Hub::nothing(folder).with_embedded(&noted));
+        }
         let bytes = files::read(&path, MAX_INDEX_BYTES)?;
-        Hub::read(&bytes, folder, &path)
+        let hub = Hub::read(&bytes, folder, &path)?;
+        if !is_noted {
+            return Ok(hub);
+        }
+        let noted = embedded::noted(&hub.folder);
+        Ok(hub.with_embedded(&noted))
+    }
+
+    /// A hub without items.
+    pub fn nothing(folder: impl Into<PathBuf>) -> Hub {
+        Hub { folder: folder.into(), items: BTreeMap::new() }
+    }
+
+    pub(crate) fn put(&mut self, item: Item) {
+        self.items.entry(item.kind).or_default().insert(item.name.clone(), item);
     }
 
     /// Reads an index that is to be that of a hub in `folder`; errors name it as `shown`.
@@ -196,7 +217,7 @@ impl Hub {
 
     /// Whether a folder holds an index.
     pub(crate) fn is_at(folder: &Path) -> bool {
-        folder.join(INDEX).is_file()
+        folder.join(INDEX).is_file() || embedded::is_noted(folder)
     }
 
     /// Where it lies.
@@ -338,7 +359,10 @@ fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<ItemKind, BTreeMap<String
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(failed(serde_json::Error::custom("it is a list")));
     }
-    let raw: RawIndex = serde_json::from_slice(bytes).map_err(failed)?;
+    let raw: RawIndex = serde_json::from_slice(bytes).map_err(|source| match files::conflict(bytes) {
+        Some(line) => HubError::Conflict { path: path.to_owned(), line },
+        None => failed(source),
+    })?;
     let RawIndex { parsers, postoverflows, scenarios, contexts, appsec_configs, appsec_rules, collections } =
         raw;
     let lists = [parsers, postoverflows, scenarios, contexts, appsec_configs, appsec_rules, collections];
@@ -404,6 +428,7 @@ fn item(kind: ItemKind, name: &str, raw: Option<RawItem>) -> Result<Item, String
         dependencies,
         // What cannot be decoded is fetched.
         content: raw.content.and_then(|content| STANDARD.decode(content).ok()),
+        is_embedded: false,
     })
 }
 

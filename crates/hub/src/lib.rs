@@ -9,6 +9,7 @@
 
 pub mod codes;
 mod data;
+pub mod embedded;
 mod error;
 mod files;
 mod index;

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::agent::{Agent, AgentError, NameMemory, Policy, Resolve, Setup, Target};
+use crate::lists::Lists;
 use crate::lock::{LockError, lock};
 use crate::logs::{self, Format, LogError, LogSettings, Media, Rotation};
 use crate::metrics::{self, Measured};
@@ -93,7 +94,7 @@ impl Tested {
 /// # Errors
 /// The daemon would not start.
 pub fn test(options: &Options) -> Result<Tested, NodeError> {
-    let plan = Plan::make(options, &Arc::default())?;
+    let plan = Plan::make(options, &Arc::default(), &Arc::default())?;
     if let Some(api) = plan.api {
         listeners(&plan.config)?;
         ApiPart::open(&plan.config, api.profiles)?;
@@ -223,6 +224,7 @@ pub(crate) struct Node {
     options: Options,
     version: &'static str,
     names: Arc<NameMemory>,
+    lists: Arc<Lists>,
     /// The configuration of the start, and that in force.
     first: Arc<Config>,
     config: RwLock<Arc<Config>>,
@@ -291,7 +293,8 @@ impl Node {
         let _alone = self.reloading.lock().await;
         let begun = Instant::now();
         let (options, names) = (self.options.clone(), Arc::clone(&self.names));
-        let planned = spawn_blocking(move || Plan::make(&options, &names)).await;
+        let lists = Arc::clone(&self.lists);
+        let planned = spawn_blocking(move || Plan::make(&options, &names, lists.listed())).await;
         let outcome = match planned {
             Ok(Ok(plan)) => self.take(plan).await,
             Ok(Err(error)) => Err(error.to_string()),
@@ -331,6 +334,16 @@ impl Node {
         let fixed = fixed_parts(&self.first, &plan.config);
         if !fixed.is_empty() {
             tracing::warn!("{} changed: that takes effect after a restart", fixed.join(", "));
+        }
+        let asked = plan.asks_lists();
+        match &self.service {
+            Some(service) => {
+                let (lists, service) = (Arc::clone(&self.lists), Arc::clone(service));
+                let now_ms = service.now_ms();
+                let read = spawn_blocking(move || lists.set_asked(asked, service.store(), now_ms)).await;
+                read.map_err(|error| format!("reading the lists failed: {error}"))?;
+            }
+            None => tell_no_lists(asked),
         }
         if let (Some(service), Some(api)) = (&self.service, plan.api) {
             service.set_profiles(api.profiles);
@@ -384,6 +397,15 @@ impl Node {
     }
 }
 
+/// Says that nobody is listed here, where rules ask.
+fn tell_no_lists(asked: bool) {
+    if asked {
+        tracing::info!(
+            "rules ask who is listed: nobody is here, since decisions are known where the API is; its profiles can ask"
+        );
+    }
+}
+
 /// Runs until a signal says that it is enough. Must not be called within a runtime.
 ///
 /// # Errors
@@ -396,11 +418,12 @@ pub fn run(options: Options, version: &'static str) -> Result<(), NodeError> {
     // Before anything that takes time: who is not listened to yet would end the process.
     let signals = runtime.block_on(async { Signals::new() }).map_err(io_error("listen to signals"))?;
     let names = Arc::new(NameMemory::default());
-    let plan = Plan::make(&options, &names)?;
+    let lists = Arc::new(Lists::default());
+    let plan = Plan::make(&options, &names, lists.listed())?;
     logs::begin(&log_settings(&plan.config, options.log_level))?;
     tracing::info!(version, "Testudo starts");
     tell_diagnostics(&plan.diagnostics);
-    let outcome = live(&runtime, signals, options, version, names, plan);
+    let outcome = live(&runtime, signals, options, version, (names, lists), plan);
     // What waits for a disk that does not answer must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(2));
     match &outcome {
@@ -415,11 +438,12 @@ fn live(
     mut signals: Signals,
     options: Options,
     version: &'static str,
-    names: Arc<NameMemory>,
+    (names, lists): (Arc<NameMemory>, Arc<Lists>),
     plan: Plan,
 ) -> Result<(), NodeError> {
     std::fs::create_dir_all(&plan.config.paths.data_dir)
         .map_err(io_error(format!("make the folder {}", plan.config.paths.data_dir.display())))?;
+    let asked = plan.asks_lists();
     let Plan { mut config, agent, api, .. } = plan;
     // What is read once has nothing to go on from, and must not touch what the daemon goes on from: it may run beside.
     let once = options
@@ -431,6 +455,10 @@ fn live(
     }
     let _lock = if once.is_none() { Some(lock(&config.paths.data_dir)?) } else { None };
     let part = api.map(|api| ApiPart::open(&config, api.profiles)).transpose()?;
+    match &part {
+        Some(part) => part.ask(&lists, asked),
+        None => tell_no_lists(asked),
+    }
     runtime.block_on(async move {
         let (stop_api, api_stops) = oneshot::channel::<()>();
         let mut serving = None;
@@ -476,6 +504,7 @@ fn live(
             options,
             version,
             names,
+            lists: Arc::clone(&lists),
             first: Arc::clone(&config),
             config: RwLock::new(config),
             agent,
@@ -493,6 +522,7 @@ fn live(
         node.protect();
         // Others may write from here on, and are followed until the end.
         let _following = part.as_ref().map(ApiPart::follow).transpose()?;
+        let _listing = part.as_ref().map(|part| part.follow_lists(&lists)).transpose()?;
         if let Some(part) = &part {
             node.spawn(part.tend());
             let (steady, data_dir) = (Arc::clone(&part.steady), node.config().paths.data_dir.clone());

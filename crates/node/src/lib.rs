@@ -10,6 +10,7 @@ mod control;
 mod credentials;
 mod daemon;
 mod doors;
+mod lists;
 mod lock;
 pub mod logs;
 mod metrics;

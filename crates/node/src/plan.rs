@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use testudo_config::{Config, ConfigError, Credentials, Roles, environment};
 use testudo_decide::{Profiles, default_profiles};
-use testudo_engine::Engine;
+use testudo_engine::{Engine, Listed};
 use testudo_intake::Transform;
 use testudo_intake::config::{Acquisition, DsnError, LoadError, one_shot_labels, parse_dsn};
 use testudo_rules::plan::Simulation;
@@ -105,6 +105,14 @@ pub(crate) struct ApiPlan {
     pub(crate) profiles: Profiles,
 }
 
+impl Plan {
+    /// Whether a rule or a profile asks who is listed.
+    pub(crate) fn asks_lists(&self) -> bool {
+        self.agent.as_ref().is_some_and(|agent| agent.engine.asks_lists())
+            || self.api.as_ref().is_some_and(|api| api.profiles.ask_lists())
+    }
+}
+
 /// The configuration alone.
 pub fn configuration(options: &Options) -> Result<Config, ConfigError> {
     match &options.config {
@@ -115,14 +123,18 @@ pub fn configuration(options: &Options) -> Result<Config, ConfigError> {
 
 impl Plan {
     /// Reads and checks everything that a run needs. Takes a second or so of processor time.
-    pub(crate) fn make(options: &Options, names: &Arc<NameMemory>) -> Result<Plan, PlanError> {
+    pub(crate) fn make(
+        options: &Options,
+        names: &Arc<NameMemory>,
+        listed: &Arc<Listed>,
+    ) -> Result<Plan, PlanError> {
         let config = configuration(options)?;
         let mut diagnostics = config.warnings.clone();
         let (agent, api) = (config.reads_logs() && !options.no_agent, config.serves_api() && !options.no_api);
         config.check(Roles { agent, api })?;
         let api = if api { Some(ApiPlan { profiles: profiles(&config, &mut diagnostics)? }) } else { None };
         let agent = if agent {
-            Some(AgentPlan::make(&config, options, names, api.is_some(), &mut diagnostics)?)
+            Some(AgentPlan::make(&config, options, names, listed, api.is_some(), &mut diagnostics)?)
         } else {
             None
         };
@@ -159,6 +171,7 @@ impl AgentPlan {
         config: &Config,
         options: &Options,
         names: &Arc<NameMemory>,
+        listed: &Arc<Listed>,
         has_api: bool,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Result<AgentPlan, PlanError> {
@@ -171,7 +184,7 @@ impl AgentPlan {
         }
         let simulation = testudo_config::load_simulation(&config.paths.simulation_path, &environment)?;
         let (credentials, machine) = api_of(config, has_api)?;
-        let (engine, more, items) = rules::engine(config, &options.rules, names);
+        let (engine, more, items) = rules::engine(config, &options.rules, names, listed);
         diagnostics.extend(more);
         if engine.counts().0 == 0 {
             return Err(PlanError::Documents(

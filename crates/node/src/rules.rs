@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use testudo_config::Config;
-use testudo_engine::{Engine, Options};
+use testudo_engine::{Engine, Listed, Options};
 use testudo_event::YearClock;
 use testudo_hub::{DataFolders, Hub, Selection};
 use testudo_rules::{Diagnostic, set::RuleSet};
@@ -53,8 +53,16 @@ pub(crate) fn engine(
     config: &Config,
     sources: &RuleSources,
     names: &Arc<NameMemory>,
+    listed: &Arc<Listed>,
 ) -> (Engine, Vec<Diagnostic>, Items) {
     let (rules, mut diagnostics, items) = if config.own_rules() {
+        if config.has_installed_rules() {
+            tracing::warn!(
+                "the rules in {} are not used: `testudo.own_rules` is true, so those of this program are; \
+                 leave the key out to use what is installed",
+                config.paths.config_dir.display()
+            );
+        }
         let (rules, diagnostics) = (sources.own)();
         (rules, diagnostics, Items::new())
     } else {
@@ -70,5 +78,6 @@ pub(crate) fn engine(
     if sources.resolve.is_some() {
         engine.world_mut().set_reverse_dns(Arc::clone(names) as _);
     }
+    engine.world_mut().set_listed(Arc::clone(listed));
     (engine, diagnostics, items)
 }

@@ -15,6 +15,7 @@ use testudo_event::Prefix;
 use testudo_store::{FlushPolicy, Location, Store, StoreError, StoreOptions, Watch, WatchNews};
 use tokio::task::spawn_blocking;
 
+use crate::lists::{Following, Lists};
 use crate::steady::Steady;
 
 /// How long decisions that have ended are kept: clients that were away for longer begin anew.
@@ -54,7 +55,7 @@ pub enum ServeError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// No thread can be started.
-    #[error("cannot start the thread that follows the database: {0}")]
+    #[error("cannot start a thread that follows the database: {0}")]
     Thread(std::io::Error),
 }
 
@@ -211,6 +212,18 @@ impl ApiPart {
         };
         let steady = Arc::clone(&self.steady);
         self.store.watch(move || steady.now_ms(), report).map_err(ServeError::Thread)
+    }
+
+    /// Makes who is listed known, before anybody asks.
+    pub(crate) fn ask(&self, lists: &Lists, asked: bool) {
+        self.service.set_listings(Arc::clone(lists.listed()) as _);
+        lists.set_asked(asked, &self.store, self.steady.now_ms());
+    }
+
+    /// Keeps who is listed up to date, until what is returned is dropped.
+    pub(crate) fn follow_lists(&self, lists: &Arc<Lists>) -> Result<Following, ServeError> {
+        let steady = Arc::clone(&self.steady);
+        lists.follow(&self.store, move || steady.now_ms()).map_err(ServeError::Thread)
     }
 
     /// Lets go of what is old, now and then, as long as it is polled.

@@ -1,7 +1,10 @@
 //! Assignments, and the enrichers that some of them call.
 
 use testudo_event::{Layout, Timestamp, YearClock, net, parse_date, text};
-use testudo_expr::{Services, Value, functions};
+use testudo_expr::{
+    Services, Value,
+    functions::{self, Reputation},
+};
 use testudo_rules::plan::{Static, StaticValue, Target, TextField};
 
 use crate::{eval, event::Event, parse::Dropped, scene::Scene, world::World};
@@ -140,6 +143,8 @@ fn enrich(
             }
             Vec::new()
         }
+        "Reputation" => Reputation::of(world, input, &[])
+            .map_or_else(Vec::new, |reputation| reputation.texts().into_iter().collect()),
         // There are no names without a network: `reverse_dns` answers as where the name is unknown.
         _ => Vec::new(),
     }

@@ -180,6 +180,14 @@ record Leaky
   Duration duration
   SerializedState any
   Factory Factory
+record Reputation
+  Listed bool
+  Count int
+  Origins []string
+  Scenarios []string
+  Types []string
+  Since time
+  Until time
 record Url
   Scheme string
   Host string

@@ -9,7 +9,8 @@ use crate::{
 };
 
 /// The enrichers that a static can hand its value to.
-const METHODS: &[&str] = &["GeoIpCity", "GeoIpASN", "IpToRange", "reverse_dns", "ParseDate", "UnmarshalJSON"];
+const METHODS: &[&str] =
+    &["GeoIpCity", "GeoIpASN", "IpToRange", "reverse_dns", "ParseDate", "UnmarshalJSON", "Reputation"];
 
 /// Where a list of statics stands; the two places are checked differently.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -265,6 +265,26 @@ fn nodes() {
         ],
     );
     parser(
+        "name: a\nstatics: [{method: reputation, expression: evt.Meta.source_ip}]\n",
+        &[
+            "warning R017 2:20 there is no enricher `reputation`: the static does nothing | did you mean `Reputation`?",
+        ],
+    );
+    parser(
+        "name: a\nfilter: Reputation(evt.Meta.source_ip).Listd\nstatics: [{meta: a, value: b}]\n",
+        &["error R011 2:40 Reputation has no field `Listd` | did you mean `Listed`?"],
+    );
+    parser(
+        "name: a\nfilter: IsListd(evt.Meta.source_ip)\nstatics: [{meta: a, value: b}]\n",
+        &["error R011 2:9 there is no function `IsListd` | did you mean `IsListed`?"],
+    );
+    parser(
+        "name: a\nfilter: ListedBy(evt.Meta.source_ip)\nstatics: [{meta: a, value: b}]\n",
+        &[
+            "error R011 2:9 `ListedBy` takes at least 2 arguments, this call has 1 | usage: ListedBy(string, string, string …)",
+        ],
+    );
+    parser(
         "name: a\nstatics: [{target: source_ip, value: c}]\n",
         &[
             "warning R018 2:20 `source_ip` names no text of the event: nothing is set | did you mean `meta: source_ip` or `parsed: source_ip`?",

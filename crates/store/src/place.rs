@@ -71,6 +71,17 @@ impl Place {
         Place { high: (number >> 64) as u64, low: number as u64, bits: prefix.bits(), family }
     }
 
+    /// The network; `None` for a name.
+    pub(crate) fn prefix(self) -> Option<Prefix> {
+        let number = self.number();
+        let addr = match self.family {
+            Family::Named => return None,
+            Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(number as u32)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(number)),
+        };
+        Prefix::new(addr, self.bits)
+    }
+
     /// Reads an address or a range as the API does, and how it was written.
     pub(crate) fn parse(text: &str) -> Result<(Place, Form), BadValue> {
         let prefix = if text.contains('/') {
@@ -191,12 +202,8 @@ impl Target {
 
     /// The network that is asked about; mapped addresses are IPv4.
     pub fn network(self) -> Prefix {
-        let number = self.place.number();
-        let addr = match self.place.family {
-            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(number)),
-            Family::V4 | Family::Named => IpAddr::V4(Ipv4Addr::from_bits(number as u32)),
-        };
-        Prefix::new(addr, self.place.bits).unwrap_or(Prefix::single(addr))
+        // A target is never a name.
+        self.place.prefix().unwrap_or(Prefix::single(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 
     pub(crate) fn place(self) -> Place {

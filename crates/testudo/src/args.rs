@@ -359,6 +359,10 @@ pub(crate) struct RuleArgs {
     /// Folder with data files and databases that rules ask for; may be given again
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Vec<PathBuf>,
+    /// Who is listed, for rules that ask: values (one a line, or .csv, .json) as `decisions import` takes them, or the
+    /// JSON of `decisions list`; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) decisions: Vec<PathBuf>,
 }
 
 /// How a report is written.

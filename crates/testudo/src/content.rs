@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use testudo_hub::embedded::EmbeddedFile;
 use testudo_rules::{Diagnostic, SourceFile, load_parsers, load_postoverflows, load_scenarios, set::RuleSet};
 
 macro_rules! files {
@@ -62,6 +63,7 @@ const FILES: &[(&str, &str)] = files![
     "scenarios/http-script-injection.yaml",
     "scenarios/http-sensitive-files.yaml",
     "scenarios/http-sql-injection.yaml",
+    "scenarios/listed-source-probing.yaml",
     "scenarios/local-bruteforce.yaml",
     "scenarios/login-bruteforce.yaml",
     "scenarios/mail-bruteforce.yaml",
@@ -76,6 +78,36 @@ const FILES: &[(&str, &str)] = files![
     "scenarios/targeted.yaml",
     "scenarios/windows-bruteforce.yaml",
 ];
+
+/// Collections: what belongs together for a service.
+const COLLECTIONS: &[(&str, &str)] = files![
+    "collections/apache.yaml",
+    "collections/asterisk.yaml",
+    "collections/base.yaml",
+    "collections/caddy.yaml",
+    "collections/databases.yaml",
+    "collections/dovecot.yaml",
+    "collections/exim.yaml",
+    "collections/ftp.yaml",
+    "collections/haproxy.yaml",
+    "collections/http.yaml",
+    "collections/lighttpd.yaml",
+    "collections/linux.yaml",
+    "collections/mail.yaml",
+    "collections/nginx.yaml",
+    "collections/postfix.yaml",
+    "collections/proftpd.yaml",
+    "collections/samba.yaml",
+    "collections/sshd.yaml",
+    "collections/traefik.yaml",
+    "collections/vsftpd.yaml",
+    "collections/windows.yaml",
+];
+
+/// All files, as a hub lists them.
+pub(crate) fn files() -> Vec<EmbeddedFile> {
+    [FILES, COLLECTIONS].concat()
+}
 
 /// The rules, and what is wrong with them: nothing, as the tests see to.
 pub(crate) fn rules() -> (RuleSet, Vec<Diagnostic>) {

@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod content;
 mod failure;
+mod listed;
 mod names;
 mod replay;
 mod rules;

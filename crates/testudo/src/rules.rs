@@ -6,7 +6,7 @@ use testudo_engine::{Engine, Options};
 use testudo_hub::{DataFolders, Hub, Selection};
 use testudo_rules::{Diagnostic, Severity, render, set::RuleSet};
 
-use crate::{args::RuleArgs, content, failure::Failure};
+use crate::{args::RuleArgs, content, failure::Failure, listed};
 
 /// Loads the rules; without any choice, those that the binary carries.
 pub(crate) fn load(args: &RuleArgs) -> Result<(RuleSet, Vec<Diagnostic>), Failure> {
@@ -34,14 +34,22 @@ pub(crate) fn load(args: &RuleArgs) -> Result<(RuleSet, Vec<Diagnostic>), Failur
 
 /// Loads and compiles the rules, and prints what is wrong with them.
 pub(crate) fn engine(args: &RuleArgs, options: Options) -> Result<Engine, Failure> {
+    let listed = listed::read(&args.decisions)?;
     let (rules, mut diagnostics) = load(args)?;
-    let (engine, more) = Engine::new(&rules, &DataFolders::new(&args.data), options);
+    let (mut engine, more) = Engine::new(&rules, &DataFolders::new(&args.data), options);
     diagnostics.extend(more);
     print(&diagnostics);
     let (parsers, _) = engine.counts();
     if parsers == 0 {
         return Err(Failure::new("no parser is left to run")
             .hint("every line needs a parser; add the collection of the service, or a folder of rules"));
+    }
+    let own = args.hub.is_none() && args.rules.is_none();
+    if listed.is_none() && engine.asks_lists() && !own {
+        eprintln!("note: rules ask who is listed, and nobody is: give a list with --decisions FILE");
+    }
+    if let Some(listed) = listed {
+        engine.world_mut().set_listed(listed);
     }
     Ok(engine)
 }

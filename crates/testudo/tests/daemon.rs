@@ -199,6 +199,63 @@ fn what_was_half_full_stays_half_full() {
     assert!(of_first >= 1 && brute.count() <= 2, "no alert came twice: {alerts}");
 }
 
+/// Whoever is on an imported list needs fewer strikes, at once and after a restart; nobody else does.
+#[test]
+fn who_is_listed_needs_fewer_strikes() {
+    let mut guarded = Guarded::new();
+    let (data, log) = (guarded.data(), guarded.path("access.log"));
+    fs::write(&log, "").expect("it is written");
+    let log_path = log.display().to_string();
+    let run = ["--data-dir", data.as_str(), "--type", "nginx", log_path.as_str()];
+    let probe = |address: &str| {
+        let mut log = OpenOptions::new().append(true).open(&log).expect("the log");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs() as i64;
+        let time = testudo_event::Timestamp::from_unix(now, 0).civil();
+        let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let month = month[time.month as usize - 1];
+        let (year, day, hour, minute, second) = (time.year, time.day, time.hour, time.minute, time.second);
+        for page in 0..6 {
+            writeln!(
+                log,
+                "{address} - - [{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000] \
+                 \"GET /gone{page}.php HTTP/1.1\" 404 5 \"-\" \"Mozilla/5.0\""
+            )
+            .expect("it is written");
+        }
+    };
+    let alerts = || text(&testudo(&["alerts", "list", "-o", "raw", "--data-dir", &data]).stdout);
+    let told = |address: &str| {
+        alerts().lines().any(|line| line.contains(address) && line.contains("testudo/listed-source-probing"))
+    };
+    let list = guarded.path("list.txt");
+    let import = |value: &str| {
+        fs::write(&list, value).expect("it is written");
+        let list = list.display().to_string();
+        let done = testudo(&["decisions", "import", "-i", &list, "--format", "values", "--data-dir", &data]);
+        assert!(done.status.success(), "{done:?}");
+    };
+    guarded.start(&run);
+    // While it runs.
+    import("203.0.113.20\n");
+    let begun = Instant::now();
+    while !told("203.0.113.20") {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {}", alerts());
+        probe("203.0.113.20");
+        thread::sleep(Duration::from_millis(500));
+    }
+    // From the first line after a restart.
+    import("203.0.114.0/24\n");
+    guarded.signal("-KILL");
+    guarded.ended();
+    guarded.start(&run);
+    probe("198.51.100.20");
+    probe("203.0.114.21");
+    guarded.until("the listed one is told", |_| told("203.0.114.21"));
+    assert!(!alerts().contains("198.51.100.20"), "{}", alerts());
+    guarded.signal("-TERM");
+    assert_eq!(guarded.ended(), Some(0));
+}
+
 #[test]
 fn a_wrong_configuration_changes_nothing() {
     let mut guarded = Guarded::new();

@@ -53,6 +53,69 @@ fn the_attackers_and_nobody_else() {
     assert_eq!(report["lines"]["total"], 340);
 }
 
+/// A rule that asks who is listed is tried over logs of the past with a list of a file.
+#[test]
+fn lists_of_files_say_who_is_listed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("it is written");
+    let line = |address: &str, page: u32| {
+        format!(
+            "{address} - - [01/Mar/2026:10:00:0{page} +0000] \"GET /gone{page} HTTP/1.1\" 404 5 \"-\" \"x\"\n"
+        )
+    };
+    let log: String = (0..6).map(|page| line("203.0.113.7", page) + &line("198.51.100.7", page)).collect();
+    write("access.log", &log);
+    let log = path("access.log");
+    let found = |lists: &[&str]| -> Vec<String> {
+        let mut args = vec!["replay", log.as_str(), "--type", "nginx", "-o", "json"];
+        for list in lists {
+            args.extend(["--decisions", list]);
+        }
+        let output = testudo(&args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let report = json(text(&output.stdout));
+        report["sources"].as_object().expect("sources").keys().cloned().collect()
+    };
+    assert_eq!(found(&[]), [""; 0]);
+    write("list.txt", "# a list\n203.0.113.0/24\n");
+    write("list.csv", "value,reason\n198.51.100.7,scan\n");
+    let own = r#"[{"decisions":[{"origin":"crowdsec","scope":"Ip","value":"198.51.100.7","type":"ban"}]},
+        {"decisions":[{"origin":"CAPI","scope":"Country","value":"XX","type":"ban"}]}]"#;
+    write("list.json", own);
+    assert_eq!(found(&[&path("list.txt")]), ["203.0.113.7"]);
+    assert_eq!(found(&[&path("list.txt"), &path("list.csv")]), ["198.51.100.7", "203.0.113.7"]);
+    // What an engine has banned is no list.
+    assert_eq!(found(&[&path("list.json")]), [""; 0]);
+    write("bad.txt", "nobody\n");
+    for (list, reason) in
+        [("bad.txt", "`nobody` is neither address nor network"), ("none.txt", "cannot be read")]
+    {
+        let output = testudo(&["replay", &log, "--type", "nginx", "--decisions", &path(list)]);
+        assert_eq!(output.status.code(), Some(2));
+        let told = text(&output.stderr);
+        assert!(told.contains(reason) && told.contains("hint: a list has one value a line"), "{told}");
+    }
+    // Rules of one's own that ask are told that nobody is listed.
+    let rules = folder.path().join("rules/parsers/s00-raw");
+    fs::create_dir_all(&rules).expect("a folder");
+    let rule = "name: a/b\nfilter: IsListed(evt.Line.Raw)\nstatics: [{meta: a, value: b}]\n";
+    fs::write(rules.join("a.yaml"), rule).expect("it is written");
+    let output = testudo(&["replay", &log, "--type", "nginx", "--rules", &path("rules")]);
+    assert!(text(&output.stderr).contains("note: rules ask who is listed, and nobody is"), "{output:?}");
+    let output = testudo(&[
+        "replay",
+        &log,
+        "--type",
+        "nginx",
+        "--rules",
+        &path("rules"),
+        "--decisions",
+        &path("list.txt"),
+    ]);
+    assert!(!text(&output.stderr).contains("note:"), "{output:?}");
+}
+
 #[test]
 fn people_get_a_report() {
     let output = replay(&[]);

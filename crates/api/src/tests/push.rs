@@ -1,7 +1,10 @@
 //! Alerts from the same process, alerts that come twice, protected addresses, and dead letters.
 
+use std::ops::ControlFlow;
+
 use testudo_event::{Alert, Prefix, Source, Timestamp};
 use testudo_expr::Services as _;
+use testudo_expr::host::{Listing, Listings};
 
 use super::*;
 use crate::gauges::ActiveDecisions;
@@ -269,6 +272,37 @@ fn profiles_ask_about_decisions_and_pass_over_what_is_allowed() {
     push(Alert { contributors, ..seen("", "192.0.2.7") });
     let banned = api.stream("startup=true");
     assert_eq!(banned, ["+ban 192.0.2.1", "+ban 192.0.2.7", "+ban 192.0.2.8"]);
+}
+
+#[test]
+fn profiles_ask_who_is_listed() {
+    /// Lists 192.0.2.0/24, and 198.51.100.1 as an engine's own ban.
+    struct Lists;
+    impl Listings for Lists {
+        fn listings(&self, about: Prefix, tell: &mut dyn FnMut(Listing<'_>) -> ControlFlow<()>) {
+            let all = [("192.0.2.0/24", "lists"), ("198.51.100.1/32", "crowdsec")];
+            for (network, origin) in all {
+                if Prefix::parse(network).is_some_and(|network| network.contains(about.addr())) {
+                    let _ = tell(Listing { origin, scenario: "x", kind: "ban", since: 0, until: i64::MAX });
+                }
+            }
+        }
+    }
+    let api = Api::start();
+    let text = "name: listed\nfilters: ['IsListed(Alert.GetValue())']\ndecisions: [{type: ban, duration: 48h}]\n\
+                on_success: break\n---\nname: p\nfilters: [Alert.Remediation]\ndecisions: [{type: captcha, duration: 4h}]\n";
+    let file = testudo_rules::SourceFile { path: "profiles.yaml".into(), text: text.into() };
+    let profiles = Profiles::new(testudo_rules::load_profiles(Arc::new(file)).items);
+    assert!(profiles.ask_lists());
+    assert!(!Profiles::new(testudo_decide::default_profiles()).ask_lists());
+    api.service.set_profiles(profiles);
+    let push = |value: &str| drop(api.service.push(MACHINE, vec![seen("", value)], START).expect("taken"));
+    push("192.0.2.1");
+    api.service.set_listings(Arc::new(Lists));
+    push("192.0.2.2");
+    push("198.51.100.1");
+    let decided = api.stream("startup=true");
+    assert_eq!(decided, ["+captcha 192.0.2.1", "+ban 192.0.2.2", "+captcha 198.51.100.1"]);
 }
 
 #[test]

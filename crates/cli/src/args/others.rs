@@ -64,7 +64,8 @@ pub struct Changes {
     /// Even what was changed on this machine, or is needed
     #[arg(long)]
     pub force: bool,
-    /// Where the hub is: a folder, such as a checkout, or the address of a server; else as configured
+    /// Where the hub is: a folder, such as a checkout, the address of a server, or `embedded` for what this program
+    /// carries; else as configured
     #[arg(long, value_name = "FOLDER|URL", default_value = "", hide_default_value = true)]
     pub source: String,
 }
@@ -137,6 +138,20 @@ pub struct ItemNames {
     /// Leave out what was counted
     #[arg(long)]
     pub no_metrics: bool,
+    /// Show what was changed on this machine: against the version from which the file came or, where that is not known,
+    /// the latest one. `--diff=latest`: against that in any case
+    #[arg(
+        long,
+        value_name = "VERSION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "original",
+        value_parser = ["original", "latest"]
+    )]
+    pub diff: Option<String>,
+    /// Show it the other way round: what would undo the change
+    #[arg(long, requires = "diff")]
+    pub rev: bool,
 }
 
 /// What can be done with the hub.

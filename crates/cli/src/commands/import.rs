@@ -129,6 +129,79 @@ fn from_lines(text: &str) -> Vec<Entry> {
     values.map(|value| Entry { value, ..Entry::default() }).collect()
 }
 
+/// A value that somebody lists. What the file does not tell is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedValue {
+    /// What sort of value it is.
+    pub scope: String,
+    /// The address, range, country ….
+    pub value: String,
+    /// Who lists it.
+    pub origin: String,
+    /// The scenario, the list, or why.
+    pub reason: String,
+    /// `ban`, `captcha`, ….
+    pub kind: String,
+}
+
+/// The values of a list: of the files that `decisions import` reads, and of the JSON that `decisions list` and the
+/// API write. The ending of the name tells CSV and JSON from lines of values.
+///
+/// # Errors
+/// The text is not what it should be; in words.
+pub fn read_listed(path: &Path, text: &str) -> Result<Vec<ListedValue>, String> {
+    let extension = path.extension().unwrap_or_default();
+    if extension == "json" {
+        let json = serde_json::from_str(text).map_err(|error| format!("unable to parse json: {error}"))?;
+        let mut values = Vec::new();
+        listed_in(&json, &mut values)?;
+        return Ok(values);
+    }
+    let entries = if extension == "csv" {
+        from_csv(text).map_err(|error| error.to_string())?
+    } else {
+        from_lines(text)
+    };
+    let value = |entry: Entry| ListedValue {
+        scope: entry.scope,
+        value: entry.value,
+        origin: String::new(),
+        reason: entry.reason,
+        kind: entry.kind,
+    };
+    Ok(entries.into_iter().map(value).collect())
+}
+
+/// Decisions, or alerts that hold some.
+fn listed_in(json: &serde_json::Value, values: &mut Vec<ListedValue>) -> Result<(), String> {
+    match json {
+        serde_json::Value::Null => Ok(()),
+        serde_json::Value::Array(items) => items.iter().try_for_each(|item| listed_in(item, values)),
+        serde_json::Value::Object(object) => {
+            if let Some(decisions) = object.get("decisions") {
+                return listed_in(decisions, values);
+            }
+            let text = |name: &str| object.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+            if text("value").is_empty() {
+                return Err(format!("item {} has no `value`", values.len() + 1));
+            }
+            if object.get("simulated") == Some(&true.into()) {
+                return Ok(());
+            }
+            let reason = if text("reason").is_empty() { text("scenario") } else { text("reason") };
+            values.push(ListedValue {
+                scope: text("scope").to_owned(),
+                value: text("value").to_owned(),
+                origin: text("origin").to_owned(),
+                reason: reason.to_owned(),
+                kind: text("type").to_owned(),
+            });
+            Ok(())
+        }
+        _ => Err("a list of decisions is a JSON array of objects with a `value` each".to_owned()),
+    }
+}
+
 fn decision(args: &ImportDecisions, entry: Entry) -> Result<PostedDecision, Failure> {
     let or = |given: String, default: &str| if given.is_empty() { default.to_owned() } else { given };
     if entry.value.is_empty() {
@@ -209,6 +282,33 @@ mod tests {
         assert!(from_csv("duration,colour\n").is_err());
         assert!(from_csv("duration\n1h\n").is_err());
         assert!(from_json("{}").is_err());
+    }
+
+    #[test]
+    fn lists_of_each_kind() {
+        let read = |name: &str, text: &str| read_listed(Path::new(name), text);
+        let values = |name: &str, text: &str| -> Vec<String> {
+            let listed = read(name, text).expect("a list");
+            listed
+                .into_iter()
+                .map(|one| format!("{} {} {} {}", one.value, one.origin, one.reason, one.kind))
+                .collect()
+        };
+        assert_eq!(
+            values("list.txt", "# drop\n192.0.2.1\n192.0.2.0/24 # all\n"),
+            ["192.0.2.1   ", "192.0.2.0/24   "]
+        );
+        assert_eq!(values("list.csv", "value,reason\n192.0.2.1,scan\n"), ["192.0.2.1  scan "]);
+        let import = r#"[{"value":"192.0.2.1","type":"captcha"}]"#;
+        assert_eq!(values("list.json", import), ["192.0.2.1   captcha"]);
+        let listed = r#"[{"id":1,"decisions":[
+            {"id":7,"origin":"CAPI","scenario":"http-bf","scope":"Ip","type":"ban","value":"192.0.2.1","duration":"3h"},
+            {"origin":"lists","scenario":"x","type":"ban","value":"192.0.2.2","simulated":true}]}, {"decisions":null}]"#;
+        assert_eq!(values("list.json", listed), ["192.0.2.1 CAPI http-bf ban"]);
+        assert_eq!(values("list.json", "null"), [""; 0]);
+        for bad in ["{}", "[1]", "[", r#"[{"value":7}]"#] {
+            assert!(read("list.json", bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

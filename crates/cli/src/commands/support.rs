@@ -139,6 +139,7 @@ fn captured(
         input: &mut nothing,
         is_terminal: false,
         program: cx.io.program,
+        embedded: cx.io.embedded,
         now_ms: cx.io.now_ms,
         variable: cx.io.variable,
     };

@@ -2,6 +2,7 @@
 
 mod administration;
 mod decisions;
+mod hub;
 mod local;
 mod peers;
 mod screens;
@@ -66,6 +67,11 @@ fn now_ms() -> i64 {
 
 /// Runs a command line without a node.
 fn command(arguments: &[&str], input: &str) -> Outcome {
+    command_with(arguments, input, &[])
+}
+
+/// The same, of a program that carries rules.
+fn command_with(arguments: &[&str], input: &str, embedded: &[(&'static str, &'static str)]) -> Outcome {
     let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), input.as_bytes());
     let mut io = Io {
         out: &mut out,
@@ -74,6 +80,7 @@ fn command(arguments: &[&str], input: &str) -> Outcome {
         is_terminal: false,
         program: "cscli",
         now_ms: now_ms(),
+        embedded,
         variable: &|_| None,
     };
     let arguments = std::iter::once("cscli").chain(arguments.iter().copied()).map(OsString::from);

@@ -232,7 +232,13 @@ fn statics(items: &[plan::Static], context: &mut Context<'_>) -> Vec<Static> {
 
 fn target(target: &plan::Target, keys: &mut Keys) -> Target {
     match target {
-        plan::Target::Method(name) => Target::Method(Method::named(name)),
+        plan::Target::Method(name) => {
+            let method = Method::named(name);
+            if method == Method::Reputation {
+                keys.ask_lists();
+            }
+            Target::Method(method)
+        }
         plan::Target::Parsed(key) => Target::Slot(keys.intern(Space::Parsed, key)),
         plan::Target::Meta(key) => Target::Slot(keys.intern(Space::Meta, key)),
         plan::Target::Enriched(key) => Target::Slot(keys.intern(Space::Enriched, key)),

@@ -5,14 +5,17 @@ use std::{net::IpAddr, sync::Arc};
 use hashbrown::HashMap;
 
 use testudo_event::{Timestamp, YearClock, dates, net, text};
-use testudo_expr::{Value, functions};
+use testudo_expr::{
+    Value,
+    functions::{self, Reputation},
+};
 
 use super::{
     plan::Method,
     run::{Parser, Worker},
 };
 use crate::{
-    keys,
+    keys::{self, Space},
     record::{Record, Span},
 };
 
@@ -67,6 +70,7 @@ impl Parser<'_> {
                 }
             }
             Method::GeoIpCity | Method::GeoIpAsn | Method::IpToRange => self.locate(worker, method, input),
+            Method::Reputation => self.tell_reputation(worker, input),
             Method::Unknown => {}
         }
     }
@@ -105,6 +109,15 @@ impl Parser<'_> {
                     record.set(known.range, range);
                 }
             }
+        }
+    }
+
+    /// Writes down what lists say of a source; nothing where it is not listed.
+    fn tell_reputation(&self, worker: &mut Worker, input: Span) {
+        let record = &mut worker.record;
+        let Some(found) = Reputation::of(self.world, record.slice(input), &[]) else { return };
+        for (key, text) in found.texts() {
+            record.set_key(self.keys, Space::Enriched, key, &text);
         }
     }
 

@@ -133,6 +133,7 @@ pub(crate) enum Method {
     ReverseDns,
     ParseDate,
     UnmarshalJson,
+    Reputation,
     Unknown,
 }
 
@@ -169,6 +170,7 @@ impl Method {
             "reverse_dns" => Method::ReverseDns,
             "ParseDate" => Method::ParseDate,
             "UnmarshalJSON" => Method::UnmarshalJson,
+            "Reputation" => Method::Reputation,
             _ => Method::Unknown,
         }
     }

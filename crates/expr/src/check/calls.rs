@@ -7,7 +7,7 @@ use crate::{
     check::{Checked, Checker, fold, loops, types},
     core::{Kind, Node},
     error::{Span, SyntaxError},
-    functions,
+    functions::{self, Function, helpers::reputation},
     schema::Type,
     value::Value,
 };
@@ -70,8 +70,17 @@ impl Checker<'_> {
         };
         let arguments = self.arguments(&signature, arguments, span)?;
         self.polymorphic(function.name, &arguments)?;
-        let ty = returns(function.name, &arguments).unwrap_or_else(|| function.returns.clone());
+        let ty = self.returns(function, &arguments);
         Ok(fold::node(Kind::Call { function, arguments }, ty, span, function.effects))
+    }
+
+    fn returns(&self, function: &Function, arguments: &[Node]) -> Type {
+        // A signature cannot name a record, since records are those of a schema.
+        let record = match function.name {
+            reputation::RECORD => self.schema.record(reputation::RECORD),
+            name => returns(name, arguments),
+        };
+        record.unwrap_or_else(|| function.returns.clone())
     }
 
     fn unknown_function(&self, name: &str, span: Span) -> SyntaxError {

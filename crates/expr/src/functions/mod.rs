@@ -24,6 +24,7 @@
 use std::{collections::HashMap, fmt, sync::LazyLock};
 
 use crate::{
+    core::{Kind, Node},
     error::EvalError,
     host::{Host, NoHost},
     schema::{Effects, Type},
@@ -36,6 +37,7 @@ pub(crate) mod convert;
 pub(crate) mod helpers;
 mod signature;
 
+pub use helpers::reputation::Reputation;
 pub(crate) use signature::declare;
 
 /// The body of a function. Arguments are already counted and, where static types allow, checked;
@@ -92,6 +94,18 @@ pub fn encode_json(value: &Value) -> String {
 /// A value without host objects as Go's `%v` prints it.
 pub fn display(value: &Value) -> String {
     convert::text(&NoHost, value)
+}
+
+/// Whether an expression asks who is listed.
+pub fn asks_lists(node: &Node) -> bool {
+    let mut asks = matches!(&node.kind, Kind::Call { function, .. } if calls_lists(function));
+    node.for_each_child(&mut |child| asks = asks || asks_lists(child));
+    asks
+}
+
+/// Whether a function asks who is listed.
+pub fn calls_lists(function: &Function) -> bool {
+    helpers::reputation::FUNCTIONS.contains(&function.name)
 }
 
 /// The names of all functions, sorted.

@@ -10,7 +10,7 @@ use super::{Compiler, ListTest, Text, compares_text};
 use crate::{
     core::{Binary, Kind, Loop, Node},
     error::EvalError,
-    functions::helpers::case,
+    functions::helpers::{case, reputation},
     host::{Handle, Host, NoServices, Services, Slot},
     schema::Type,
     value::Value,
@@ -51,6 +51,8 @@ pub enum Pure {
     IsIpV6(Text),
     /// `IsIP(x)`
     IsIp(Text),
+    /// `IsListed(x)`; with origins `ListedBy(x, 'fixed', …)`
+    Listed(Text, Box<[Box<str>]>),
     /// All hold.
     And(Vec<Pure>),
     /// One holds.
@@ -97,6 +99,10 @@ impl Pure {
             Pure::IsIpV4(text) => net::parse_ip_go(&text.get(host)).is_some_and(|a| a.is_ipv4()),
             Pure::IsIpV6(text) => net::parse_ip_go(&text.get(host)).is_some_and(|a| a.is_ipv6()),
             Pure::IsIp(text) => net::parse_ip_go(&text.get(host)).is_some(),
+            Pure::Listed(text, origins) => {
+                let text = text.get(host);
+                !text.is_empty() && reputation::is_listed(host.services(), &text, origins)
+            }
             Pure::And(parts) => parts.iter().all(|part| part.holds(host)),
             Pure::Or(parts) => parts.iter().any(|part| part.holds(host)),
             Pure::Not(part) => !part.holds(host),
@@ -154,7 +160,8 @@ impl Pure {
             | Pure::InRanges(text, _)
             | Pure::IsIpV4(text)
             | Pure::IsIpV6(text)
-            | Pure::IsIp(text) => text.slots(into),
+            | Pure::IsIp(text)
+            | Pure::Listed(text, _) => text.slots(into),
             Pure::And(parts) | Pure::Or(parts) => parts.iter().for_each(|part| part.slots(into)),
             Pure::Not(part) => part.slots(into),
             Pure::Cond(parts) => parts.iter().for_each(|part| part.slots(into)),
@@ -203,7 +210,7 @@ impl Pure {
             Pure::Const(_) | Pure::Has(_) | Pure::Equal(..) | Pure::In(..) | Pure::StartsWith(..) => 0,
             Pure::EndsWith(..) | Pure::ContainsFixed(..) | Pure::Contains(..) => 1,
             Pure::InRange(..) | Pure::InRanges(..) | Pure::IsIpV4(_) | Pure::IsIpV6(_) | Pure::IsIp(_) => 2,
-            Pure::List(..) | Pure::Matches(..) => 3,
+            Pure::List(..) | Pure::Matches(..) | Pure::Listed(..) => 3,
             Pure::RegexpInFile(..) => 4,
             Pure::And(parts) | Pure::Or(parts) => parts.iter().map(Pure::cost).max().unwrap_or(0),
             Pure::Not(part) => part.cost(),
@@ -404,6 +411,15 @@ impl Compiler<'_> {
             ("IsIPV4", [text]) => Some(Pure::IsIpV4(self.text(text)?)),
             ("IsIPV6", [text]) => Some(Pure::IsIpV6(self.text(text)?)),
             ("IsIP", [text]) => Some(Pure::IsIp(self.text(text)?)),
+            ("IsListed", [text]) => Some(Pure::Listed(self.text(text)?, Box::default())),
+            ("ListedBy", [text, origins @ ..]) => {
+                let fixed = |origin: &Node| match &origin.kind {
+                    Kind::Const(Value::Str(origin)) => Some(Box::from(origin.as_ref())),
+                    _ => None,
+                };
+                let origins = origins.iter().map(fixed).collect::<Option<_>>()?;
+                Some(Pure::Listed(self.text(text)?, origins))
+            }
             ("RegexpInFile", [text, file]) => {
                 let Kind::Const(Value::Str(file)) = &file.kind else { return None };
                 let text = self.text(text)?;

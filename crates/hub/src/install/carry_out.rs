@@ -106,6 +106,7 @@ impl Installation {
                 Step::Download { .. } => {
                     let Some(found) = fetched.iter().find(|found| found.item == *item) else { continue };
                     write(&self.copy(item), &found.bytes)?;
+                    write(&self.original(item), &found.bytes)?;
                     // A package may have installed a file in the place of a link; the item may have moved in the hub.
                     let place = self.place(item);
                     let is_linked =
@@ -116,7 +117,10 @@ impl Installation {
                 }
                 Step::Enable(_) => self.link(item)?,
                 Step::Disable(_) => remove(&self.place(item))?,
-                Step::Purge(_) => remove(&self.copy(item))?,
+                Step::Purge(_) => {
+                    remove(&self.copy(item))?;
+                    remove(&self.original(item))?;
+                }
             }
             carried.steps.push(step.clone());
         }
@@ -244,8 +248,11 @@ fn is_state(name: &str) -> bool {
     name == "credentials.yaml" || name.starts_with("testudo.") || ENDS.iter().any(|end| name.ends_with(end))
 }
 
-/// The file of the latest version, which is what the index says.
-fn fetch(item: &Item, source: &dyn Source) -> Result<Vec<u8>, InstallError> {
+/// The file of the latest version of an item, which is what the index says.
+///
+/// # Errors
+/// It cannot be had, or is another one than the index says.
+pub fn fetch(item: &Item, source: &dyn Source) -> Result<Vec<u8>, InstallError> {
     let (kind, name) = (item.kind, item.name.clone());
     let expected = item.digest().unwrap_or_default().to_ascii_lowercase();
     // Most indexes carry the files: what is in there need not be asked for.

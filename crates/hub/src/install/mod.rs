@@ -11,6 +11,7 @@ mod removed;
 mod source;
 #[cfg(test)]
 mod tests;
+mod twice;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -18,12 +19,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-pub use carry_out::{Carried, Problem};
+pub use carry_out::{Carried, Problem, fetch};
 pub use error::InstallError;
 pub use plan::{Named, Note, Plan, Remove, Step, Upgrade};
 pub use source::{FolderSource, Source, SourceError};
 
-use crate::{Hub, HubError, Item};
+use crate::{Hub, HubError, Item, embedded};
 
 /// Largest item that is read: a hundred times the largest public one.
 pub const ITEM_MOST: u64 = 4 << 20;
@@ -39,6 +40,22 @@ pub struct Installation {
     config: PathBuf,
     hub: PathBuf,
     data: PathBuf,
+}
+
+/// Where fetched versions are kept, below the folder of the hub.
+const ORIGINALS: &str = ".originals";
+
+/// The files of an item that can be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Texts {
+    /// Where the file on this machine is, or would be.
+    pub path: PathBuf,
+    /// What is in it.
+    pub local: Option<Vec<u8>>,
+    /// The version from which it came, if that is known.
+    pub original: Option<(String, Vec<u8>)>,
+    /// The latest version, if it is here.
+    pub latest: Option<Vec<u8>>,
 }
 
 /// What is there of an item.
@@ -81,16 +98,68 @@ impl Installation {
         Installation { config: config.into(), hub: hub.into(), data: data.into() }
     }
 
-    /// Where an item is when it is in use.
+    /// Where an item is when it is in use: under the name of its file; with its author's before that, where an item of
+    /// another author has the name.
     pub fn place(&self, item: &Item) -> PathBuf {
         let folder = self.config.join(item.kind.folder());
         let folder = if item.kind.has_stages() { folder.join(&item.stage) } else { folder };
-        folder.join(item.file_name())
+        let usual = folder.join(item.file_name());
+        let with_author = folder.join(format!("{}-{}", item.author(), item.file_name()));
+        // An item may have moved in the hub, but not to another author.
+        let is_anothers = |target: &Path| {
+            let below = target.strip_prefix(&self.hub).unwrap_or(target);
+            *target != *self.copy(item) && !below.iter().any(|part| part == item.author())
+        };
+        let is_there = self.target(&with_author).is_some_and(|target| !is_anothers(&target));
+        let is_taken = self.target(&usual).is_some_and(|target| is_anothers(&target));
+        if is_there || is_taken { with_author } else { usual }
+    }
+
+    /// Where a link leads, if that is below the folder of the hub.
+    fn target(&self, place: &Path) -> Option<PathBuf> {
+        let target = fs::read_link(place).ok()?;
+        let below =
+            target.strip_prefix(absolute(&self.hub)).or_else(|_| target.strip_prefix(&self.hub)).ok()?;
+        Some(self.hub.join(below))
     }
 
     /// Where the hub's file of an item is.
     fn copy(&self, item: &Item) -> PathBuf {
         self.hub.join(&item.path)
+    }
+
+    /// Where the version of an item is kept that was last fetched, whatever becomes of the file in use.
+    fn original(&self, item: &Item) -> PathBuf {
+        self.hub.join(ORIGINALS).join(&item.path)
+    }
+
+    /// The files of an item that can be compared.
+    pub fn texts(&self, item: &Item) -> Texts {
+        let read = |path: &Path| crate::files::read(path, ITEM_MOST).ok();
+        let original = read(&self.original(item)).and_then(|bytes| {
+            let version = item.version_of(&digest(&bytes))?.to_owned();
+            Some((version, bytes))
+        });
+        let latest = item.content.clone().filter(|bytes| item.digest() == Some(&digest(bytes)));
+        let latest = latest.or_else(|| {
+            let copy = original.as_ref().filter(|(version, _)| *version == item.version);
+            copy.map(|(_, bytes)| bytes.clone())
+        });
+        let place = self.place(item);
+        let path = if place.exists() { place } else { self.copy(item) };
+        Texts { local: read(&path), path, original, latest }
+    }
+
+    /// Notes which of a hub's items a program has carried.
+    ///
+    /// # Errors
+    /// The note cannot be written.
+    pub fn note_embedded(&self, hub: &Hub) -> Result<(), InstallError> {
+        let items: Vec<&Item> = hub.embedded().collect();
+        if items.is_empty() {
+            return Ok(());
+        }
+        carry_out::write(&embedded::note_path(&self.hub), &embedded::note(&items))
     }
 
     /// How an item stands.
@@ -101,9 +170,7 @@ impl Installation {
             Err(_) => (fs::read(self.copy(item)).ok(), false),
         };
         // A link into the folder of the hub is the hub's, even if the item has moved since.
-        let target = fs::read_link(&place).ok();
-        let is_of_hub = target
-            .is_some_and(|target| target.starts_with(&self.hub) || target.starts_with(absolute(&self.hub)));
+        let is_of_hub = self.target(&place).is_some();
         let local = match found.map(|bytes| item.version_of(&digest(&bytes)).map(str::to_owned)) {
             None => Local::Nothing,
             Some(None) => Local::Changed,
@@ -129,6 +196,15 @@ impl Installation {
         }
         carry_out::write(&Hub::index_path(&self.hub), index)?;
         Ok(new)
+    }
+
+    /// The hub that the installation knows, with items that this program carries.
+    ///
+    /// # Errors
+    /// There is an index, and it is none.
+    pub fn hub_with(&self, carried: &[Item]) -> Result<Hub, HubError> {
+        let known = if Hub::is_at(&self.hub) { Hub::open(&self.hub)? } else { Hub::nothing(&self.hub) };
+        Ok(known.with_embedded(carried))
     }
 
     /// The hub that the installation knows.

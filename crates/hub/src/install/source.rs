@@ -1,7 +1,7 @@
 //! Where the files of a hub come from.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use testudo_engine::DataSource as _;
 use testudo_rules::plan::DataFile;
@@ -55,15 +55,34 @@ impl FolderSource {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         FolderSource { folder: folder.into(), data: OnceCell::new() }
     }
+
+    /// A file of the folder: a link in a checkout of somebody else's must not lead to a file of this machine.
+    fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>, SourceError> {
+        let real = |path: &Path| {
+            path.canonicalize().map_err(|source| HubError::Io { path: path.to_owned(), source })
+        };
+        let target = real(path)?;
+        if !target.starts_with(real(&self.folder)?) {
+            let (path, folder) = (path.display(), self.folder.display());
+            return Err(SourceError(format!(
+                "{path} is a link that leads out of {folder}: put a copy of the file in its place"
+            )));
+        }
+        let bytes = files::read(&target, most)?;
+        match files::conflict(&bytes) {
+            Some(line) => Err(HubError::Conflict { path: path.to_owned(), line }.into()),
+            None => Ok(bytes),
+        }
+    }
 }
 
 impl Source for FolderSource {
     fn index(&self) -> Result<Vec<u8>, SourceError> {
-        Ok(files::read(&self.folder.join(INDEX), MAX_INDEX_BYTES)?)
+        self.read(&self.folder.join(INDEX), MAX_INDEX_BYTES)
     }
 
     fn item(&self, path: &str) -> Result<Vec<u8>, SourceError> {
-        Ok(files::read(&self.folder.join(path), ITEM_MOST)?)
+        self.read(&self.folder.join(path), ITEM_MOST)
     }
 
     fn data(&self, file: &DataFile) -> Result<Vec<u8>, SourceError> {
@@ -71,6 +90,6 @@ impl Source for FolderSource {
         let path = found.ok_or_else(|| {
             SourceError(format!("{} is nowhere below {}", file.dest_file, self.folder.display()))
         })?;
-        Ok(files::read(&path, DATA_MOST)?)
+        self.read(&path, DATA_MOST)
     }
 }

@@ -338,3 +338,185 @@ fn no_rule_brings_a_file_of_the_daemon() {
     let carried = machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");
     assert_eq!((carried.data.len(), carried.problems.len()), (0, 3), "{:?}", carried.problems);
 }
+
+#[test]
+fn two_authors_may_give_a_file_one_name() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    let other = SCENARIO.replace("demo/seen", "other/seen");
+    made.item("scenarios", "other/seen", "scenarios/other/seen.yaml", &other);
+    for name in ["demo/seen", "other/seen"] {
+        machine.install(&made, ItemKind::Scenario, name).expect("it is installed");
+    }
+    let theirs = "etc/scenarios/other-seen.yaml";
+    assert_eq!(
+        (machine.text(SEEN).as_deref(), machine.text(theirs).as_deref()),
+        (Some(SCENARIO), Some(&*other))
+    );
+    let (hub, _source) = machine.update(&made).expect("an index");
+    for name in ["demo/seen", "other/seen"] {
+        let item = hub.item(ItemKind::Scenario, name).expect("it is there");
+        assert!(machine.installation.status(item).is_current(item), "{name}");
+    }
+    // Each has its own upgrades, and goes without the other.
+    let newer = format!("{other}# 2\n");
+    made.item("scenarios", "other/seen", "scenarios/other/seen.yaml", &newer);
+    let (plan, _) = machine.upgrade(&made, false).expect("it is upgraded");
+    assert_eq!(steps(&plan), ["scenario other/seen 0.1>0.2"], "{plan:?}");
+    assert_eq!(machine.text(theirs), Some(newer.clone()));
+    machine.remove(&made, ItemKind::Scenario, "demo/seen", Remove::default()).expect("it is removed");
+    assert_eq!((machine.text(SEEN), machine.text(theirs)), (None, Some(newer)));
+    // It stays where it is, and the place is free for the first one again.
+    machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");
+    assert_eq!(machine.text(SEEN).as_deref(), Some(SCENARIO));
+    let (plan, _) = machine.upgrade(&made, false).expect("nothing is to be done");
+    assert!(plan.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn rules_of_two_origins_that_judge_the_same_are_known() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    let judging = |name: &str, what: &str| {
+        SCENARIO
+            .replace("demo/seen", name)
+            .replace("{remediation: true}", &format!("{{remediation: true, behavior: '{what}'}}"))
+    };
+    made.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", &judging("demo/seen", "ssh:bruteforce"));
+    machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");
+    let carried: &[(&'static str, &'static str)] = &[
+        ("scenarios/bf.yaml", judging("own/bf", "ssh:bruteforce").leak()),
+        ("scenarios/scan.yaml", judging("own/scan", "http:scan").leak()),
+    ];
+    let carried = crate::embedded::items(carried, "1.0");
+    let hub = machine.installation.hub_with(&carried).expect("an index");
+    assert!(machine.installation.judged_twice(&hub).is_empty(), "only what is in use judges");
+    for (name, expected) in [("own/scan", None), ("own/bf", Some("ssh:bruteforce"))] {
+        let plan =
+            machine.installation.plan_install(&hub, ItemKind::Scenario, &[name.to_owned()], false, false);
+        machine
+            .installation
+            .carry_out(&hub, &plan.expect("a plan"), &FolderSource::new(""))
+            .expect("it is installed");
+        let twice = machine.installation.judged_twice(&hub);
+        assert_eq!(
+            twice.iter().map(String::as_str).collect::<Vec<_>>(),
+            expected.into_iter().collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn the_version_that_was_fetched_is_kept_for_comparing() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");
+    machine.write("etc/hub/scenarios/demo/seen.yaml", "# mine\n");
+    made.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", &format!("{SCENARIO}# 2\n"));
+    let (hub, _source) = machine.update(&made).expect("an index");
+    let texts = machine.installation.texts(hub.item(ItemKind::Scenario, "demo/seen").expect("it is there"));
+    assert_eq!(texts.local.as_deref(), Some(&b"# mine\n"[..]));
+    assert_eq!(texts.original, Some(("0.1".to_owned(), SCENARIO.as_bytes().to_vec())));
+    assert_eq!(texts.latest, None, "it was not fetched");
+    let how = Remove { purge: true, force: true };
+    machine.remove(&made, ItemKind::Scenario, "demo/seen", how).expect("it is removed");
+    let texts = machine.installation.texts(hub.item(ItemKind::Scenario, "demo/seen").expect("it is there"));
+    assert_eq!((texts.local, texts.original), (None, None));
+}
+
+#[test]
+fn a_checkout_in_the_middle_of_a_merge_is_refused_in_one_sentence() {
+    let (machine, made) = (Machine::new(), Made::usual());
+    let (hub, source) = machine.update(&made).expect("an index");
+    let both = |text: &str| format!("<<<<<<< HEAD\n{text}=======\n# theirs\n>>>>>>> theirs\n");
+    source.write("scenarios/demo/seen.yaml", &both(SCENARIO));
+    let from = FolderSource::new(source.path());
+    let plan =
+        machine.installation.plan_install(&hub, ItemKind::Scenario, &["demo/seen".to_owned()], false, false);
+    let error =
+        machine.installation.carry_out(&hub, &plan.expect("a plan"), &from).expect_err("it is refused");
+    let told = error.to_string();
+    assert!(told.contains("seen.yaml has a conflict of a merge in line 1: finish the merge"), "{told}");
+    assert_eq!(machine.text(SEEN), None);
+    let index = std::fs::read_to_string(source.path().join(".index.json")).expect("an index");
+    source.write(".index.json", &both(&format!("{index}\n")));
+    let told = from.index().expect_err("it is refused").to_string();
+    assert!(told.contains(".index.json has a conflict of a merge in line 1"), "{told}");
+    // Also where it comes from elsewhere.
+    let bytes = std::fs::read(source.path().join(".index.json")).expect("an index");
+    let told = machine.installation.update(&bytes, false).expect_err("it is refused").to_string();
+    assert!(told.contains("has a conflict of a merge in line 1"), "{told}");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_of_a_checkout_do_not_lead_to_files_of_this_machine() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    let text = format!(
+        "{SCENARIO}data: [{{source_url: 'https://lists.example/list.txt', dest_file: list.txt, type: string}}]\n"
+    );
+    made.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", &text);
+    let (hub, source) = machine.update(&made).expect("an index");
+    let secret = Folder::with(&[("secret", "s3cret\n"), ("seen.yaml", &text)]);
+    source.link(&secret.path().join("secret").display().to_string(), "data/list.txt");
+    let plan = machine
+        .installation
+        .plan_install(&hub, ItemKind::Scenario, &["demo/seen".to_owned()], false, false)
+        .expect("a plan");
+    let carried =
+        machine.installation.carry_out(&hub, &plan, &FolderSource::new(source.path())).expect("the rule is");
+    let told = carried.problems[0].to_string();
+    assert!(
+        told.contains("is a link that leads out of") && machine.text("data/list.txt").is_none(),
+        "{told}"
+    );
+    // Nor do those of items, even to the right file.
+    std::fs::remove_file(source.path().join("scenarios/demo/seen.yaml")).expect("it was there");
+    source.link(&secret.path().join("seen.yaml").display().to_string(), "scenarios/demo/seen.yaml");
+    let told =
+        FolderSource::new(source.path()).item("scenarios/demo/seen.yaml").expect_err("refused").to_string();
+    assert!(told.contains("is a link that leads out of"), "{told}");
+    // Links within the checkout are what they lead to.
+    source.write("files/seen.yaml", &text);
+    std::fs::remove_file(source.path().join("scenarios/demo/seen.yaml")).expect("it was there");
+    source.link("files/seen.yaml", "scenarios/demo/seen.yaml");
+    assert!(FolderSource::new(source.path()).item("scenarios/demo/seen.yaml").is_ok());
+}
+
+/// Files without an end, as a folder may hold them: sparse, so that the test needs no disk.
+#[test]
+fn huge_files_are_not_read() {
+    let source = Made::usual().source();
+    let grow = |path: &str, bytes: u64| {
+        let path = source.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        let file = std::fs::File::create(&path).expect("a file");
+        file.set_len(bytes).expect("a sparse file");
+    };
+    grow(".index.json", INDEX_MOST + 1);
+    grow("scenarios/demo/seen.yaml", ITEM_MOST + 1);
+    grow("data/list.txt.gz", DATA_MOST + 1);
+    let from = FolderSource::new(source.path());
+    let text = format!(
+        "{SCENARIO}data: [{{source_url: 'https://lists.example/list.txt.gz', dest_file: list.txt.gz, type: string}}]\n"
+    );
+    let file = testudo_rules::SourceFile { path: "seen.yaml".to_owned(), text };
+    let file = testudo_rules::load_scenarios(file.into()).items[0].data[0].clone();
+    for told in [from.index(), from.item("scenarios/demo/seen.yaml"), from.data(&file)] {
+        let told = told.expect_err("it is too large").to_string();
+        assert!(told.contains("bytes, the limit is"), "{told}");
+    }
+    let told = Hub::open(source.path()).expect_err("it is too large").to_string();
+    assert!(told.contains("bytes, the limit is"), "{told}");
+}
+
+/// A bomb stays a bomb: nothing unpacks data files, and what a rule reads of one is limited once more.
+#[test]
+fn packed_data_files_are_not_unpacked() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    let text = format!(
+        "{SCENARIO}data: [{{source_url: 'https://lists.example/list.gz', dest_file: list.gz, type: string}}]\n"
+    );
+    made.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", &text);
+    // The head of a gzip file.
+    made.files.push(("data/list.gz".to_owned(), "\u{1f}packed".to_owned()));
+    machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");
+    assert_eq!(machine.text("data/list.gz").as_deref(), Some("\u{1f}packed"));
+}

@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use testudo_event::Prefix;
+
 use crate::place::Target;
 
 use super::filter::{Filter, Matcher};
@@ -48,6 +50,11 @@ impl<'i> View<'i> {
     /// Its identity; 0 for none.
     pub fn uuid(self) -> u128 {
         self.row.uuid()
+    }
+
+    /// The network it is about, mapped addresses as IPv4; `None` where it is about something else.
+    pub fn network(self) -> Option<Prefix> {
+        self.row.place().prefix()
     }
 
     /// When it is to end, or was ended before its time; in milliseconds since 1970.

@@ -14,6 +14,7 @@ use testudo_config::environment;
 
 use crate::{
     args::{Args, CompletionArgs},
+    content,
     failure::{self, Failure},
 };
 
@@ -28,6 +29,7 @@ fn with_io(program: &'static str, command: impl FnOnce(&mut Io<'_>) -> ExitCode)
         input: &mut input,
         program,
         now_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        embedded: &content::files(),
         variable: &environment,
     })
 }

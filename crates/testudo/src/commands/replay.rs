@@ -58,7 +58,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let streams = args.output == Output::Jsonl;
     let keep = args.output == Output::Json;
     let stream: Option<&mut dyn Stream> = if streams { Some(&mut writer) } else { None };
-    let mut report = Report::new(&profiles, &simulation, files, keep, stream);
+    let listed = engine.world_mut().listed().cloned().unwrap_or_default();
+    let mut report = Report::new(&profiles, &simulation, &*listed, files, keep, stream);
 
     let bar = progress(args, &paths);
     let began = Instant::now();

@@ -8,14 +8,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::Deserialize;
 use testudo_engine::{
-    Dump, Engine, Keys, Line, LineOutcome, NoData, NoObserver, Node, Observer, Options, Record, Replay, Sink,
-    Source, Step,
+    Dump, Engine, Keys, Line, LineOutcome, ListBuilder, ListTable, Listed, NoData, NoObserver, Node,
+    Observer, Options, Record, Replay, Sink, Source, Step,
 };
-use testudo_event::{Overflow, Timestamp, YearClock};
+use testudo_event::{Overflow, Prefix, Timestamp, YearClock};
+use testudo_expr::host::Listing;
 
 use super::{FILES, rules};
 
@@ -101,7 +103,23 @@ struct Log {
     /// Who must be found, and nobody else.
     #[serde(default)]
     source: String,
+    /// Who is listed.
+    #[serde(default)]
+    listed: Vec<OnList>,
     steps: Vec<Lines>,
+}
+
+/// A network on a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OnList {
+    network: String,
+    #[serde(default = "lists")]
+    origin: String,
+}
+
+fn lists() -> String {
+    "lists".to_owned()
 }
 
 /// A line, or several that differ in `{clock}` (HH:MM:SS), `{n}` (from 0) and `{m}`, which is `{n}` modulo `among`.
@@ -123,6 +141,16 @@ fn one() -> u32 {
 }
 
 impl Log {
+    fn list(&self) -> ListTable {
+        let mut builder = ListBuilder::default();
+        for OnList { network, origin } in &self.listed {
+            let network = Prefix::parse(network).unwrap_or_else(|| panic!("{}: {network}", self.about));
+            let listing = Listing { origin, scenario: "sample", kind: "ban", since: 0, until: i64::MAX };
+            builder.add(network, &listing);
+        }
+        builder.build()
+    }
+
     fn lines(&self) -> Vec<String> {
         let mut clock = 0;
         let mut lines = Vec::new();
@@ -257,6 +285,29 @@ fn the_list_is_the_folder() {
     assert_eq!(listed, expected);
 }
 
+/// Whatever a hub is told of them: each file is an item, and a collection names what is there.
+#[test]
+fn all_files_are_items_of_a_hub() {
+    let items = testudo_hub::embedded::items(&super::files(), "1.0");
+    assert_eq!(items.len(), super::files().len());
+    let mut collections = files("collections");
+    collections.sort();
+    let listed: Vec<&str> = super::COLLECTIONS.iter().map(|(path, _)| *path).collect();
+    assert_eq!(listed, collections);
+    for item in &items {
+        for (kind, name) in &item.dependencies {
+            let is_it = |other: &testudo_hub::Item| other.kind == *kind && other.name == *name;
+            assert!(items.iter().any(is_it), "{} names {name}", item.name);
+        }
+        assert_eq!(
+            item.dependencies.is_empty(),
+            item.kind != testudo_hub::ItemKind::Collection,
+            "{}",
+            item.name
+        );
+    }
+}
+
 #[test]
 fn names_follow_the_files() {
     let (rules, diagnostics) = rules();
@@ -327,11 +378,17 @@ fn parsers_do_as_their_samples_say() {
 
 #[test]
 fn scenarios_do_as_their_samples_say() {
-    let engine = engine();
+    let mut engine = engine();
+    let listed = Arc::new(Listed::default());
+    engine.world_mut().set_listed(Arc::clone(&listed));
+    let overflows = |kind: &str, log: &Log| {
+        listed.set(log.list());
+        overflows(&engine, kind, log)
+    };
     for samples in samples() {
         for log in &samples.overflows {
             let kind = log.kind.as_ref().unwrap_or(&samples.kind);
-            let found = overflows(&engine, kind, log);
+            let found = overflows(kind, log);
             let wanted = (samples.rule.clone(), log.source.clone());
             assert!(found.contains(&wanted), "{}: {}: only {found:?}", samples.rule, log.about);
             let others: Vec<_> = found.iter().filter(|(_, source)| *source != log.source).collect();
@@ -339,7 +396,7 @@ fn scenarios_do_as_their_samples_say() {
         }
         for log in &samples.quiet {
             let kind = log.kind.as_ref().unwrap_or(&samples.kind);
-            let found = overflows(&engine, kind, log);
+            let found = overflows(kind, log);
             assert!(found.is_empty(), "{}: {}: {found:?}", samples.rule, log.about);
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use testudo_decide::{NoServices, Profiles, is_simulated};
+use testudo_decide::{Profiles, is_simulated};
 use testudo_engine::{Line, LineOutcome, Sink};
 use testudo_event::{Alert, Overflow, Timestamp};
+use testudo_expr::Services;
 use testudo_rules::plan::Simulation;
 
 /// Version of the JSON that programs read.
@@ -106,6 +107,8 @@ pub(crate) trait Stream {
 pub(crate) struct Report<'r> {
     profiles: &'r Profiles,
     simulation: &'r Simulation,
+    /// The world behind the helpers of profiles.
+    services: &'r dyn Services,
     /// Told every finding at once; findings are kept only where nobody streams them.
     stream: Option<&'r mut dyn Stream>,
     keep_findings: bool,
@@ -125,6 +128,7 @@ impl<'r> Report<'r> {
     pub(crate) fn new(
         profiles: &'r Profiles,
         simulation: &'r Simulation,
+        services: &'r dyn Services,
         files: Vec<FileCounts>,
         keep_findings: bool,
         stream: Option<&'r mut dyn Stream>,
@@ -132,6 +136,7 @@ impl<'r> Report<'r> {
         Report {
             profiles,
             simulation,
+            services,
             stream,
             keep_findings,
             sampled: vec![0; files.len()],
@@ -235,7 +240,7 @@ impl Sink for Report<'_> {
             }
             return;
         }
-        match self.profiles.decide(&overflow, &NoServices, &|_| false) {
+        match self.profiles.decide(&overflow, self.services, &|_| false) {
             Ok(decided) => {
                 let at = self.position(line);
                 for decided in decided {

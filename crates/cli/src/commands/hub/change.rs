@@ -8,7 +8,7 @@ use testudo_config::Output;
 use testudo_hub::install::{
     Carried, FolderSource, InstallError, Installation, Plan, Remove, Source, SourceError, Step, Upgrade,
 };
-use testudo_hub::{Hub, HubError, ItemKind};
+use testudo_hub::{Hub, HubError, Item, ItemKind};
 use testudo_rules::plan::DataFile;
 
 use super::web::WebSource;
@@ -37,18 +37,33 @@ pub(super) fn installation(cx: &Context<'_, '_>) -> Result<Installation, Failure
     Ok(Installation::new(&paths.config_dir, &paths.hub_dir, &paths.data_dir))
 }
 
-/// Where the hub is: as a flag says, else our own key, else that of the ecosystem.
+/// What this program carries.
+pub(super) fn embedded(cx: &Context<'_, '_>) -> Vec<Item> {
+    testudo_hub::embedded::items(cx.io.embedded, env!("CARGO_PKG_VERSION"))
+}
+
+/// The source that is no other than this program.
+const EMBEDDED: &str = "embedded";
+
+/// What a flag names as the source, else our own key.
+fn named<'a>(cx: &'a Context<'_, '_>, given: &'a str) -> Result<&'a str, Failure> {
+    let configured = cx.config()?.own.hub.as_deref().unwrap_or_default();
+    Ok(if given.is_empty() { configured } else { given })
+}
+
+/// Where the hub is: as a flag or our own key says, else that of the ecosystem.
 fn source(cx: &Context<'_, '_>, given: &str) -> Result<Box<dyn Source>, Failure> {
-    let config = cx.config()?;
-    let configured = config.own.hub.as_deref().unwrap_or_default();
-    let named = if given.is_empty() { configured } else { given };
+    let (config, named) = (cx.config()?, named(cx, given)?);
+    if named == EMBEDDED {
+        return Ok(Box::new(Nowhere));
+    }
     if named.starts_with("https://") || named.starts_with("http://") {
         return Ok(Box::new(WebSource::at(named)));
     }
     if !named.is_empty() {
         if !Path::new(named).is_dir() {
             return Err(Failure::text(format!(
-                "{named} is no folder, and no address that begins with https://"
+                "{named} is no folder, no address that begins with https://, and not `{EMBEDDED}`"
             )));
         }
         let web = WebSource::at(named);
@@ -57,6 +72,12 @@ fn source(cx: &Context<'_, '_>, given: &str) -> Result<Box<dyn Source>, Failure>
     let commands = &config.commands;
     let branch = if commands.hub_branch.is_empty() { BRANCH } else { &commands.hub_branch };
     Ok(Box::new(WebSource::of_branch(&commands.hub_url_template, branch)))
+}
+
+/// The latest version of an item, from where the hub is.
+pub(super) fn latest(cx: &Context<'_, '_>, item: &Item) -> Result<Vec<u8>, Failure> {
+    let source = source(cx, "")?;
+    Ok(testudo_hub::install::fetch(item, &*source)?)
 }
 
 /// Fetches the index.
@@ -75,21 +96,37 @@ fn fetch(
     let hub = installation.update(&index, go_back)?;
     let count: usize = ItemKind::ALL.iter().map(|kind| hub.items(*kind).count()).sum();
     cx.note(format_args!("The index tells of {count} items."));
-    Ok(hub)
+    known(cx, installation)
 }
 
-/// The hub that is known; its index is fetched where there is none, or where a source is named.
+/// The hub that is known, with what this program carries.
+fn known(cx: &Context<'_, '_>, installation: &Installation) -> Result<Hub, Failure> {
+    installation.hub_with(&embedded(cx)).map_err(|error| unusable(&error))
+}
+
+/// The hub that is known; its index is fetched where there is none and something of it is asked for, or where a source is
+/// named.
 fn hub(
     cx: &mut Context<'_, '_>,
     installation: &Installation,
     source: &dyn Source,
-    is_named: bool,
+    (kind, args): (Option<ItemKind>, &InstallItems),
 ) -> Result<Hub, Failure> {
     let is_there = cx.config()?.paths.index_path.exists();
-    if is_there && !is_named {
-        return installation.hub().map_err(|error| unusable(&error));
+    let given = &args.changes.source;
+    let hub = known(cx, installation);
+    if named(cx, given)? == EMBEDDED || is_there && given.is_empty() {
+        return hub;
     }
-    fetch(cx, installation, source, false)
+    let is_carried = |hub: &Hub, name: &str| {
+        let found = kind.map_or_else(|| kind_of(hub, name), Ok).and_then(|kind| hub.require(kind, name));
+        found.is_ok_and(|item| item.is_embedded)
+    };
+    match hub {
+        Ok(hub) if given.is_empty() && args.names.iter().all(|name| is_carried(&hub, name)) => Ok(hub),
+        // An index that cannot be used is replaced.
+        _ => fetch(cx, installation, source, false),
+    }
 }
 
 pub(super) fn update(cx: &mut Context<'_, '_>, args: &UpdateHub) -> Done {
@@ -98,24 +135,22 @@ pub(super) fn update(cx: &mut Context<'_, '_>, args: &UpdateHub) -> Done {
 }
 
 /// The type of an item whose name alone is given: a collection before all others.
-pub(super) fn kind_of(hub: &Hub, name: &str) -> Result<ItemKind, Failure> {
+pub(super) fn kind_of(hub: &Hub, name: &str) -> Result<ItemKind, HubError> {
     let mut kinds = ItemKind::ALL.into_iter().rev();
     let found = kinds.find(|kind| hub.item(*kind, name).is_some());
     // The collection tells of what resembles it.
-    found.map_or_else(
-        || hub.require(ItemKind::Collection, name).map(|item| item.kind).map_err(|error| unusable(&error)),
-        Ok,
-    )
+    found.map_or_else(|| hub.require(ItemKind::Collection, name).map(|item| item.kind), Ok)
 }
 
 /// `kind`: nothing where each item may be of any.
 pub(super) fn install(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, args: &InstallItems) -> Done {
     let (installation, source) = (installation(cx)?, source(cx, &args.changes.source)?);
-    let hub = hub(cx, &installation, &*source, !args.changes.source.is_empty())?;
+    let hub = hub(cx, &installation, &*source, (kind, args))?;
     let mut all = Plan::default();
     let mut failed = false;
     for name in &args.names {
-        let plan = kind.map_or_else(|| kind_of(&hub, name), Ok).and_then(|kind| {
+        let kind = kind.map_or_else(|| kind_of(&hub, name), Ok).map_err(|error| unusable(&error));
+        let plan = kind.and_then(|kind| {
             let names = std::slice::from_ref(name);
             Ok(installation.plan_install(&hub, kind, names, args.download_only, args.changes.force)?)
         });
@@ -134,7 +169,7 @@ pub(super) fn install(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, args: &I
 
 pub(super) fn remove(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, args: &RemoveItems) -> Done {
     let installation = installation(cx)?;
-    let hub = installation.hub().map_err(|error| unusable(&error))?;
+    let hub = known(cx, &installation)?;
     let how = Remove { purge: args.purge, force: args.changes.force };
     let mut all = Plan::default();
     if args.names.is_empty() {
@@ -143,7 +178,7 @@ pub(super) fn remove(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, args: &Re
         }
     }
     for name in &args.names {
-        let kind = kind.map_or_else(|| kind_of(&hub, name), Ok)?;
+        let kind = kind.map_or_else(|| kind_of(&hub, name), Ok).map_err(|error| unusable(&error))?;
         all.extend(installation.plan_remove(&hub, kind, std::slice::from_ref(name), how)?);
     }
     let nowhere = FolderSource::new("");
@@ -158,18 +193,28 @@ pub(super) fn upgrade(
     changes: &Changes,
 ) -> Done {
     let (installation, source) = (installation(cx)?, source(cx, &changes.source)?);
-    let hub = match fetch(cx, &installation, &*source, false) {
-        Ok(hub) => hub,
-        // What is known of it may bring something all the same.
-        Err(error) if cx.config()?.paths.index_path.exists() => {
-            cx.warn(error);
-            installation.hub().map_err(|error| unusable(&error))?
+    let is_carried = |item: &Item| item.is_embedded && installation.status(item).is_enabled;
+    let is_embedded = named(cx, &changes.source)? == EMBEDDED;
+    let hub = if is_embedded {
+        known(cx, &installation)?
+    } else {
+        match fetch(cx, &installation, &*source, false) {
+            Ok(hub) => hub,
+            // What is known of it may bring something all the same.
+            Err(error) => {
+                let hub = known(cx, &installation)?;
+                if !cx.config()?.paths.index_path.exists() && !hub.embedded().any(is_carried) {
+                    return Err(error);
+                }
+                cx.warn(error);
+                hub
+            }
         }
-        Err(error) => return Err(error),
     };
     let plan = installation.plan_upgrade(&hub, kinds, names, Upgrade { force: changes.force })?;
     let changed = change(cx, &installation, &hub, &plan, &*source, changes);
-    if names.is_empty() && !changes.dry_run {
+    // Data files are elsewhere.
+    if names.is_empty() && !changes.dry_run && !is_embedded {
         let refreshed = installation.refresh_data(&hub, &*source, DATA_OLD)?;
         return tell(cx, &refreshed).and(changed);
     }
@@ -197,8 +242,11 @@ fn change(
     }
     let is_wanted =
         !how.dry_run && (!how.interactive || plan.is_empty() || cx.confirm("Do you want to continue?")?);
+    let was_own = cx.config()?.own_rules();
     let carried = if is_wanted && !plan.is_empty() {
-        installation.carry_out(hub, plan, source)?
+        let carried = installation.carry_out(hub, plan, source)?;
+        installation.note_embedded(hub)?;
+        carried
     } else {
         Carried::default()
     };
@@ -213,6 +261,22 @@ fn change(
             "problems": carried.problems.iter().map(|problem| text(problem)).collect::<Vec<_>>(),
         });
         cx.json(&all, 1)?;
+    }
+    if was_own && !cx.config()?.own_rules() {
+        cx.warn(
+            "from the next reload on only rules that are installed run: those in the program were in use until now. \
+             They are installed like others (`hub list -a` shows them), so install those of your other services, too",
+        );
+    }
+    if carried.steps.iter().any(|step| matches!(step, Step::Enable(_))) {
+        let twice: Vec<String> = installation.judged_twice(hub).into_iter().collect();
+        if !twice.is_empty() {
+            cx.warn(format_args!(
+                "rules of the program and of a hub judge the same ({}): a source may get a ban from each. Use those of \
+                 one origin for a service",
+                twice.join(", ")
+            ));
+        }
     }
     tell(cx, &carried)?;
     if !carried.steps.is_empty() {
@@ -287,6 +351,26 @@ fn shown(step: &Step) -> String {
         Step::Download { item, from: None, to } => format!("{} ({to})", item.name),
         Step::Download { item, from: Some(from), to } => format!("{} ({from} → {to})", item.name),
         other => other.item().name.clone(),
+    }
+}
+
+/// No place: what the program carries needs none.
+struct Nowhere;
+
+impl Source for Nowhere {
+    fn index(&self) -> Result<Vec<u8>, SourceError> {
+        Err(SourceError("what the program carries is known without an index".to_owned()))
+    }
+
+    fn item(&self, path: &str) -> Result<Vec<u8>, SourceError> {
+        Err(SourceError(format!("{path} is not in the program")))
+    }
+
+    fn data(&self, file: &DataFile) -> Result<Vec<u8>, SourceError> {
+        Err(SourceError(format!(
+            "{} is not in the program; without `--source embedded` it is fetched",
+            file.dest_file
+        )))
     }
 }
 

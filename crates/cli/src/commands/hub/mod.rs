@@ -1,6 +1,7 @@
 //! `hub` and the groups of its items: what is there, and changing it.
 
 mod change;
+mod diff;
 mod web;
 
 use std::collections::BTreeSet;
@@ -9,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use testudo_config::Output;
 use testudo_hub::install::{Installation, Local};
-use testudo_hub::{Hub, Item, ItemKind};
+use testudo_hub::{Hub, HubError, Item, ItemKind};
 
-use crate::args::{HubVerb, ItemsVerb, ListItems};
+use crate::args::{HubVerb, ItemNames, ItemsVerb, ListItems};
 use crate::context::Context;
 use crate::failure::{Done, Failure};
 use crate::output::Table;
@@ -68,7 +69,7 @@ pub(crate) fn run(cx: &mut Context<'_, '_>, verb: &HubVerb) -> Done {
         HubVerb::Search(args) => search(cx, &args.terms),
         HubVerb::Install(args) => change::install(cx, None, args),
         HubVerb::Remove(args) => change::remove(cx, None, args),
-        HubVerb::Inspect(args) => args.names.iter().try_for_each(|name| inspect(cx, None, name)),
+        HubVerb::Inspect(args) => args.names.iter().try_for_each(|name| inspect(cx, None, name, args)),
         HubVerb::Update(args) => change::update(cx, args),
         HubVerb::Upgrade(args) => change::upgrade(cx, &ItemKind::ALL, &[], &args.changes),
     }
@@ -96,7 +97,9 @@ pub(crate) fn items_of(cx: &mut Context<'_, '_>, kind: ItemKind, verb: &ItemsVer
                 }
             }
         }
-        ItemsVerb::Inspect(args) => args.names.iter().try_for_each(|name| inspect(cx, Some(kind), name)),
+        ItemsVerb::Inspect(args) => {
+            args.names.iter().try_for_each(|name| inspect(cx, Some(kind), name, args))
+        }
         ItemsVerb::Install(args) => change::install(cx, Some(kind), args),
         ItemsVerb::Remove(args) => change::remove(cx, Some(kind), args),
         ItemsVerb::Upgrade(args) => change::upgrade(cx, &[kind], &args.names, &args.changes),
@@ -111,19 +114,20 @@ fn table(items: &[Shown]) -> Table {
     table
 }
 
-/// The hub that the installation knows, if it has one.
-fn hub(cx: &Context<'_, '_>) -> Result<Option<Hub>, Failure> {
-    let paths = &cx.config()?.paths;
-    if !paths.index_path.exists() {
-        return Ok(None);
-    }
-    Hub::open(&paths.hub_dir).map(Some).map_err(|error| Failure::text(error.to_string()))
+/// The hub that the installation knows, with what this program carries.
+fn hub(cx: &Context<'_, '_>) -> Result<Hub, Failure> {
+    let known = change::installation(cx)?.hub_with(&change::embedded(cx));
+    known.map_err(|error| Failure::text(error.to_string()))
 }
 
-/// An item of the index.
-fn shown(installation: &Installation, item: &Item) -> Shown {
+/// An item of the index. `carried`: what the program carries is in use.
+fn shown(installation: &Installation, item: &Item, carried: bool) -> Shown {
     let status = installation.status(item);
     let (mark, word, version) = match &status.local {
+        // An earlier program may have carried others.
+        _ if carried && item.is_embedded && item.content.is_some() => {
+            ("🐢", "enabled,embedded", item.version.clone())
+        }
         _ if !status.is_enabled => ("🚫", "disabled", String::new()),
         Local::Version(version) if *version == item.version => ("✔️", "enabled", version.clone()),
         Local::Version(version) => ("⚠️", "enabled,update-available", version.clone()),
@@ -142,10 +146,14 @@ fn shown(installation: &Installation, item: &Item) -> Shown {
 
 /// Items whose names or descriptions have all of these words.
 fn search(cx: &mut Context<'_, '_>, terms: &[String]) -> Done {
-    let Some(hub) = hub(cx)? else {
-        return Err(Failure::text("there is no index of a hub yet: `hub update` fetches one"));
-    };
-    let installation = change::installation(cx)?;
+    let (hub, installation) = (hub(cx)?, change::installation(cx)?);
+    let config = cx.config()?;
+    let carried = config.own_rules();
+    if !config.paths.index_path.exists() {
+        cx.note(
+            "There is no index of a hub yet, `hub update` fetches one: this is what the program carries.",
+        );
+    }
     let terms: Vec<String> = terms.iter().map(|term| term.to_lowercase()).collect();
     let is_it = |item: &&Item| {
         let text = format!("{} {}", item.name, item.description).to_lowercase();
@@ -153,7 +161,7 @@ fn search(cx: &mut Context<'_, '_>, terms: &[String]) -> Done {
     };
     let all = ItemKind::ALL.into_iter().rev().flat_map(|kind| hub.items(kind));
     let found: Vec<(&Item, Shown)> =
-        all.filter(is_it).map(|item| (item, shown(&installation, item))).collect();
+        all.filter(is_it).map(|item| (item, shown(&installation, item, carried))).collect();
     match cx.output() {
         Output::Human if found.is_empty() => cx.line("Nothing found."),
         Output::Human => {
@@ -201,12 +209,13 @@ fn files(config_dir: &Path, kind: ItemKind) -> BTreeSet<PathBuf> {
 }
 
 fn items(cx: &Context<'_, '_>, kind: ItemKind, args: &ListItems) -> Result<Vec<Shown>, Failure> {
-    let config_dir = &cx.config()?.paths.config_dir;
+    let config = cx.config()?;
+    let (config_dir, carried) = (&config.paths.config_dir, config.own_rules());
     let (hub, installation) = (hub(cx)?, change::installation(cx)?);
     let mut local = files(config_dir, kind);
     let mut found = Vec::new();
-    for item in hub.iter().flat_map(|hub| hub.items(kind)) {
-        let item = shown(&installation, item);
+    for item in hub.items(kind) {
+        let item = shown(&installation, item, carried);
         local.remove(Path::new(&item.local_path));
         if args.all || item.status != "disabled" {
             found.push(item);
@@ -230,14 +239,23 @@ fn items(cx: &Context<'_, '_>, kind: ItemKind, args: &ListItems) -> Result<Vec<S
 }
 
 /// `kind`: nothing where the item may be of any.
-fn inspect(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, name: &str) -> Done {
-    let Some(hub) = hub(cx)? else {
+fn inspect(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, name: &str, args: &ItemNames) -> Done {
+    let hub = hub(cx)?;
+    let has_index = cx.config()?.paths.index_path.exists();
+    let unusable = |error: HubError| {
+        if has_index {
+            return change::unusable(&error);
+        }
         let place = kind.map_or("the hub", ItemKind::folder);
-        return Err(Failure::text(format!("can't find '{name}' in {place}: there is no index of a hub")));
+        Failure::text(format!("can't find '{name}' in {place}: there is no index of a hub"))
     };
-    let kind = kind.map_or_else(|| change::kind_of(&hub, name), Ok)?;
-    let item = hub.require(kind, name).map_err(|error| change::unusable(&error))?;
-    let local = shown(&change::installation(cx)?, item);
+    let found = kind.map_or_else(|| change::kind_of(&hub, name), Ok);
+    let item = found.and_then(|kind| hub.require(kind, name)).map_err(unusable)?;
+    if let Some(against) = &args.diff {
+        return diff::show(cx, item, against == "latest", args.rev);
+    }
+    let kind = item.kind;
+    let local = shown(&change::installation(cx)?, item, cx.config()?.own_rules());
     let mut parts = serde_json::Map::new();
     for (kind, name) in &item.dependencies {
         let place = parts.entry(kind.folder()).or_insert_with(|| serde_json::json!([]));
@@ -256,9 +274,10 @@ fn inspect(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, name: &str) -> Done
         "version": item.version,
         "local_path": local.local_path,
         "local_version": local.local_version,
-        "installed": local.status != "disabled",
+        "installed": !matches!(&*local.status, "disabled" | "enabled,embedded"),
+        "embedded": item.is_embedded,
         "tainted": local.status.contains("tainted"),
-        "up_to_date": local.status == "enabled",
+        "up_to_date": matches!(&*local.status, "enabled" | "enabled,embedded"),
     });
     if let Some(map) = all.as_object_mut() {
         map.extend(parts);

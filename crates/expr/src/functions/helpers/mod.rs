@@ -18,6 +18,7 @@ pub(crate) mod kv;
 pub(crate) mod libinjection;
 pub(crate) mod lists;
 pub(crate) mod net;
+pub(crate) mod reputation;
 pub(crate) mod state;
 pub(crate) mod strings;
 pub(crate) mod time;
@@ -45,6 +46,7 @@ pub(crate) fn table() -> Vec<Function> {
         libinjection::table,
         lists::table,
         net::table,
+        reputation::table,
         state::table,
         strings::table,
         time::table,
@@ -70,7 +72,7 @@ mod tests {
     fn helpers_and_their_effects() {
         let mut all = names(|_| true);
         all.dedup();
-        assert_eq!(all.len(), 83);
+        assert_eq!(all.len(), 86);
         assert_eq!(
             names(|f| f.effects.mutates),
             ["LogInfo", "ParseKV", "ParseKVLax", "SetInStash", "UnmarshalJSON"]
@@ -93,10 +95,13 @@ mod tests {
             "GetFromStash",
             "Hostname",
             "IPToCountry",
+            "IsListed",
+            "ListedBy",
             "LookupFile",
             "MatchKnownBot",
             "ParseUnix",
             "RegexpInFile",
+            "Reputation",
             "TimeNow",
         ];
         assert_eq!(impure, expected);
