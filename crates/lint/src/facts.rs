@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
 };
 
@@ -34,7 +35,7 @@ pub struct Read(pub(crate) File);
 impl Read {
     /// Reads a file. What is wrong with it is not told here.
     pub fn new(input: &crate::Input) -> Read {
-        Read(documents::load(input))
+        Read(crate::loaded(input))
     }
 }
 
@@ -77,32 +78,43 @@ impl Facts {
             Documents::Parsers(parsers) => {
                 for parser in parsers {
                     self.reads_lines |= parser.stage.starts_with("s00");
-                    self.item(Kind::Parser, &parser.node.name, &parser.node.place);
+                    self.item(Kind::Parser, &parser.stage, &parser.node.name, &parser.node.place);
                     documents::each_node(&parser.node, &mut |node| self.node(node));
                 }
             }
             Documents::Postoverflows(parsers) => {
                 for parser in parsers {
-                    self.item(Kind::Postoverflow, &parser.node.name, &parser.node.place);
+                    self.item(Kind::Postoverflow, &parser.stage, &parser.node.name, &parser.node.place);
                     documents::each_node(&parser.node, &mut |node| self.node(node));
                 }
             }
             Documents::Scenarios(scenarios) => {
                 for scenario in scenarios {
-                    self.item(Kind::Scenario, &scenario.name, &scenario.place);
+                    self.item(Kind::Scenario, "scenarios", &scenario.name, &scenario.place);
                     documents::of_scenario(scenario).into_iter().for_each(|e| self.expression(&e.node));
                 }
             }
             Documents::Collections(collections) => {
-                collections.iter().for_each(|item| self.item(Kind::Collection, &item.name, &item.place));
+                collections
+                    .iter()
+                    .for_each(|item| self.item(Kind::Collection, "collections", &item.name, &item.place));
             }
             Documents::Contexts(_) | Documents::Profiles | Documents::Simulation => {}
         }
     }
 
-    fn item(&mut self, kind: Kind, name: &Arc<str>, place: &Place) {
+    /// `top`: the name of the folder that holds such files, or those of their authors.
+    fn item(&mut self, kind: Kind, top: &str, name: &Arc<str>, place: &Place) {
         if !name.is_empty() {
             self.items.entry((kind, name.clone())).or_insert_with(|| place.clone());
+        }
+        // A hub knows its items by their files.
+        let path = Path::new(&place.file.path);
+        let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        let folder = folder.filter(|folder| *folder != top);
+        if let (Some(folder), Some(stem)) = (folder, path.file_stem().and_then(|name| name.to_str())) {
+            let name = format!("{folder}/{stem}").into();
+            self.items.entry((kind, name)).or_insert_with(|| place.clone());
         }
     }
 

@@ -3,11 +3,13 @@
 //! From the pattern a line is made that it matches, with a true address where it captures one. Then another
 //! address is written into each place where the pattern takes free text, surrounded by what the pattern wants to
 //! see around an address, and the pattern itself is asked which of the two it reads. What is told is therefore
-//! never a guess about the pattern; whether clients fill the free text only its author knows.
+//! never a guess about the pattern. Whether clients fill the free text only its author knows: a text that says by
+//! its name that it is the server's is left out, and so is one that the pattern wants to hold less than such a
+//! filling, unless it is the name of a user.
 
 use std::sync::Arc;
 
-use regex_syntax::hir::{Class, Hir, HirKind, Repetition};
+use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 use testudo_pattern::{Expanded, Grok};
 
 /// The address that a server would write.
@@ -66,6 +68,9 @@ const SERVERS: &[&str] = &[
     "year",
 ];
 
+/// Parts of the names of fields that clients fill as they like, whatever the pattern expects of them.
+const CLIENTS: &[&str] = &["user", "login", "account", "email", "sender", "recipient"];
+
 /// A line that makes a pattern read an address of a client's choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Forgery {
@@ -111,20 +116,25 @@ pub(crate) fn forge(expanded: &Expanded, field: &str) -> Option<Forgery> {
     };
     let (around, tail) = (|from: usize| &sample[from..start], &sample[end..]);
     let before: Vec<&Mark> = marks.iter().filter(|mark| mark.end <= start).take(MAX_PLACES).collect();
-    for mark in before.iter().filter(|mark| mark.is_free()) {
-        attempt(fill(mark, &format!("x{}{FORGED}{tail}", around(mark.end))), Where::Free(mark.field.clone()));
-    }
-    for mark in marks.iter().filter(|mark| mark.start >= end && mark.is_free()).take(MAX_PLACES) {
-        for early in &before {
-            let filling = format!("x{}{FORGED}{tail}", around(early.end));
+    for mark in &before {
+        let filling = format!("x{}{FORGED}{tail}", around(mark.end));
+        if mark.may_hold(&filling) {
             attempt(fill(mark, &filling), Where::Free(mark.field.clone()));
         }
     }
+    for mark in marks.iter().filter(|mark| mark.start >= end).take(MAX_PLACES) {
+        for early in &before {
+            let filling = format!("x{}{FORGED}{tail}", around(early.end));
+            if mark.may_hold(&filling) {
+                attempt(fill(mark, &filling), Where::Free(mark.field.clone()));
+            }
+        }
+    }
     // Only where the pattern is open to that side.
-    if reader.read(&format!("x {sample}")) == Some(TRUE) {
+    if !hir.properties().look_set_prefix().contains(Look::Start) {
         attempt(format!("x {}{FORGED}{tail} {sample}", around(0)), Where::Before);
     }
-    let open_end = reader.read(&format!("{sample} x")) == Some(TRUE);
+    let open_end = !hir.properties().look_set_suffix().contains(Look::End);
     for early in before.iter().filter(|_| open_end) {
         attempt(format!("{sample} x{}{FORGED}{tail}", around(early.end)), Where::Behind);
     }
@@ -151,14 +161,19 @@ struct Mark {
     end: usize,
     /// The innermost field that it is in.
     field: Option<Arc<str>>,
+    /// The characters that it may hold.
+    class: Class,
 }
 
 impl Mark {
-    /// Whether a client may have written it, by all that its name says.
-    fn is_free(&self) -> bool {
-        let Some(field) = &self.field else { return true };
+    /// Whether a client may have written this there, by all that the pattern and the name of the field say.
+    fn may_hold(&self, filling: &str) -> bool {
+        let admitted = filling.chars().all(|character| admits(&self.class, character));
+        let Some(field) = &self.field else { return admitted };
         let folded = field.to_ascii_lowercase();
-        !SERVERS.iter().any(|server| folded == *server || folded.ends_with(&format!("_{server}")))
+        let servers =
+            SERVERS.iter().any(|server| folded == *server || folded.ends_with(&format!("_{server}")));
+        !servers && (admitted || CLIENTS.iter().any(|client| folded.contains(client)))
     }
 }
 
@@ -213,7 +228,8 @@ impl Writer<'_> {
             for _ in 0..repetition.min.max(1) {
                 self.text.push(one_of(class));
             }
-            self.marks.push(Mark { start, end: self.text.len(), field: self.field.clone() });
+            let (end, field) = (self.text.len(), self.field.clone());
+            self.marks.push(Mark { start, end, field, class: class.clone() });
             return;
         }
         let times = if holds(&repetition.sub, self.address) { repetition.min.max(1) } else { repetition.min };
@@ -236,19 +252,23 @@ fn holds(hir: &Hir, group: u32) -> bool {
 /// A character of a class, rather one that people would write.
 fn one_of(class: &Class) -> char {
     const USUAL: &str = "x1a -_0A.";
-    let holds = |wanted: char| match class {
-        Class::Unicode(class) => {
-            class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&wanted))
-        }
-        Class::Bytes(class) => {
-            class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&(wanted as u8)))
-        }
-    };
     let first = || match class {
         Class::Unicode(class) => class.ranges().first().map(|range| range.start()),
         Class::Bytes(class) => class.ranges().first().map(|range| char::from(range.start())),
     };
-    USUAL.chars().find(|wanted| holds(*wanted)).or_else(first).unwrap_or('x')
+    USUAL.chars().find(|wanted| admits(class, *wanted)).or_else(first).unwrap_or('x')
+}
+
+/// Whether a class has a character.
+fn admits(class: &Class, wanted: char) -> bool {
+    match class {
+        Class::Unicode(class) => {
+            class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&wanted))
+        }
+        Class::Bytes(class) => u8::try_from(wanted).is_ok_and(|wanted| {
+            class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&wanted))
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -279,16 +299,20 @@ mod tests {
         // Bound to the end, only the last address fits.
         check("^user %{GREEDYDATA:user} from %{IP:ip}$", None);
         check("^user %{NOTSPACE:user} from %{IP:ip}$", None);
-        check("^status %{INT:status} from %{IP:ip}", None);
+        check("^status %{INT:code} from %{IP:ip}", None);
+        check("^host %{NOTSPACE:host} from %{IP:ip}", None);
         check("^%{DATA:user} %{IP:ip}: no$", None);
         // Free text behind the address reaches it from there.
         check(
             "^%{GREEDYDATA:user} from %{IP:ip} agent %{GREEDYDATA:agent}$",
-            Some(("x from 203.0.113.99 agent x from 198.51.100.7 agent x", user())),
+            Some((
+                "x from 198.51.100.7 agent x from 203.0.113.99 agent x",
+                Where::Free(Some("agent".into())),
+            )),
         );
         check("^from %{IP:ip} agent %{GREEDYDATA:agent}$", None);
         // The server's own words are no client's.
-        check("^%{DATA:timestamp} from %{IP:ip} user %{WORD:user}$", None);
+        check("^%{DATA:timestamp} from %{IP:ip} port %{INT:port}$", None);
     }
 
     #[test]

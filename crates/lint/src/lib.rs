@@ -28,11 +28,11 @@ use std::{
 use testudo_engine::{Engine, NoData, Options};
 use testudo_event::YearClock;
 use testudo_pattern::Library;
-use testudo_rules::{Diagnostic, Severity, set::RuleSet};
+use testudo_rules::{Diagnostic, Severity, plan::Expression, set::RuleSet};
 
 pub use cells::Space;
 pub use facts::{Definition, Facts, Read};
-pub use source::{GatherError, Gathered, Input, Kind, gather, recognise, root_of};
+pub use source::{GatherError, Gathered, Input, Kind, folders_of, gather, recognise, root_of};
 
 use crate::{
     checks::{conditions, labels, names, parsers, patterns, scenarios},
@@ -47,7 +47,10 @@ pub fn is_code(code: &str) -> bool {
 
 /// Reads files for what they do together.
 pub fn facts(inputs: &[Input]) -> Facts {
-    Facts::of(&in_parallel(inputs, Read::new))
+    let files = in_parallel(inputs, documents::load);
+    let mut facts = Facts::default();
+    files.iter().for_each(|file| facts.add(file));
+    facts
 }
 
 /// Checks files. `beside`: what the files that run beside them do; these are not checked themselves. What is
@@ -77,11 +80,18 @@ pub fn check(inputs: &[Input], beside: &Facts) -> Vec<Diagnostic> {
 /// Advice about the documents of a file, without a look at other files.
 fn of_file(file: &File, facts: &Facts, library: &Library) -> Vec<Diagnostic> {
     let mut found = Vec::new();
+    // What a firewall for web applications tells comes with its fields set.
+    let own = Facts::default();
+    let facts_for = |filter: Option<&Expression>| match filter {
+        Some(filter) if filter.text.to_ascii_lowercase().contains("appsec") => &own,
+        _ => facts,
+    };
     match &file.documents {
         Documents::Parsers(list) => {
+            parsers::chain(list, &mut found);
             for parser in list {
                 names::author(&parser.node.name, &parser.node.place, &mut found);
-                parsers::check(parser, false, facts, &mut found);
+                parsers::check(parser, false, facts_for(parser.node.filter.as_ref()), &mut found);
                 patterns::check(parser, library, &mut found);
             }
         }
@@ -96,7 +106,7 @@ fn of_file(file: &File, facts: &Facts, library: &Library) -> Vec<Diagnostic> {
             for scenario in list {
                 names::author(&scenario.name, &scenario.place, &mut found);
                 labels::check(scenario, &mut found);
-                scenarios::check(scenario, facts, &mut found);
+                scenarios::check(scenario, facts_for(Some(&scenario.filter)), &mut found);
             }
         }
         Documents::Contexts(list) => {
@@ -155,24 +165,34 @@ pub fn count(diagnostics: &[Diagnostic]) -> (usize, usize) {
     (errors, diagnostics.len() - errors)
 }
 
+/// Reads one file, with the stack of a worker.
+fn loaded(input: &Input) -> File {
+    let file = in_parallel(std::slice::from_ref(input), documents::load).pop();
+    file.unwrap_or_else(|| documents::load(input))
+}
+
+/// What a worker may take for its stack: the deepest expression that is read needs 3 MiB in a build without
+/// optimisation, more than a thread has by itself.
+const STACK_BYTES: usize = 16 << 20;
+
 /// Does a piece of work for each item on all cores; results in the order of the items.
 fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
-    if workers <= 1 {
-        return items.iter().map(work).collect();
-    }
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, R)>> = Mutex::default();
+    let run = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { return };
+            let result = work(item);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+        }
+    };
     thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(at) else { return };
-                    let result = work(item);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
-                }
-            });
+        let worker = || thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, run);
+        // Where there are no threads left, the work is done here.
+        if !(0..workers).map(|_| worker()).fold(false, |any, started| any | started.is_ok()) {
+            run();
         }
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -120,8 +120,9 @@ impl Definitions {
             Shape::Integer(least) => json!({ "type": ["integer", "null"], "minimum": least }),
             Shape::Share => json!({ "type": ["number", "null"], "minimum": 0, "maximum": 1 }),
             Shape::Duration => {
+                // Of numbers without a unit there is only 0.
                 let pattern = r"^(|[-+]?0|[-+]?([0-9]+(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)|\.[0-9]+(ns|us|µs|μs|ms|s|m|h))+)$";
-                json!({ "type": ["string", "integer", "null"], "pattern": pattern })
+                json!({ "type": ["string", "integer", "null"], "pattern": pattern, "minimum": 0, "maximum": 0 })
             }
             Shape::LongDuration => json!({ "type": ["string", "integer", "null"] }),
             Shape::Choice(choices) => {

@@ -133,12 +133,10 @@ pub fn gather(paths: &[PathBuf], with: &[PathBuf]) -> Result<Gathered, GatherErr
         roots.insert(path.clone());
     }
     for root in &roots {
-        let folders: Vec<PathBuf> =
-            Kind::ALL.iter().filter_map(|kind| Some(root.join(kind.folder()?))).collect();
-        let folders: Vec<&PathBuf> = folders.iter().filter(|folder| folder.is_dir()).collect();
-        let start = if folders.is_empty() { vec![root] } else { folders };
+        let folders = folders_of(root);
+        let start = if folders.is_empty() { vec![root.clone()] } else { folders };
         for folder in start {
-            walk(folder, &mut ignored, &mut |file| {
+            walk(&folder, &mut ignored, &mut |file| {
                 add(file, false, &mut seen, &mut gathered.beside);
                 None
             });
@@ -286,7 +284,13 @@ pub fn root_of(path: &Path) -> Option<PathBuf> {
 }
 
 fn has_kinds(folder: &Path) -> bool {
-    Kind::ALL.iter().filter_map(|kind| kind.folder()).any(|name| folder.join(name).is_dir())
+    !folders_of(folder).is_empty()
+}
+
+/// The folders of a folder that hold kinds of rules.
+pub fn folders_of(root: &Path) -> Vec<PathBuf> {
+    let folders = Kind::ALL.iter().filter_map(|kind| Some(root.join(kind.folder()?)));
+    folders.filter(|folder| folder.is_dir()).collect()
 }
 
 /// What a file holds, and in which stage: by its place, else by its keys.

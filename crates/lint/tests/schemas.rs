@@ -91,7 +91,8 @@ fn loaders_and_schemas_agree_on_keys() {
         &format!("{scenario}blackhole: 5m\nlabels: {{remediation: true, of: mine}}\n"),
         true,
     );
-    check(Kind::Scenario, &format!("{scenario}blackhole: 5\n"), true);
+    check(Kind::Scenario, &format!("{scenario}blackhole: 5\n"), false);
+    check(Kind::Scenario, &format!("{scenario}blackhole: 0\n"), true);
     check(Kind::Scenario, &format!("{scenario}blackhole: soon\n"), false);
     check(Kind::Scenario, &format!("{scenario}filters: x\n"), false);
     check(Kind::Scenario, &format!("{scenario}scope: {{typ: Ip}}\n"), false);

@@ -40,13 +40,13 @@ pub(crate) fn read(input: &mut dyn BufRead) -> io::Result<Option<Incoming>> {
 /// A line without its end; of one that is too long, its beginning. `None` at the end of the stream.
 fn header(input: &mut dyn BufRead) -> io::Result<Option<String>> {
     let mut line = Vec::new();
-    if input.take(MAX_HEADER).read_until(b'\n', &mut line)? == 0 {
+    if (&mut *input).take(MAX_HEADER).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
     let mut whole = line.ends_with(b"\n");
     while !whole {
         let mut more = Vec::new();
-        if input.take(MAX_HEADER).read_until(b'\n', &mut more)? == 0 {
+        if (&mut *input).take(MAX_HEADER).read_until(b'\n', &mut more)? == 0 {
             break;
         }
         whole = more.ends_with(b"\n");
@@ -117,7 +117,10 @@ mod tests {
         check(&format!("{}\n", "x".repeat(5000)));
         check(&format!("Content-Length: 3\r\n\r\n{}", "\u{fffd}"));
         // A message that is never sent whole ends with the stream, and takes no memory in advance.
-        assert_eq!(all(b"Content-Length: 18446744073709551615\r\n\r\n{}"), [Incoming::Broken("the message is longer than 16 MiB")]);
+        assert_eq!(
+            all(b"Content-Length: 18446744073709551615\r\n\r\n{}"),
+            [Incoming::Broken("the message is longer than 16 MiB")]
+        );
         assert_eq!(all(b"Content-Length: 16777216\r\n\r\n{"), [Incoming::Broken("the message is no JSON")]);
         assert_eq!(all(b"Content-Length: 2"), []);
     }

@@ -11,8 +11,6 @@ pub(crate) enum Spot {
     Key {
         /// Those that are known.
         keys: &'static Keys,
-        /// What is written of it.
-        written: String,
         /// The keys that the map has already, as far as they are seen.
         taken: Vec<String>,
     },
@@ -24,8 +22,6 @@ pub(crate) enum Spot {
         key: &'static Key,
         /// Its text up to the place.
         before: String,
-        /// And from there on.
-        after: String,
     },
 }
 
@@ -88,7 +84,7 @@ pub(crate) fn at(kind: Kind, text: &str, offset: usize) -> Option<Spot> {
         let (key, shape) = value_of(root, &path, key)?;
         let mut before: Vec<&str> = above[from..].iter().map(|line| line.trim()).collect();
         before.push(line[..cursor].trim_start());
-        return Some(Spot::Value { shape, key, before: before.join("\n"), after: line[cursor..].to_owned() });
+        return Some(Spot::Value { shape, key, before: before.join("\n") });
     }
     let path = path_to(&above, &here);
     if let Some((name, rest)) = here.key() {
@@ -96,22 +92,22 @@ pub(crate) fn at(kind: Kind, text: &str, offset: usize) -> Option<Spot> {
         if cursor >= value_from {
             let (key, shape) = value_of(root, &path, name)?;
             let before = line[value_from..cursor].trim_start().to_owned();
-            return Some(Spot::Value { shape: inside(shape, &before), key, before, after: line[cursor..].to_owned() });
+            return Some(Spot::Value { shape: inside(shape, &before), key, before });
         }
     }
     let written = line.get(here.column..cursor.max(here.column)).unwrap_or_default().to_owned();
     match container(root, &path)? {
-        Container::Map(keys) => {
-            Some(Spot::Key { keys, written, taken: siblings(text, start, &here) })
-        }
-        Container::Scalar(shape, key) => {
-            Some(Spot::Value { shape, key, before: written, after: line[cursor..].to_owned() })
-        }
+        Container::Map(keys) => Some(Spot::Key { keys, taken: siblings(text, start, &here) }),
+        Container::Scalar(shape, key) => Some(Spot::Value { shape, key, before: written }),
     }
 }
 
 /// The key at a byte, if the byte is in its name.
-pub(crate) fn key_at(kind: Kind, text: &str, offset: usize) -> Option<(&'static Key, std::ops::Range<usize>)> {
+pub(crate) fn key_at(
+    kind: Kind,
+    text: &str,
+    offset: usize,
+) -> Option<(&'static Key, std::ops::Range<usize>)> {
     let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
     let end = text[offset..].find('\n').map_or(text.len(), |at| offset + at);
     let line = &text[start..end];
@@ -206,7 +202,8 @@ fn siblings(text: &str, start: usize, here: &Line<'_>) -> Vec<String> {
     let above = text[..start].lines().rev();
     for line in above {
         let line_ = Line::of(line);
-        if line.starts_with("---") || (!line_.is_blank() && line_.column < here.column) || here.dash.is_some() {
+        if line.starts_with("---") || (!line_.is_blank() && line_.column < here.column) || here.dash.is_some()
+        {
             break;
         }
         if line_.column == here.column {
@@ -218,7 +215,10 @@ fn siblings(text: &str, start: usize, here: &Line<'_>) -> Vec<String> {
     }
     for line in text[start..].lines().skip(1) {
         let line_ = Line::of(line);
-        if line.starts_with("---") || (!line_.is_blank() && (line_.column < here.column || line_.dash.is_some_and(|dash| dash < here.column))) {
+        if line.starts_with("---")
+            || (!line_.is_blank()
+                && (line_.column < here.column || line_.dash.is_some_and(|dash| dash < here.column)))
+        {
             break;
         }
         if line_.column == here.column && line_.dash.is_none() {
@@ -291,8 +291,8 @@ mod tests {
         let text = text.replace('‸', "");
         let found = match at(kind, &text, offset) {
             None => "nothing".to_owned(),
-            Some(Spot::Key { keys, written, taken }) => {
-                format!("key of {} `{written}` beside {}", keys.what, taken.join(" "))
+            Some(Spot::Key { keys, taken }) => {
+                format!("key of {} beside {}", keys.what, taken.join(" "))
             }
             Some(Spot::Value { key, before, .. }) => format!("value of {} `{before}`", key.name),
         };
@@ -301,16 +301,28 @@ mod tests {
 
     #[test]
     fn keys() {
-        check(Kind::Scenario, "‸", "key of a scenario `` beside");
-        check(Kind::Scenario, "type: leaky\nfil‸\nname: x\n", "key of a scenario `fil` beside type name");
-        check(Kind::Parser, "name: x\nnodes:\n  - grok:\n      apply_on: message\n      pat‸\n  - filter: x", "key of the grok `pat` beside apply_on");
-        check(Kind::Parser, "nodes:\n  - grok:\n      pattern: x\n    ‸\nstatics:\n", "key of a node `` beside grok");
-        check(Kind::Parser, "nodes:\n- gro‸\n", "key of a node `gro` beside");
-        check(Kind::Parser, "nodes:\n  - nodes:\n      - statics:\n          - me‸", "key of a static `me` beside");
-        check(Kind::Parser, "statics:\n  - meta: a\n    va‸\n", "key of a static `va` beside meta");
-        check(Kind::Parser, "a: [\n\nstatics:\n  - ‸", "key of a static `` beside");
-        check(Kind::Scenario, "a: 1\n---\nlabels:\n  ‸", "key of `labels` `` beside");
-        check(Kind::Profiles, "attribution:\n  prefixes:\n    bu‸", "key of `prefixes` `bu` beside");
+        check(Kind::Scenario, "‸", "key of a scenario beside");
+        check(Kind::Scenario, "type: leaky\nfil‸\nname: x\n", "key of a scenario beside type name");
+        check(
+            Kind::Parser,
+            "name: x\nnodes:\n  - grok:\n      apply_on: message\n      pat‸\n  - filter: x",
+            "key of the grok beside apply_on",
+        );
+        check(
+            Kind::Parser,
+            "nodes:\n  - grok:\n      pattern: x\n    ‸\nstatics:\n",
+            "key of a node beside grok",
+        );
+        check(Kind::Parser, "nodes:\n- gro‸\n", "key of a node beside");
+        check(
+            Kind::Parser,
+            "nodes:\n  - nodes:\n      - statics:\n          - me‸",
+            "key of a static beside",
+        );
+        check(Kind::Parser, "statics:\n  - meta: a\n    va‸\n", "key of a static beside meta");
+        check(Kind::Parser, "a: [\n\nstatics:\n  - ‸", "key of a static beside");
+        check(Kind::Scenario, "a: 1\n---\nlabels:\n  ‸", "key of `labels` beside");
+        check(Kind::Profiles, "attribution:\n  prefixes:\n    bu‸", "key of `prefixes` beside");
         check(Kind::Parser, "pattern_syntax:\n  ‸", "nothing");
         check(Kind::Parser, "# na‸me", "nothing");
     }

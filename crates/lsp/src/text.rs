@@ -66,7 +66,9 @@ pub(crate) fn uri_of(path: &Path) -> String {
     let mut uri = "file://".to_owned();
     for byte in path.to_string_lossy().bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => uri.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+                uri.push(char::from(byte))
+            }
             other => uri.push_str(&format!("%{other:02X}")),
         }
     }
@@ -80,7 +82,9 @@ mod tests {
     #[test]
     fn columns_are_those_of_utf_16() {
         let text = "a𝕏b\r\né: x\n";
-        let check = |line, column, expected: usize| assert_eq!(offset(text, line, column), expected, "{line}:{column}");
+        let check = |line, column, expected: usize| {
+            assert_eq!(offset(text, line, column), expected, "{line}:{column}")
+        };
         check(0, 0, 0);
         check(0, 1, 1);
         check(0, 3, 5);
@@ -96,7 +100,8 @@ mod tests {
 
     #[test]
     fn addresses_of_files() {
-        let check = |uri: &str, path: Option<&str>| assert_eq!(path_of(uri).as_deref(), path.map(Path::new), "{uri}");
+        let check =
+            |uri: &str, path: Option<&str>| assert_eq!(path_of(uri).as_deref(), path.map(Path::new), "{uri}");
         check("file:///a%20b/%C3%A9.yaml", Some("/a b/é.yaml"));
         check("file://host/a", Some("/a"));
         check("file:///a%2", Some("/a%2"));

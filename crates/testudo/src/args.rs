@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Check rule files: what will not load, and what its author may not mean
     Lint(LintArgs),
+    /// A language server for editors, over standard input and output: findings, completion and help for rule files
+    Lsp,
     #[command(flatten)]
     Administer(testudo_cli::Groups),
     /// The commands as scripts know them; the same as calling the program `cscli`

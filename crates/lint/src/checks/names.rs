@@ -24,7 +24,7 @@ pub(crate) fn author(name: &str, document: &Place, into: &mut Vec<Diagnostic>) {
 pub(crate) struct Seen(HashMap<(Kind, Arc<str>), Place>);
 
 impl Seen {
-    /// Looks for an earlier document of the same name.
+    /// Looks for an earlier document of the same name in another file. Variants of a rule may share a name.
     pub(crate) fn check(
         &mut self,
         kind: Kind,
@@ -35,7 +35,8 @@ impl Seen {
         if name.is_empty() {
             return;
         }
-        let Some(earlier) = self.0.insert((kind, name.clone()), document.clone()) else { return };
+        let earlier = self.0.insert((kind, name.clone()), document.clone());
+        let Some(earlier) = earlier.filter(|earlier| earlier.file.path != document.file.path) else { return };
         into.push(advice(
             codes::SAME_NAME,
             key_place(document, "name"),

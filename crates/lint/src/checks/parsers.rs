@@ -9,11 +9,36 @@ use testudo_rules::{
 use super::{advice, conditions, patterns};
 use crate::{cells::Space, codes, documents, facts::Facts};
 
+/// Looks at the parsers of a file as links of a chain.
+pub(crate) fn chain(parsers: &[Parser], into: &mut Vec<Diagnostic>) {
+    for parser in parsers {
+        let early = parser.stage.starts_with("s00") || parser.stage.starts_with("s01");
+        let top = &parser.node;
+        // One document may find out what another one goes on with.
+        if early && !parsers.iter().any(|parser| moves(&parser.node)) && !is_harmless(top) {
+            into.push(advice(
+                codes::STUCK,
+                top.place.clone(),
+                format!(
+                    "nothing in `{}` moves the event on: it stays in `{}` and counts as not parsed",
+                    top.name, parser.stage
+                ),
+                "add `onsuccess: next_stage`",
+            ));
+        }
+    }
+}
+
+/// Whether a node or one below it moves the event to the next stage.
+fn moves(node: &ParserNode) -> bool {
+    node.on_success == OnSuccess::NextStage || node.nodes.iter().any(moves)
+}
+
 /// Looks at a parser or postoverflow.
 pub(crate) fn check(parser: &Parser, overflow: bool, facts: &Facts, into: &mut Vec<Diagnostic>) {
     let top = &parser.node;
     if !overflow {
-        stage(parser, into);
+        cost(parser, into);
     }
     documents::each_node(top, &mut |node| {
         if let Some(filter) = &node.filter {
@@ -44,23 +69,9 @@ pub(crate) fn check(parser: &Parser, overflow: bool, facts: &Facts, into: &mut V
     });
 }
 
-/// Whether the event gets any further, and what the parser costs each event.
-fn stage(parser: &Parser, into: &mut Vec<Diagnostic>) {
-    let early = parser.stage.starts_with("s00") || parser.stage.starts_with("s01");
+/// What the parser costs each event.
+fn cost(parser: &Parser, into: &mut Vec<Diagnostic>) {
     let top = &parser.node;
-    let mut moves = false;
-    documents::each_node(top, &mut |node| moves |= node.on_success == OnSuccess::NextStage);
-    if early && !moves && !is_harmless(top) {
-        into.push(advice(
-            codes::STUCK,
-            top.place.clone(),
-            format!(
-                "nothing in `{}` moves the event on: it stays in `{}` and counts as not parsed",
-                top.name, parser.stage
-            ),
-            "add `onsuccess: next_stage`",
-        ));
-    }
     if parser.stage.starts_with("s01") {
         match &top.filter {
             Some(filter) if conditions::is_indexed(filter) => {}

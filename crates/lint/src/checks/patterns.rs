@@ -125,8 +125,7 @@ fn fields(grok: &Grok, text: &str, expanded: &Expanded, into: &mut Vec<Diagnosti
             into.push(advice(
                 codes::LOST_FIELD,
                 grok.pattern_place.within(text, reference.at..reference.at + length),
-                format!("`{field}` stands twice in the pattern: only this one counts, and the field is empty where \
-                         another one matches"),
+                format!("`{field}` stands twice in the pattern, and only the last one sets the field"),
                 "give each a name of its own, or write one node for each alternative",
             ));
         }

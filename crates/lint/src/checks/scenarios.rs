@@ -13,7 +13,10 @@ use crate::{codes, documents, facts::Facts};
 pub(crate) fn check(scenario: &Scenario, facts: &Facts, into: &mut Vec<Diagnostic>) {
     let constant = matches!(scenario.filter.node.kind, Core::Const(Value::Bool(_)));
     conditions::filter(&scenario.filter, "the filter", facts, into);
-    if !constant && !conditions::is_indexed(&scenario.filter) {
+    // Overflows are few, and have no text that could be looked up.
+    let of_overflows =
+        scenario.filter.text.contains("evt.Overflow") || scenario.filter.text.contains("evt.GetType");
+    if !constant && !of_overflows && !conditions::is_indexed(&scenario.filter) {
         into.push(advice(
             codes::EVERY_EVENT,
             scenario.filter.place.clone(),
@@ -41,11 +44,11 @@ fn buckets(scenario: &Scenario, into: &mut Vec<Diagnostic>) {
             "add `groupby: evt.Meta.source_ip`",
         ));
     }
-    if !counts && scenario.blackhole == 0 && !scenario.reprocess {
+    if !counts && scenario.remediation && scenario.blackhole == 0 && !scenario.reprocess {
         into.push(advice(
             codes::EVERY_ALERT,
             scenario.place.clone(),
-            "every event of a source is an alert of its own, however many it sends",
+            "every event of a source is an alert and a decision of its own, however many it sends",
             "add `blackhole: 1m`: after an alert the source is silent for that long",
         ));
     }
