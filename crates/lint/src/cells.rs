@@ -51,10 +51,7 @@ fn space(node: &Node) -> Option<Space> {
 }
 
 fn is_event(node: &Node) -> bool {
-    let event = match schema::EVENT.record("Event") {
-        Some(Type::Record { index, .. }) => index,
-        _ => return false,
-    };
+    let Some(Type::Record { index: event, .. }) = schema::EVENT.record("Event") else { return false };
     matches!(node.ty, Type::Record { index, .. } if index == event)
 }
 

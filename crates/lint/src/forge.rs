@@ -253,7 +253,7 @@ fn holds(hir: &Hir, group: u32) -> bool {
 fn one_of(class: &Class) -> char {
     const USUAL: &str = "x1a -_0A.";
     let first = || match class {
-        Class::Unicode(class) => class.ranges().first().map(|range| range.start()),
+        Class::Unicode(class) => class.ranges().first().map(regex_syntax::hir::ClassUnicodeRange::start),
         Class::Bytes(class) => class.ranges().first().map(|range| char::from(range.start())),
     };
     USUAL.chars().find(|wanted| admits(class, *wanted)).or_else(first).unwrap_or('x')

@@ -80,10 +80,10 @@ impl Definitions {
             let mut property = self.shape(&key.shape);
             let mut text = key.text.to_owned();
             if let Shape::Expression(variables) = key.shape {
-                text.push_str(&format!(" An expression over {}.", names_of(variables)));
+                text = format!("{text} An expression over {}.", names_of(variables));
             }
             if let Some(default) = key.default {
-                text.push_str(&format!(" Without it: `{default}`."));
+                text = format!("{text} Without it: `{default}`.");
             }
             property.insert("description".into(), text.into());
             properties.insert(key.name.into(), property.into());

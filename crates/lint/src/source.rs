@@ -266,21 +266,18 @@ fn enter(
     }
 }
 
-/// The folder that holds the kinds of rules, of a path in it: what is above the topmost `parsers`,
+/// The folder that holds the kinds of rules, of a path in it: what is above its `parsers`,
 /// `scenarios` and so on; of a folder that holds them, itself.
 pub fn root_of(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     if has_kinds(&path) {
         return Some(path);
     }
-    let mut root = None;
-    for above in path.ancestors() {
+    let kind = path.ancestors().find(|above| {
         let name = above.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(|name| Kind::ALL.iter().any(|kind| kind.folder() == Some(name))) {
-            root = above.parent().map(Path::to_owned);
-        }
-    }
-    root
+        name.is_some_and(|name| Kind::ALL.iter().any(|kind| kind.folder() == Some(name)))
+    });
+    kind?.parent().map(Path::to_owned)
 }
 
 fn has_kinds(folder: &Path) -> bool {

@@ -182,7 +182,7 @@ fn patterns(facts: &Facts) -> Vec<Value> {
     names
         .into_iter()
         .map(|name| {
-            let mut proposal = item(name, As::Reference, "", &hover::pattern(name, facts));
+            let mut proposal = item(name, As::Reference, "", &hover::definition(name, &library));
             // Those of the rules at hand come first.
             proposal["sortText"] = format!("{}{name}", u8::from(facts.pattern(name).is_none())).into();
             proposal

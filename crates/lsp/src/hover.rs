@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use testudo_expr::functions;
 use testudo_lint::{Facts, Kind, Space, schema::names_of};
+use testudo_pattern::Library;
 use testudo_rules::keys::{Key, Shape, Variables};
 
 use crate::{
@@ -50,19 +51,19 @@ pub(crate) fn key(key: &Key) -> String {
     let mut text = key.text.to_owned();
     match key.shape {
         Shape::Expression(variables) => {
-            text.push_str(&format!("\n\nAn expression over {}.", names_of(variables)));
+            text = format!("{text}\n\nAn expression over {}.", names_of(variables));
         }
         Shape::Duration => text.push_str("\n\nA duration: `30s`, `5m`, `1h30m`."),
         Shape::Choice(choices) => {
             text.push('\n');
             for (name, meaning) in choices {
-                text.push_str(&format!("\n- `{name}`: {meaning}"));
+                text = format!("{text}\n- `{name}`: {meaning}");
             }
         }
         _ => {}
     }
     if let Some(default) = key.default {
-        text.push_str(&format!("\n\nWithout it: `{default}`."));
+        text = format!("{text}\n\nWithout it: `{default}`.");
     }
     if key.required {
         text.push_str("\n\nIt must be given.");
@@ -70,22 +71,29 @@ pub(crate) fn key(key: &Key) -> String {
     text
 }
 
-/// What a pattern is, and whose.
-pub(crate) fn pattern(name: &str, facts: &Facts) -> String {
+/// A pattern as it is defined; empty if it is not.
+pub(crate) fn definition(name: &str, library: &Library) -> String {
+    let Some(body) = library.get(name) else { return String::new() };
+    format!("**%{{{name}}}**\n\n```\n{}\n```", shorten(body))
+}
+
+fn shorten(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_PATTERN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A pattern as it is defined and with all references written out; empty if it is not defined.
+fn pattern(name: &str, facts: &Facts) -> String {
     let library = facts.library();
     let Some(body) = library.get(name) else { return String::new() };
-    let shorten = |text: &str| {
-        let mut shown: String = text.chars().take(MAX_PATTERN).collect();
-        if shown.len() < text.len() {
-            shown.push('…');
-        }
-        shown
-    };
-    let mut text = format!("**%{{{name}}}**\n\n```\n{}\n```", shorten(body));
+    let mut text = definition(name, &library);
     if body.contains("%{")
         && let Ok(expanded) = library.expand(body)
     {
-        text.push_str(&format!("\n\nWritten out:\n\n```\n{}\n```", shorten(&expanded.regex)));
+        text = format!("{text}\n\nWritten out:\n\n```\n{}\n```", shorten(&expanded.regex));
     }
     text
 }
@@ -116,7 +124,7 @@ fn of_expression(variables: Variables, text: &str, range: &Range<usize>, facts: 
         if let Some(function) = functions::lookup(last) {
             let mut meaning = format!("```\n{}\n```", signature(function));
             for line in describe(last).into_iter().chain(notes(function)) {
-                meaning.push_str(&format!("\n\n{line}"));
+                meaning = format!("{meaning}\n\n{line}");
             }
             return Some(meaning);
         }

@@ -1,6 +1,9 @@
 //! Places in a text: the lines and UTF-16 columns of the protocol, and bytes. Addresses of files.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
@@ -65,12 +68,9 @@ pub(crate) fn path_of(uri: &str) -> Option<PathBuf> {
 pub(crate) fn uri_of(path: &Path) -> String {
     let mut uri = "file://".to_owned();
     for byte in path.to_string_lossy().bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
-                uri.push(char::from(byte))
-            }
-            other => uri.push_str(&format!("%{other:02X}")),
-        }
+        let plain = byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+        // Writing to a text never fails.
+        let _ = if plain { write!(uri, "{}", char::from(byte)) } else { write!(uri, "%{byte:02X}") };
     }
     uri
 }
@@ -83,7 +83,7 @@ mod tests {
     fn columns_are_those_of_utf_16() {
         let text = "a𝕏b\r\né: x\n";
         let check = |line, column, expected: usize| {
-            assert_eq!(offset(text, line, column), expected, "{line}:{column}")
+            assert_eq!(offset(text, line, column), expected, "{line}:{column}");
         };
         check(0, 0, 0);
         check(0, 1, 1);
