@@ -329,7 +329,7 @@ impl<'a> Scanner<'a> {
     fn push_frame(&mut self, source: usize) -> Result<(), PatternError> {
         if self.frames.len() >= MAX_GROUP_DEPTH {
             let problem = format!("groups are nested more than {MAX_GROUP_DEPTH} deep");
-            return Err(PatternError::syntax(source, problem, ""));
+            return Err(PatternError::syntax(source, problem, "take out groups that hold only one thing"));
         }
         let weight = std::mem::replace(&mut self.weight, 1);
         let (flags, written) = (self.flags, self.written);

@@ -1,7 +1,7 @@
 //! The `data` entries of a document: files that it needs in the data folder.
 
 use crate::{
-    codes,
+    codes, keys,
     load::{Fields, Loading},
     plan::{DataFile, DataKind},
     yaml::Node,
@@ -14,8 +14,7 @@ pub(crate) fn read(load: &mut Loading, fields: &Fields<'_>) -> Vec<DataFile> {
 }
 
 fn file(load: &mut Loading, node: &Node) -> Option<DataFile> {
-    const KNOWN: &[&str] = &["source_url", "dest_file", "type", "cache", "strategy", "size", "ttl"];
-    let fields = Fields::read(load, node, "a `data` entry", KNOWN);
+    let fields = Fields::read(load, node, &keys::DATA_FILE);
     let kind = kind(load, &fields);
     // How answers are cached does not change them: these only have to be readable.
     fields.flag(load, "cache");

@@ -97,7 +97,8 @@ pub(crate) fn compile(load: &mut Loading, text: Text<'_>, usage: &Usage) -> Opti
     }
     let whole = range(0..text.text.trim_end().len());
     let place = load.place(&whole);
-    Some(Expression { text: text.text.into(), ast: Arc::new(ast), node: Arc::new(node), place })
+    let scalar = load.place(text.span);
+    Some(Expression { text: text.text.into(), ast: Arc::new(ast), node: Arc::new(node), place, scalar })
 }
 
 /// The innermost part of an expression that has an effect, the first one of several.

@@ -7,6 +7,7 @@ use testudo_event::duration;
 
 use crate::{
     codes,
+    keys::Keys,
     place::{Diagnostic, Place, Severity, SourceFile},
     yaml::{self, Kind, Node, Resolved, Scalar},
 };
@@ -231,13 +232,14 @@ pub(crate) struct Fields<'n> {
 }
 
 impl<'n> Fields<'n> {
-    /// Reads a map, reporting every key that is not among `known`. `what` names the map in messages.
-    pub(crate) fn read(load: &mut Loading, node: &'n Node, what: &str, known: &[&str]) -> Self {
-        let entries = load.map(node, what);
+    /// Reads a map, reporting every key that is not known there.
+    pub(crate) fn read(load: &mut Loading, node: &'n Node, keys: &Keys) -> Self {
+        let entries = load.map(node, keys.what);
         for (key, _) in &entries {
-            if !known.contains(&key.text) {
-                let message = format!("unknown key `{}` in {what}", key.text);
-                load.error(codes::UNKNOWN_KEY, key.span.clone(), message, suggestion(key.text, known));
+            if keys.get(key.text).is_none() {
+                let message = format!("unknown key `{}` in {}", key.text, keys.what);
+                let hint = suggestion(key.text, &keys.names());
+                load.error(codes::UNKNOWN_KEY, key.span.clone(), message, hint);
             }
         }
         Fields { span: node.span.clone(), entries }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     codes, data,
     expression::{self, Usage},
+    keys,
     load::{self, Fields, Loaded, Loading},
     place::{Place, SourceFile},
     plan::{Grok, GrokPattern, GrokSource, OnSuccess, Parser, ParserNode, Stash, Strategy},
@@ -31,31 +32,11 @@ struct Usages {
     value: Usage,
 }
 
-const KNOWN: &[&str] = &[
-    "format",
-    "debug",
-    "profiling",
-    "name",
-    "author",
-    "description",
-    "references",
-    "stage",
-    "onsuccess",
-    "filter",
-    "nodes",
-    "pattern_syntax",
-    "grok",
-    "statics",
-    "stash",
-    "whitelist",
-    "data",
-];
-
 fn load_with(file: Arc<SourceFile>, stage: &str, usages: &Usages) -> Loaded<Parser> {
     let stage: Arc<str> = stage.into();
     load::documents(file, |load, document| {
         let errors = load.errors();
-        let fields = Fields::read(load, document, "a parser", KNOWN);
+        let fields = Fields::read(load, document, &keys::PARSER);
         if ["name", "description", "author"].iter().all(|key| fields.text(load, key).is_none()) {
             if !document.is_null() && load.errors() == errors {
                 let message = "the document is skipped: it has no name, no description and no author";
@@ -94,7 +75,7 @@ fn node(load: &mut Loading, fields: &Fields<'_>, parent: Option<&str>, usages: &
     let nodes: Vec<ParserNode> = children
         .iter()
         .map(|child| {
-            let fields = Fields::read(load, child, "a node", KNOWN);
+            let fields = Fields::read(load, child, &keys::NODE);
             node(load, &fields, Some(&name), usages)
         })
         .collect();
@@ -134,8 +115,7 @@ fn pattern_syntax(load: &mut Loading, fields: &Fields<'_>) -> Vec<(String, Strin
 
 /// Reads a grok; `None` where it gives neither a source nor a pattern.
 fn grok(load: &mut Loading, node: &Node, value: &Usage) -> Option<Grok> {
-    const GROK: &[&str] = &["apply_on", "expression", "name", "pattern", "statics"];
-    let fields = Fields::read(load, node, "the grok", GROK);
+    let fields = Fields::read(load, node, &keys::GROK);
     let [apply_on, expression, name, inline] =
         ["apply_on", "expression", "name", "pattern"].map(|key| fields.text(load, key));
     let compiled = expression.and_then(|text| expression::compile(load, text, value));
@@ -196,7 +176,8 @@ fn grok(load: &mut Loading, node: &Node, value: &Usage) -> Option<Grok> {
         load.error(codes::GROK, fields.span, "the grok has no pattern", hint);
         return None;
     }
-    Some(Grok { source, pattern, statics, place: load.place(&fields.span) })
+    let pattern_place = load.place(name.or(inline).map_or(&fields.span, |text| text.span));
+    Some(Grok { source, pattern, pattern_place, statics, place: load.place(&fields.span) })
 }
 
 /// Reads the `stash` entries of a node.
@@ -206,12 +187,11 @@ fn stash(load: &mut Loading, fields: &Fields<'_>, value: &Usage) -> Vec<Stash> {
 }
 
 fn stash_entry(load: &mut Loading, node: &Node, usage: &Usage) -> Option<Stash> {
-    const STASH: &[&str] = &["name", "key", "value", "ttl", "size", "strategy"];
     /// Entries of a cache that does not say how many it holds.
     const DEFAULT_SIZE: usize = 100;
     /// Entries that a rule may ask for: about a gigabyte.
     const MAX_SIZE: i64 = 1_000_000;
-    let fields = Fields::read(load, node, "a stash", STASH);
+    let fields = Fields::read(load, node, &keys::STASH);
     let what = "the stash";
     let name = fields.require(load, "name", what, "name the cache, e.g. `name: pids`");
     let key = fields.require(load, "key", what, "add the expression of the key, e.g. `key: evt.Parsed.pid`");

@@ -1,6 +1,8 @@
 //! Where something stands in a rule file, and what is wrong there.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
+
+use crate::spot;
 
 /// A rule file's path and text, kept for messages.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +26,32 @@ pub struct Place {
     pub offset: u32,
     /// Length of the value in bytes, if it is known.
     pub length: u32,
+}
+
+impl Place {
+    /// The place of a byte range of a file.
+    pub fn of(file: &Arc<SourceFile>, span: Range<usize>) -> Place {
+        let text = &file.text;
+        let start = (0..=span.start.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+        let before = &text[..start.unwrap_or(0)];
+        let before = before.strip_prefix('\u{feff}').unwrap_or(before);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Place {
+            file: Arc::clone(file),
+            line: before.matches('\n').count() as u32 + 1,
+            column: line.chars().count() as u32 + 1,
+            offset: span.start as u32,
+            length: span.len() as u32,
+        }
+    }
+
+    /// The place of a byte range of `decoded`, which is the text of the scalar at this place.
+    pub fn within(&self, decoded: &str, span: Range<usize>) -> Place {
+        let scalar = self.offset as usize..(self.offset + self.length) as usize;
+        let start = spot::locate(&self.file.text, &scalar, decoded, span.start);
+        let end = spot::locate(&self.file.text, &scalar, decoded, span.end).max(start);
+        Place::of(&self.file, start..end)
+    }
 }
 
 /// How bad it is.

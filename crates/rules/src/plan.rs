@@ -4,7 +4,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use testudo_event::net::Prefix;
-use testudo_expr::{ast, core};
+use testudo_expr::{ast, core, error::Span};
 
 use crate::place::Place;
 
@@ -19,6 +19,15 @@ pub struct Expression {
     pub node: Arc<core::Node>,
     /// Where its text begins.
     pub place: Place,
+    /// The whole value, with the quotes that it is written in.
+    pub scalar: Place,
+}
+
+impl Expression {
+    /// The place of a part of it, such as that of a node.
+    pub fn place_of(&self, part: Span) -> Place {
+        self.scalar.within(&self.text, part.range())
+    }
 }
 
 /// What follows when a node succeeds.
@@ -74,6 +83,8 @@ pub struct Grok {
     pub source: GrokSource,
     /// The pattern; `None`: an expression without a pattern, which counts as no grok at all.
     pub pattern: Option<GrokPattern>,
+    /// Where the pattern or its name is written; the grok, where it has none.
+    pub pattern_place: Place,
     /// Applied when the pattern matches.
     pub statics: Vec<Static>,
     /// Where it stands.
@@ -356,6 +367,26 @@ pub struct BayesianCondition {
 pub struct Context {
     /// Each name with its expressions, ordered by name.
     pub fields: std::collections::BTreeMap<String, Vec<Expression>>,
+}
+
+/// A collection: items of a hub that belong together.
+#[derive(Clone, Debug)]
+pub struct Collection {
+    /// Its name; may be empty.
+    pub name: Arc<str>,
+    /// Where it begins.
+    pub place: Place,
+    /// What it lists.
+    pub lists: Vec<ItemList>,
+}
+
+/// Items of one type.
+#[derive(Clone, Debug)]
+pub struct ItemList {
+    /// The key that lists them: `parsers`, `scenarios` …
+    pub key: &'static str,
+    /// Their names, and where they stand.
+    pub items: Vec<(Arc<str>, Place)>,
 }
 
 /// A document of the profiles file: which alerts get which decisions.

@@ -7,6 +7,7 @@ use testudo_event::duration;
 use crate::{
     codes,
     expression::{self, Usage},
+    keys,
     load::{self, Fields, Loaded, Loading},
     place::SourceFile,
     plan::{Attribution, DecisionTemplate, OnError, OnMatch, Profile},
@@ -15,24 +16,12 @@ use crate::{
 
 /// Reads a profiles file, one profile a document.
 pub fn load_profiles(file: Arc<SourceFile>) -> Loaded<Profile> {
-    const KNOWN: &[&str] = &[
-        "name",
-        "debug",
-        "filters",
-        "decisions",
-        "duration_expr",
-        "on_success",
-        "on_failure",
-        "on_error",
-        "notifications",
-        "attribution",
-    ];
     load::documents(file, |load, document| {
         if document.is_null() {
             return None;
         }
         let errors = load.errors();
-        let fields = Fields::read(load, document, "a profile", KNOWN);
+        let fields = Fields::read(load, document, &keys::PROFILE);
         let profile = profile(load, &fields);
         if profile.filters.is_empty() && load.errors() == errors {
             let hint = "add one, e.g. `- Alert.Remediation == true`".to_owned();
@@ -83,7 +72,6 @@ fn profile(load: &mut Loading, fields: &Fields<'_>) -> Profile {
 
 /// A name, or a map from it to its parameters: `prefixes`, `prefixes: {budget: 3}`.
 fn attribution(load: &mut Loading, node: &Node) -> Attribution {
-    const NAMES: &[&str] = &["sources", "contributors", "prefixes"];
     let (name, parameters) = if matches!(node.kind, Kind::Map(_)) {
         let entries = load.map(node, "`attribution`");
         let [(name, parameters)] = entries[..] else {
@@ -99,16 +87,16 @@ fn attribution(load: &mut Loading, node: &Node) -> Attribution {
     match name.text {
         "sources" => {
             if let Some(parameters) = parameters {
-                Fields::read(load, parameters, "`sources`, which has no parameters", &[]);
+                Fields::read(load, parameters, &keys::SOURCES);
             }
             Attribution::Sources
         }
         "contributors" => {
-            let fields = parameters.map(|node| Fields::read(load, node, "`contributors`", &["least"]));
+            let fields = parameters.map(|node| Fields::read(load, node, &keys::CONTRIBUTORS));
             Attribution::Contributors { least: count(load, fields.as_ref(), "least", 1, 1) }
         }
         "prefixes" => {
-            let fields = parameters.map(|node| Fields::read(load, node, "`prefixes`", &["budget", "least"]));
+            let fields = parameters.map(|node| Fields::read(load, node, &keys::PREFIXES));
             Attribution::Prefixes {
                 budget: count(load, fields.as_ref(), "budget", 0, 0),
                 least: count(load, fields.as_ref(), "least", 1, 2),
@@ -116,7 +104,7 @@ fn attribution(load: &mut Loading, node: &Node) -> Attribution {
         }
         other => {
             let message = format!("`attribution` cannot be `{other}`");
-            let hint = load::suggestion(other, NAMES);
+            let hint = load::suggestion(other, &keys::ATTRIBUTION.names());
             load.error(codes::UNKNOWN_VALUE, name.span.clone(), message, hint);
             Attribution::Sources
         }
@@ -141,11 +129,9 @@ fn count(load: &mut Loading, fields: Option<&Fields<'_>>, key: &str, least: u32,
 }
 
 fn decision(load: &mut Loading, node: &Node) -> Option<DecisionTemplate> {
-    const KNOWN: &[&str] =
-        &["type", "duration", "scope", "value", "origin", "simulated", "id", "uuid", "scenario", "until"];
     /// The duration of a decision that gives none.
     const DEFAULT: &str = "4h";
-    let fields = Fields::read(load, node, "a decision", KNOWN);
+    let fields = Fields::read(load, node, &keys::DECISION);
     let kind = fields.require(load, "type", "the decision", "e.g. `type: ban`");
     fields.ignore(load, &["uuid", "scenario", "until"], &[], &[]);
     fields.integer(load, "id");

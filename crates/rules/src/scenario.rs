@@ -7,39 +7,12 @@ use testudo_expr::Value;
 use crate::{
     codes, data,
     expression::{self, Usage},
+    keys,
     load::{self, Fields, Loaded, Loading},
     place::SourceFile,
     plan::{Bayesian, BayesianCondition, BucketKind, Expression, Scenario, Scope},
     yaml::{Kind, Node, Resolved, Scalar},
 };
-
-const KNOWN: &[&str] = &[
-    "format",
-    "description",
-    "references",
-    "type",
-    "name",
-    "capacity",
-    "leakspeed",
-    "filter",
-    "groupby",
-    "distinct",
-    "debug",
-    "labels",
-    "blackhole",
-    "scope",
-    "reprocess",
-    "data",
-    "condition",
-    "cache_size",
-    "cancel_on",
-    "bayesian_prior",
-    "bayesian_threshold",
-    "bayesian_conditions",
-    "overflow_filter",
-    "duration",
-    "version",
-];
 
 /// Reads a scenario file.
 pub fn load_scenarios(file: Arc<SourceFile>) -> Loaded<Scenario> {
@@ -49,7 +22,7 @@ pub fn load_scenarios(file: Arc<SourceFile>) -> Loaded<Scenario> {
             load.error(codes::MISSING_KEY, document.span.clone(), "the document is empty", hint);
             return None;
         }
-        let fields = Fields::read(load, document, "a scenario", KNOWN);
+        let fields = Fields::read(load, document, &keys::SCENARIO);
         scenario(load, &fields)
     })
 }
@@ -198,7 +171,7 @@ fn positive(load: &mut Loading, fields: &Fields<'_>, kind: &str, key: &str, valu
 /// Whom overflows are about: `Ip` without, `Range` with or without, anything else with an expression.
 fn scope(load: &mut Loading, fields: &Fields<'_>) -> Option<Scope> {
     let Some(node) = fields.get("scope") else { return Some(Scope::Ip) };
-    let fields = Fields::read(load, node, "the scope", &["type", "expression"]);
+    let fields = Fields::read(load, node, &keys::SCOPE);
     let name = fields.text(load, "type");
     let source = fields.text(load, "expression");
     let expression = source.and_then(|text| expression::compile(load, text, &Usage::SCOPE));
@@ -304,8 +277,7 @@ fn bayesian(load: &mut Loading, fields: &Fields<'_>, kind: Option<BucketKind>) -
 }
 
 fn evidence(load: &mut Loading, node: &Node) -> Option<BayesianCondition> {
-    const EVIDENCE: &[&str] = &["condition", "prob_given_evil", "prob_given_benign", "guillotine"];
-    let fields = Fields::read(load, node, "a bayesian condition", EVIDENCE);
+    let fields = Fields::read(load, node, &keys::EVIDENCE);
     let text = fields.require(load, "condition", "the bayesian condition", "say when the evidence is seen");
     let condition: Option<Expression> =
         text.and_then(|text| expression::compile(load, text, &Usage::CONDITION));

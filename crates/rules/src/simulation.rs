@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    keys,
     load::{self, Fields, Loaded},
     place::SourceFile,
     plan::Simulation,
@@ -11,7 +12,7 @@ use crate::{
 /// Reads a simulation file. One that is empty simulates nothing.
 pub fn load_simulation(file: Arc<SourceFile>) -> Loaded<Simulation> {
     let mut loaded = load::documents(file, |load, document| {
-        let fields = Fields::read(load, document, "the simulation file", &["simulation", "exclusions"]);
+        let fields = Fields::read(load, document, &keys::SIMULATION);
         let exclusions = fields.get("exclusions").map_or(Vec::new(), |list| load.texts(list, "exclusions"));
         Some(Simulation {
             simulation: fields.flag(load, "simulation"),

@@ -3,14 +3,11 @@
 use crate::{
     codes,
     expression::{self, Usage},
+    keys,
     load::{Fields, Loading, Text, suggestion},
     plan::{Static, StaticValue, Target, TextField},
     yaml::Node,
 };
-
-/// The enrichers that a static can hand its value to.
-const METHODS: &[&str] =
-    &["GeoIpCity", "GeoIpASN", "IpToRange", "reverse_dns", "ParseDate", "UnmarshalJSON", "Reputation"];
 
 /// Where a list of statics stands; the two places are checked differently.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,8 +26,7 @@ pub(crate) fn read(load: &mut Loading, fields: &Fields<'_>, under: Under, value:
 
 fn entry_of(load: &mut Loading, node: &Node, under: Under, usage: &Usage) -> Option<Static> {
     const DESTINATIONS: [&str; 5] = ["method", "parsed", "meta", "enriched", "target"];
-    const KNOWN: &[&str] = &["target", "parsed", "meta", "enriched", "method", "value", "expression"];
-    let fields = Fields::read(load, node, "a static", KNOWN);
+    let fields = Fields::read(load, node, &keys::STATIC);
     let destinations: Vec<(&str, Text<'_>)> =
         DESTINATIONS.into_iter().filter_map(|key| fields.text(load, key).map(|text| (key, text))).collect();
     let value = value_of(load, &fields, under, usage);
@@ -92,9 +88,10 @@ fn value_of(load: &mut Loading, fields: &Fields<'_>, under: Under, usage: &Usage
 }
 
 fn method(load: &mut Loading, name: Text<'_>) -> Target {
-    if !METHODS.contains(&name.text) {
+    let known: Vec<&str> = keys::METHODS.iter().map(|(known, _)| *known).collect();
+    if !known.contains(&name.text) {
         let message = format!("there is no enricher `{}`: the static does nothing", name.text);
-        load.warn(codes::METHOD, name.span.clone(), message, suggestion(name.text, METHODS));
+        load.warn(codes::METHOD, name.span.clone(), message, suggestion(name.text, &known));
     }
     Target::Method(name.text.to_owned())
 }

@@ -7,6 +7,7 @@ use testudo_event::net::Prefix;
 use crate::{
     codes,
     expression::{self, Usage},
+    keys,
     load::{Fields, Loading, Text},
     plan::Whitelist,
     yaml::Node,
@@ -15,7 +16,7 @@ use crate::{
 /// Reads a whitelist; `None` where it lists nothing.
 pub(crate) fn read(load: &mut Loading, node: &Node, test: &Usage) -> Option<Whitelist> {
     let errors = load.errors();
-    let fields = Fields::read(load, node, "the whitelist", &["reason", "ip", "cidr", "expression"]);
+    let fields = Fields::read(load, node, &keys::WHITELIST);
     let reason = fields.text(load, "reason").map_or("", |reason| reason.text).into();
     let [ips, cidrs, expressions] = ["ip", "cidr", "expression"]
         .map(|key| fields.get(key).map_or(Vec::new(), |list| load.texts(list, key)));

@@ -40,6 +40,10 @@ pub(crate) enum Command {
     Hub(HubGroup),
     /// Show the way of a line through every stage and node, and how far a failed pattern came
     Explain(ExplainArgs),
+    /// Check rule files: what will not load, and what its author may not mean
+    Lint(LintArgs),
+    /// A language server for editors, over standard input and output: findings, completion and help for rule files
+    Lsp,
     #[command(flatten)]
     Administer(testudo_cli::Groups),
     /// The commands as scripts know them; the same as calling the program `cscli`
@@ -461,6 +465,56 @@ pub(crate) struct ExplainArgs {
     /// The present, for dates without a year
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     pub(crate) now: Option<Timestamp>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LintArgs {
+    /// Rule files, or folders of them: a configuration folder, a checkout of a hub, rules of your own
+    #[arg(required_unless_present = "schema", value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Print the JSON Schema of a kind of rule file, for editors, and check nothing
+    #[arg(long, value_name = "KIND", value_enum, conflicts_with = "paths")]
+    pub(crate) schema: Option<RuleKind>,
+    /// Rules that run beside them and are not checked: what they set may be read. What lies beside the paths is known without
+    #[arg(long, value_name = "DIR")]
+    pub(crate) with: Vec<PathBuf>,
+    /// Advice fails, too
+    #[arg(long)]
+    pub(crate) deny_advice: bool,
+    /// How the result is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: LintOutput,
+}
+
+/// The kinds of rule files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuleKind {
+    /// What reads lines, whitelists among them
+    Parser,
+    /// What looks at overflows
+    Postoverflow,
+    /// What counts
+    Scenario,
+    /// What alerts carry along
+    Context,
+    /// Which items belong together
+    Collection,
+    /// Which alerts get which decisions
+    Profiles,
+    /// Which scenarios decide nothing
+    Simulation,
+}
+
+/// How what was found in rules is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LintOutput {
+    /// For people: each finding with the line it is about
+    #[default]
+    Human,
+    /// One JSON document
+    Json,
+    /// JUnit's XML, for build servers
+    Junit,
 }
 
 /// Reads a label.

@@ -41,6 +41,8 @@ fn main() -> ExitCode {
             args::HubCommand::Installed(verb) => Ok(commands::administer::hub(&group.globals, verb)),
         },
         args::Command::Explain(args) => commands::explain::run(args),
+        args::Command::Lint(args) => commands::lint::run(args),
+        args::Command::Lsp => commands::lsp::run(),
         args::Command::Administer(groups) => Ok(commands::administer::run(groups)),
         args::Command::Cscli(rest) => Ok(commands::administer::cscli(rest.arguments.iter().cloned())),
         args::Command::Completion(args) => commands::administer::completion(args),

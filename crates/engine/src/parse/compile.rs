@@ -82,12 +82,14 @@ fn declare_stashes(node: &plan::ParserNode, world: &World) {
     node.nodes.iter().for_each(|child| declare_stashes(child, world));
 }
 
-fn pattern_diagnostic(error: &PatternError, place: &Place, code: &'static str) -> Diagnostic {
+/// What is wrong with a pattern. `place`: its text in the file.
+fn pattern_diagnostic(error: &PatternError, text: &str, place: &Place, code: &'static str) -> Diagnostic {
+    let at = error.offset();
     Diagnostic {
         code,
         severity: Severity::Error,
         message: error.to_string(),
-        place: place.clone(),
+        place: if at == 0 { place.clone() } else { place.within(text, at..text.len()) },
         hint: error.hint(),
     }
 }
@@ -120,7 +122,7 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
                     });
                 }
             }
-            Err(error) => return Err(pattern_diagnostic(&error, place, codes::PATTERN_DEFINITION)),
+            Err(error) => return Err(pattern_diagnostic(&error, body, place, codes::PATTERN_DEFINITION)),
         }
     }
     let filter = plan.filter.as_ref().map(|filter| program(filter, context));
@@ -184,7 +186,7 @@ fn pending_grok(grok: &plan::Grok, context: &mut Context<'_>) -> Result<Option<P
                     code: codes::PATTERN_UNKNOWN,
                     severity: Severity::Error,
                     message: format!("there is no pattern `{name}`"),
-                    place: grok.place.clone(),
+                    place: grok.pattern_place.clone(),
                     hint: Some(
                         "define it under pattern_syntax, or use `pattern:` for a pattern written out".into(),
                     ),
@@ -195,13 +197,13 @@ fn pending_grok(grok: &plan::Grok, context: &mut Context<'_>) -> Result<Option<P
     let expanded = context
         .library
         .expand(&text)
-        .map_err(|error| pattern_diagnostic(&error, &grok.place, codes::PATTERN_BAD))?;
+        .map_err(|error| pattern_diagnostic(&error, &text, &grok.pattern_place, codes::PATTERN_BAD))?;
     Ok(Some(PendingGrok {
         source,
         expanded,
         statics: statics(&grok.statics, context),
         text,
-        place: grok.place.clone(),
+        place: grok.pattern_place.clone(),
     }))
 }
 

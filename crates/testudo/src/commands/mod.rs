@@ -8,6 +8,8 @@ pub(crate) mod explain;
 pub(crate) mod firewall;
 pub(crate) mod gate;
 pub(crate) mod hub_test;
+pub(crate) mod lint;
+pub(crate) mod lsp;
 pub(crate) mod mirror;
 pub(crate) mod reload;
 pub(crate) mod replay;
