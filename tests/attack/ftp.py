@@ -1,8 +1,10 @@
 """Attacks on servers of files: guessed passwords over FTP and SMB."""
 
+import concurrent.futures
 import contextlib
 import os
 import signal
+import subprocess
 
 from stage import PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, curl, enclosed, find, sh, tell
 
@@ -126,4 +128,64 @@ class ProftpdFile(Proftpd):
     log = "SystemLog {folder}/logs/proftpd.log"
 
 
-PARTS = [Vsftpd, VsftpdSyslog, Proftpd, ProftpdFile]
+class Samba(Part):
+    name = "samba"
+    kind = "samba"
+    logs = [["samba.log"]]
+    expected = {"testudo/smb-bruteforce"}
+    slip = "testudo/smb-bruteforce"
+    samples = ["samba"]
+    port = 4450
+
+    def prepare(self):
+        self.has_rules("samba")
+        self.smbd, self.smbclient = find("smbd"), find("smbclient")
+        folder = self.folder
+        for name in ("private", "lock", "state", "cache", "pid", "files", "ncalrpc"):
+            (folder / name).mkdir(mode=0o755)
+        self.config = self.write("smb.conf", f"""\
+[global]
+server role = standalone server
+workgroup = SITE
+netbios name = FILES
+smb ports = {self.port}
+private dir = {folder}/private
+lock directory = {folder}/lock
+state directory = {folder}/state
+cache directory = {folder}/cache
+pid directory = {folder}/pid
+ncalrpc dir = {folder}/ncalrpc
+passdb backend = tdbsam
+map to guest = never
+disable netbios = yes
+disable spoolss = yes
+load printers = no
+log file = {folder}/logs/samba.log
+max log size = 0
+log level = 1 auth_json_audit:2
+[files]
+path = {folder}/files
+""")
+        sh(find("smbpasswd"), "-c", self.config, "-s", "-a", USER, input=f"{PASSWORD}\n{PASSWORD}\n")
+
+    def serve(self):
+        self.start(self.smbd, "-F", "--no-process-group", "-s", self.config)
+        self.wait(self.port)
+
+    def log_in(self, source, user, password, workgroup="SITE"):
+        command = [self.smbclient, f"//{TO_MACHINE[source]}/files", "-s", "/dev/null", "-p", str(self.port), "-W", workgroup, "-U", f"{user}%{password}", "-c", "ls"]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE).returncode
+
+    def attack(self, source, victim):
+        texts = [text.replace("%", " ") for text in self.texts(victim, longest=200, most=60)]
+        guesses = [(USER, "SITE")] * 8 + [(f"admin{number}", "SITE") for number in range(8)] + [(text, "SITE") for text in texts] + [("x", text) for text in texts[:20]]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda guess: self.log_in(source, guess[0], "wrong", guess[1]), guesses))
+
+    def visit(self, source):
+        self.log_in(source, USER, "wrong")
+        if self.log_in(source, USER, PASSWORD) != 0:
+            raise Failed(f"{source} cannot log in")
+
+
+PARTS = [Vsftpd, VsftpdSyslog, Proftpd, ProftpdFile, Samba]

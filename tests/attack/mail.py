@@ -119,9 +119,10 @@ class Smtp(Part):
         swaks = [find("swaks"), "--server", target, "--port", str(SMTP), "--helo", "client.example", "--timeout", "10", "--hide-all"]
         self.run(*swaks, "--to", "someone@elsewhere.example", "--from", "a@b.example", "--quit-after", "RCPT")
         self.run(*swaks, "--to", f"{USER}@site.example", "--auth-user", USER, "--auth-password", "wrong", "--quit-after", "AUTH", "--auth", "LOGIN")
-        for number in range(12):
-            with self.connection(source) as client:
-                self.log_in(client, f"info{number % 3}", "wrong")
+        # At once: Dovecot answers wrong passwords twice a second.
+        with concurrent.futures.ThreadPoolExecutor(30) as pool:
+            list(pool.map(functools.partial(self.guess, source), [f"info{number % 3}" for number in range(12)]))
+            list(pool.map(functools.partial(self.inject, source), self.texts(victim, longest=300, most=60)))
         with self.connection(source) as client:
             client.ehlo("client.example")
             client.mail("a@b.example")
@@ -129,9 +130,6 @@ class Smtp(Part):
                 for recipient in (f"someone{number}@elsewhere.example", f"nobody{number}@site.example"):
                     with contextlib.suppress(smtplib.SMTPException):
                         client.rcpt(recipient)
-        # At once: Dovecot answers wrong passwords twice a second.
-        with concurrent.futures.ThreadPoolExecutor(20) as pool:
-            list(pool.map(functools.partial(self.inject, source), self.texts(victim, longest=300, most=60)))
         tell(target, SMTP, *(f"{text}\r\n".encode() for text in self.texts(victim, most=30)), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
              *(f"EHLO x\r\n{text}\r\n".encode() for text in self.texts(victim, most=30)))
 
@@ -141,6 +139,10 @@ class Smtp(Part):
         except Failed:
             return False
         return True
+
+    def guess(self, source, user):
+        with self.connection(source) as client:
+            self.log_in(client, user, "wrong")
 
     def inject(self, source, text):
         """The text in each command of SMTP that takes one."""

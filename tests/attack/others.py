@@ -4,8 +4,9 @@ import os
 import pwd
 import shutil
 import subprocess
+from pathlib import Path
 
-from stage import FAMILIES, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, curl, enclosed, find, sh, tell
+from stage import OTHER_USER, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, curl, enclosed, find, sh, tell
 
 
 class Sshd(Part):
@@ -112,4 +113,46 @@ class Postgresql(Part):
             raise Failed(f"{source} cannot log in")
 
 
-PARTS = [Sshd, Postgresql]
+class Sudo(Part):
+    """Nobody comes from elsewhere here: who attacks and who does not are users of the machine."""
+
+    name = "sudo"
+    expected = {"testudo/local-bruteforce"}
+    slip = "testudo/local-bruteforce"
+    families = [(USER, OTHER_USER)]
+    samples = ["pam"]
+
+    def prepare(self):
+        self.has_rules("pam")
+        self.su, self.sudo = find("su"), find("sudo")
+        find("rsyslogd")
+        sudoers = Path("/etc/sudoers")
+        sudoers.unlink(missing_ok=True)
+        sudoers.write_text(f"{OTHER_USER} ALL=(ALL) ALL\n{USER} ALL=(ALL) ALL\n")
+        sudoers.chmod(0o440)
+
+    def serve(self):
+        self.syslog()
+
+    def ask(self, source, password, *command, **options):
+        command = ["setpriv", "--reuid", source, "--regid", source, "--clear-groups", *command]
+        return subprocess.run(command, input=f"{password}\n", text=True, capture_output=True, timeout=PATIENCE, **{"cwd": "/"} | options).returncode
+
+    def attack(self, source, victim):
+        for _ in range(3):
+            self.ask(source, "wrong", self.su, "root", "-c", "true")
+        # Names of files, folders, users and variables are the client's.
+        for text in self.texts(victim, longest=120, most=40):
+            text = f"{text.replace('/', ' ')} ruser={victim} rhost= "
+            (self.folder / "home" / text).mkdir(exist_ok=True)
+            self.ask(source, "wrong", self.sudo, "-S", "-k", f"A={text}", "/bin/echo", text, cwd=self.folder / "home" / text)
+            self.ask(source, "wrong", self.sudo, "-S", "-k", "-p", text, "-r", text, "/bin/true")
+            self.ask(source, "wrong", self.sudo, "-S", "-k", "-u", text, "/bin/true")
+
+    def visit(self, source):
+        self.ask(source, "wrong", self.sudo, "-S", "-k", "/bin/true")
+        if self.ask(source, PASSWORD, self.sudo, "-S", "-k", "/bin/true") != 0:
+            raise Failed(f"{source} cannot become root")
+
+
+PARTS = [Sshd, Postgresql, Sudo]

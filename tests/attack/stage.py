@@ -30,7 +30,7 @@ MACHINE = {"192.0.2.1": ATTACKER, "192.0.2.2": NEIGHBOUR, "2001:db8::1": ATTACKE
 TO_MACHINE = {source: target for target, source in MACHINE.items()}
 FAMILIES = [(ATTACKER, NEIGHBOUR), (ATTACKER6, NEIGHBOUR6)]
 
-USER, PASSWORD = "kim", "correct-horse"
+USER, OTHER_USER, PASSWORD = "kim", "lee", "correct-horse"
 
 RSYSLOG = """\
 global(workDirectory="{folder}")
@@ -95,9 +95,9 @@ def private_accounts(folder):
     sh("cp", "-a", "/etc/.", own)
     passwd, group = ((own / name).read_text() for name in ("passwd", "group"))
     number = 42_000
-    for name in (USER, "Debian-exim", "postfix", "postdrop", "dovecot", "dovenull", "postgres", "sshd", "ftp"):
+    for name in (USER, OTHER_USER, "Debian-exim", "postfix", "postdrop", "dovecot", "dovenull", "postgres", "sshd", "ftp"):
         number += 1
-        if name == USER or not re.search(f"(?m)^{name}:", passwd):
+        if name in (USER, OTHER_USER) or not re.search(f"(?m)^{name}:", passwd):
             home = folder / "home" if name == USER else "/nonexistent"
             passwd += f"{name}:x:{number}:{number}::{home}:/bin/sh\n"
         if not re.search(f"(?m)^{name}:", group):
@@ -105,7 +105,8 @@ def private_accounts(folder):
     (own / "passwd").write_text(passwd)
     (own / "group").write_text(group)
     with open(own / "shadow", "a") as shadow:
-        shadow.write(f"{USER}:{sh('openssl', 'passwd', '-6', PASSWORD).strip()}:20000:0:99999:7:::\n")
+        hashed = sh("openssl", "passwd", "-6", PASSWORD).strip()
+        shadow.write("".join(f"{name}:{hashed}:20000:0:99999:7:::\n" for name in (USER, OTHER_USER)))
     # Without the pause after a failure.
     shutil.rmtree(own / "pam.d")
     (own / "pam.d").mkdir()
@@ -165,6 +166,10 @@ class Part:
 
     # Help for parts.
 
+    def has_rules(self, name):
+        if not (ROOT / f"content/parsers/s01-parse/{name}.yaml").exists():
+            raise Skipped(f"no rules for {name}")
+
     def write(self, name, text):
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +179,8 @@ class Part:
     def start(self, *command, **options):
         name = Path(str(command[0])).name
         output = open(self.folder / f"{name}.out", "ab")
-        process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder, **options)
+        process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder, start_new_session=True,
+                                   **options)
         self.processes.append(process)
         return process
 
@@ -247,7 +253,7 @@ def tell(target, port, *payloads, patience=0.5):
             while stream.recv(65_536):
                 pass
 
-    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
         list(pool.map(one, payloads))
 
 
@@ -296,8 +302,9 @@ def replay(binary, files, kind, *options):
     sources = {}
     for address, source in report["sources"].items():
         # An IPv4 client of a socket for both is told as `::ffff:203.0.113.7`, and banned as what it is.
-        told = ipaddress.ip_address(address)
-        sources.setdefault(str(getattr(told, "ipv4_mapped", None) or told), set()).update(source["scenarios"])
+        with contextlib.suppress(ValueError):
+            address = str(getattr(ipaddress.ip_address(address), "ipv4_mapped", None) or address)
+        sources.setdefault(address, set()).update(source["scenarios"])
     return sources, report["lines"]
 
 
@@ -306,23 +313,17 @@ def perform(part, binary):
     part.prepare()
     sharp = sharpened(part.folder / "sharp")
     part.serve()
-    for attacker, victim in part.families:
-        part.attack(attacker, victim)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda family: part.attack(*family), part.families))
     part.stop()
-    told = []
     for files in part.logs:
-        files = [part.folder / "logs" / name for name in files]
-        check_attack(part, binary, files, sharp)
-        part_told = sum(path.read_bytes().count(b"\n") for path in files)
-        told.append(part_told)
+        check_attack(part, binary, [part.folder / "logs" / name for name in files], sharp)
     part.serve()
     for _, neighbour in part.families:
         part.visit(neighbour)
     part.stop()
-    for files in part.logs:
-        files = [part.folder / "logs" / name for name in files]
-        lines = check_all(part, binary, files, sharp)
-    return f"{lines['total']} lines, {lines['parsed']} of them read; " + (", ".join(sorted(part.expected)) or "nobody reported")
+    lines = [check_all(part, binary, [part.folder / "logs" / name for name in files], sharp) for files in part.logs]
+    return f"{lines[0]['total']} lines, {lines[0]['parsed']} of them read; " + (", ".join(sorted(part.expected)) or "nobody reported")
 
 
 def check_attack(part, binary, files, sharp):
