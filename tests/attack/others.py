@@ -101,7 +101,7 @@ class Postgresql(Part):
         target = TO_MACHINE[source]
         for name in ["postgres"] * 8 + ["root"] * 8:
             self.ask(["-h", target, "-U", name, "-c", ""], "wrong")
-        for text in self.texts(victim):
+        for text in self.texts(victim, most=40):
             for variable in ("PGUSER", "PGDATABASE", "PGAPPNAME"):
                 environment = {"PGUSER": "postgres", "PGDATABASE": "postgres"} | {variable: text}
                 subprocess.run([self.psql, "-X", "-w", "-h", target, "-c", ""], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
@@ -110,6 +110,47 @@ class Postgresql(Part):
     def visit(self, source):
         self.ask(["-h", TO_MACHINE[source], "-U", USER, "-c", ""], "wrong")
         if self.ask(["-h", TO_MACHINE[source], "-U", USER, "-c", ""], PASSWORD).returncode != 0:
+            raise Failed(f"{source} cannot log in")
+
+
+class Mariadb(Part):
+    name = "mariadb"
+    expected = {"testudo/database-bruteforce"}
+    slip = "testudo/database-bruteforce"
+    samples = ["mariadb"]
+    port = 3306
+
+    def prepare(self):
+        self.has_rules("mariadb")
+        self.server, self.client, install = find("mariadbd"), find("mariadb"), find("mariadb-install-db")
+        find("rsyslogd")
+        self.data = self.folder / "data"
+        self.data.mkdir()
+        shutil.chown(self.data, "mysql", "mysql")
+        sh(install, "--no-defaults", f"--datadir={self.data}", "--user=mysql", "--auth-root-authentication-method=normal", "--skip-test-db")
+
+    def serve(self):
+        self.syslog()
+        self.start(self.server, "--no-defaults", f"--datadir={self.data}", "--user=mysql", f"--socket={self.data}/socket", f"--port={self.port}", "--bind-address=*",
+                   "--skip-name-resolve", "--plugin-load-add=server_audit", "--server-audit-logging=ON", "--server-audit-events=CONNECT", "--server-audit-output-type=syslog")
+        self.wait(self.port)
+        sh(self.client, "--no-defaults", f"--socket={self.data}/socket", "-u", "root", "-e", f"CREATE USER IF NOT EXISTS {USER} IDENTIFIED BY '{PASSWORD}'; SET GLOBAL max_connect_errors=1000000")
+
+    def log_in(self, source, user, password, database=""):
+        command = [self.client, "--no-defaults", "-h", TO_MACHINE[source], "-P", str(self.port), "-u", user, f"-p{password}", "-e", "", *([database] if database else [])]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE).returncode
+
+    def attack(self, source, victim):
+        for user in ["root"] * 8 + [f"admin{number}" for number in range(8)]:
+            self.log_in(source, user, "wrong")
+        for text in self.texts(victim, most=60):
+            self.log_in(source, text, "wrong")
+            # The server takes no more than eighty characters, and others than its own client send more.
+            self.log_in(source, f"x,{victim},1,0,FAILED_CONNECT,,,1045"[:80], "wrong", text)
+
+    def visit(self, source):
+        self.log_in(source, USER, "wrong")
+        if self.log_in(source, USER, PASSWORD) != 0:
             raise Failed(f"{source} cannot log in")
 
 
@@ -155,4 +196,4 @@ class Sudo(Part):
             raise Failed(f"{source} cannot become root")
 
 
-PARTS = [Sshd, Postgresql, Sudo]
+PARTS = [Sshd, Postgresql, Mariadb, Sudo]

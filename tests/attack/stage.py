@@ -95,7 +95,7 @@ def private_accounts(folder):
     sh("cp", "-a", "/etc/.", own)
     passwd, group = ((own / name).read_text() for name in ("passwd", "group"))
     number = 42_000
-    for name in (USER, OTHER_USER, "Debian-exim", "postfix", "postdrop", "dovecot", "dovenull", "postgres", "sshd", "ftp"):
+    for name in (USER, OTHER_USER, "Debian-exim", "postfix", "postdrop", "dovecot", "dovenull", "postgres", "mysql", "sshd", "ftp"):
         number += 1
         if name in (USER, OTHER_USER) or not re.search(f"(?m)^{name}:", passwd):
             home = folder / "home" if name == USER else "/nonexistent"
