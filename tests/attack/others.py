@@ -21,8 +21,6 @@ class Sshd(Part):
         find("rsyslogd")
         if "sftp" not in sh("curl", "-V"):
             raise Failed("curl speaks no SFTP")
-        sh("mount", "-t", "tmpfs", "none", "/run")
-        os.mkdir("/run/sshd", 0o755)
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "host_key")
         self.write("sshd_config", f"""\
 HostKey {self.folder}/host_key

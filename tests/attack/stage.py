@@ -86,6 +86,14 @@ def private_devices(folder):
     sh("mount", "--move", devices, "/dev")
 
 
+def private_state():
+    """What programs note of users and themselves without being told where: btmp, time stamps of sudo, pid files."""
+    for path in ("/run", "/var/log", "/var/lib/sudo"):
+        if Path(path).is_dir():
+            sh("mount", "-t", "tmpfs", "-o", "mode=0755", "none", path)
+    Path("/run/sshd").mkdir(mode=0o755)
+
+
 def private_accounts(folder):
     """Accounts of this machine: those of the one outside, one with a known password, and those that packages would make."""
     # A copy in memory, since what is mounted over single files falls off when somebody outside replaces them.
@@ -110,12 +118,12 @@ def private_accounts(folder):
     # Without the pause after a failure.
     shutil.rmtree(own / "pam.d")
     (own / "pam.d").mkdir()
+    (own / "pam.d/other").write_text("auth required pam_unix.so nodelay\naccount required pam_unix.so\nsession required pam_permit.so\npassword required pam_deny.so\n")
     # Whoever attacks chooses his own name in the DNS, too.
     with open(own / "hosts", "a") as hosts:
         hosts.write(f"{ATTACKER} {NEIGHBOUR}.attacker.example\n{NEIGHBOUR} neighbour.example\n{ATTACKER6} 2001-db8-9--9.attacker.example\n")
     (own / "resolv.conf").unlink(missing_ok=True)
     (own / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-    (own / "pam.d/other").write_text("auth required pam_unix.so nodelay\naccount required pam_unix.so\nsession required pam_permit.so\npassword required pam_deny.so\n")
     sh("mount", "--move", own, "/etc")
     home = folder / "home"
     home.mkdir()
