@@ -34,10 +34,12 @@ class Service:
     collection: str
     innocent: tuple
     hostile: tuple
+    # Where the hub's parser reads whole lines.
+    hub_kind: str = ""
 
 
 COMBINED = '<ip> - - [<clf>] "GET <page> HTTP/1.1" <status> <bytes> "-" "<agent>"'
-CADDY = ('{"level":"info","ts":<unix>,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"<ip>","remote_port":"<port>","proto":"HTTP/1.1","method":"GET",'
+CADDY = ('{"level":"info","ts":<unix>,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"<ip>","remote_port":"<port>","client_ip":"<ip>","proto":"HTTP/1.1","method":"GET",'
          '"host":"site.example","uri":"<page>","headers":{"User-Agent":["<agent>"],"Accept":["*/*"]}},"user_id":"","duration":0.000055613,"size":<bytes>,"status":<status>,'
          '"resp_headers":{"Server":["Caddy"],"Etag":["\\"tpb7fmi\\""],"Content-Type":["text/html; charset=utf-8"],"Last-Modified":["Mon, 30 Nov 2026 09:52:34 GMT"],"Accept-Ranges":["bytes"],"Content-Length":["<bytes>"]}}')
 HAPROXY = '<syslog> proxy haproxy[90]: <ip>:<port> [<clf_ms>] web app/s1 0/0/1/2/3 <status> <bytes> - - ---- 1/1/0/0/0 0/0 "GET <page> HTTP/1.1"'
@@ -104,7 +106,7 @@ SERVICES = [
         (4, "<day> 1q<number>-000<pid>-2B Completed"),
         (1, "<day> Start queue run: pid=<pid>"),
     ), (
-        (3, "<day> plain_server authenticator failed for (client.example) [<ip>]: 535 Incorrect authentication data (set_id=<user>)"),
+        (3, "<day> dovecot_login authenticator failed for (client.example) [<ip>]: 535 Incorrect authentication data (set_id=<user>)"),
         (2, "<day> H=(client.example) [<ip>] F=<a@b.example> rejected RCPT <someone@elsewhere.example>: relay not permitted"),
         (2, "<day> H=(client.example) [<ip>] F=<a@b.example> rejected RCPT <nobody@site.example>: Unrouteable address"),
     )),
@@ -123,7 +125,7 @@ SERVICES = [
     ), (
         (2, "<syslog> files proftpd[<pid>]: 192.0.2.1 (<ip>[<ip>]) - USER kim (Login failed): Incorrect password"),
         (2, "<syslog> files proftpd[<pid>]: 192.0.2.1 (<ip>[<ip>]) - USER <user>: no such user found from <ip> [<ip>] to 192.0.2.1:21"),
-    )),
+    ), "proftpd"),
 ]
 
 

@@ -1,5 +1,6 @@
 """Attacks on services that are neither web, mail nor file servers: OpenSSH and PostgreSQL."""
 
+import concurrent.futures
 import os
 import pwd
 import shutil
@@ -91,19 +92,16 @@ class Postgresql(Part):
         self.wait(5432)
         self.ask(["-h", self.data, "-U", "postgres", "-c", f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'"], "")
 
-    def ask(self, arguments, password):
+    def ask(self, arguments, password, **more):
         return subprocess.run([self.psql, "-X", "-w", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
-                              env=os.environ | {"PGPASSWORD": password, "PGCONNECT_TIMEOUT": "5", "PGDATABASE": "postgres"})
+                              env=os.environ | {"PGPASSWORD": password, "PGCONNECT_TIMEOUT": "10", "PGDATABASE": "postgres"} | more)
 
     def attack(self, source, victim):
         target = TO_MACHINE[source]
-        for name in ["postgres"] * 8 + ["root"] * 8:
-            self.ask(["-h", target, "-U", name, "-c", ""], "wrong")
-        for text in self.texts(victim, most=40):
-            for variable in ("PGUSER", "PGDATABASE", "PGAPPNAME"):
-                environment = {"PGUSER": "postgres", "PGDATABASE": "postgres"} | {variable: text}
-                subprocess.run([self.psql, "-X", "-w", "-h", target, "-c", ""], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
-                               env=os.environ | environment | {"PGPASSWORD": "wrong"})
+        guesses = [{"PGUSER": name} for name in ["postgres"] * 8 + ["root"] * 8]
+        guesses += [{"PGUSER": "postgres", variable: text} for text in self.texts(victim, most=40) for variable in ("PGUSER", "PGDATABASE", "PGAPPNAME")]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda guess: self.ask(["-h", target, "-c", ""], "wrong", **guess), guesses))
 
     def visit(self, source):
         self.ask(["-h", TO_MACHINE[source], "-U", USER, "-c", ""], "wrong")
