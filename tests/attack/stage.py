@@ -368,11 +368,10 @@ def check_all(part, binary, files, sharp):
 def blamed(part, binary, files, sharp, others):
     """The lines that are counted against somebody who did nothing: those that do so alone."""
     found = []
-    for path in files:
-        for line in path.read_bytes().split(b"\n"):
-            if any(other.encode() in line for other in others) and len(found) < 5:
-                alone = part.folder / "alone"
-                alone.write_bytes(line + b"\n")
-                if replay(binary, [alone], part.kind, "--rules", sharp)[0].keys() & others:
-                    found.append(line.decode(errors="replace"))
+    lines = [line for path in files for line in path.read_bytes().split(b"\n") if any(other.encode() in line for other in others)]
+    for line in lines[:100]:
+        alone = part.folder / "alone"
+        alone.write_bytes(line + b"\n")
+        if len(found) < 5 and replay(binary, [alone], part.kind, "--rules", sharp)[0].keys() & others:
+            found.append(line.decode(errors="replace"))
     return found
