@@ -22,7 +22,7 @@ filters:
 decisions:
   - type: ban
     duration: 4h
-attribution: {contributors: {least: 100}}
+attribution: {contributors: {least: 50}}
 on_success: break
 ---
 name: default_ip_remediation
