@@ -28,10 +28,10 @@ const NONE: u32 = u32::MAX;
 /// Bits of an IPv6 address that count: a host has a whole /64 at hand.
 const V6_BITS: u8 = 64;
 
-/// Leading bits of an IPv4 address by which its pieces are found at once.
-const V4_INDEX_BITS: u32 = 16;
+/// Leading bits of an IPv4 address by which its piece is found almost at once, at most: 4 MiB.
+const V4_INDEX_BITS_MOST: u32 = 20;
 
-/// IPv4 pieces from which on the index is worth its 256 KiB.
+/// IPv4 pieces from which on that is worth it.
 const V4_INDEX_FROM: usize = 4_096;
 
 /// Who is listed now. Shared by an engine and whoever keeps it up to date; empty at first.
@@ -121,38 +121,24 @@ struct Network {
     bits: u8,
 }
 
-/// The networks of a family, and the pieces into which they cut its addresses.
-#[derive(Debug)]
-struct Family<A> {
-    /// The first address of each piece.
-    starts: Vec<A>,
-    /// The innermost network of each piece.
-    inner: Vec<u32>,
+/// Addresses from one to the next piece, with their innermost network.
+#[derive(Clone, Copy, Debug)]
+struct Piece<A> {
+    start: A,
+    network: u32,
 }
 
-impl<A> Default for Family<A> {
-    fn default() -> Self {
-        Family { starts: Vec::new(), inner: Vec::new() }
-    }
+/// The innermost network of an address, whose piece is known to be in this range or just before it.
+fn find<A: Ord + Copy>(pieces: &[Piece<A>], address: A, low: usize, high: usize) -> u32 {
+    let after = low + pieces[low..high].partition_point(|piece| piece.start <= address);
+    after.checked_sub(1).map_or(NONE, |at| pieces[at].network)
 }
 
-impl<A: Ord + Copy> Family<A> {
-    /// The innermost network of an address, whose piece is known to be in this range or just before it.
-    fn find(&self, address: A, low: usize, high: usize) -> u32 {
-        let after = low + self.starts[low..high].partition_point(|start| *start <= address);
-        after.checked_sub(1).map_or(NONE, |at| self.inner[at])
-    }
-
-    /// Begins a piece, which ends the one before it.
-    fn begin(&mut self, start: A, network: u32) {
-        if self.starts.last() == Some(&start) {
-            self.starts.pop();
-            self.inner.pop();
-        }
-        if self.inner.last().copied().unwrap_or(NONE) != network {
-            self.starts.push(start);
-            self.inner.push(network);
-        }
+/// Begins a piece, which ends the one before it.
+fn begin(pieces: &mut Vec<Piece<u64>>, start: u64, network: u32) {
+    pieces.pop_if(|last| last.start == start);
+    if pieces.last().map_or(NONE, |last| last.network) != network {
+        pieces.push(Piece { start, network });
     }
 }
 
@@ -162,10 +148,13 @@ pub struct ListTable {
     labels: Vec<Label>,
     entries: Vec<Entry>,
     networks: Vec<Network>,
-    v4: Family<u32>,
+    v4: Vec<Piece<u32>>,
     /// By the leading bits of an address: the first piece that begins there or later. Empty for few pieces.
     v4_index: Vec<u32>,
-    v6: Family<u64>,
+    /// How many leading bits these are.
+    v4_index_bits: u32,
+    /// IPv6 without the last 64 bits.
+    v6: Vec<Piece<u64>>,
 }
 
 impl ListTable {
@@ -184,8 +173,8 @@ impl ListTable {
         let (mut at, bits) = match about.first() {
             IpAddr::V4(v4) => (self.find_v4(v4.to_bits()), about.bits()),
             IpAddr::V6(v6) => {
-                let all = self.v6.starts.len();
-                (self.v6.find((v6.to_bits() >> 64) as u64, 0, all), about.bits().min(V6_BITS))
+                let network = (v6.to_bits() >> 64) as u64;
+                (find(&self.v6, network, 0, self.v6.len()), about.bits().min(V6_BITS))
             }
         };
         while let Some(network) = self.networks.get(at as usize) {
@@ -211,10 +200,10 @@ impl ListTable {
     }
 
     fn find_v4(&self, address: u32) -> u32 {
-        let slot = (address >> (32 - V4_INDEX_BITS)) as usize;
+        let slot = address.checked_shr(32 - self.v4_index_bits).unwrap_or(0) as usize;
         match self.v4_index.get(slot..slot + 2) {
-            Some(&[low, high]) => self.v4.find(address, low as usize, high as usize),
-            _ => self.v4.find(address, 0, self.v4.starts.len()),
+            Some(&[low, high]) => find(&self.v4, address, low as usize, high as usize),
+            _ => find(&self.v4, address, 0, self.v4.len()),
         }
     }
 }
@@ -269,14 +258,18 @@ impl ListBuilder {
         table.entries.reserve_exact(v4.len() + v6.len());
         let wide = table.cut(v4, 32);
         // The piece after the last address, if there is one, has no address.
-        let starts: Vec<u32> = wide.starts.iter().map_while(|start| u32::try_from(*start).ok()).collect();
-        table.v4 = Family { inner: wide.inner[..starts.len()].to_vec(), starts };
+        let narrow = |piece: &Piece<u64>| {
+            Some(Piece { start: u32::try_from(piece.start).ok()?, network: piece.network })
+        };
+        table.v4.reserve_exact(wide.len());
+        table.v4.extend(wide.iter().map_while(narrow));
         table.v6 = table.cut(v6, V6_BITS);
-        if table.v4.starts.len() >= V4_INDEX_FROM {
-            let bound = |slot: u64| slot << (32 - V4_INDEX_BITS);
-            let first =
-                |slot| table.v4.starts.partition_point(|start| u64::from(*start) < bound(slot)) as u32;
-            table.v4_index = (0..=1 << V4_INDEX_BITS).map(first).collect();
+        if table.v4.len() >= V4_INDEX_FROM {
+            let bits = table.v4.len().ilog2().min(V4_INDEX_BITS_MOST);
+            let bound = |slot: u64| slot << (32 - bits);
+            let first = |slot| table.v4.partition_point(|piece| u64::from(piece.start) < bound(slot)) as u32;
+            table.v4_index = (0..=1 << bits).map(first).collect();
+            table.v4_index_bits = bits;
         }
         table
     }
@@ -284,30 +277,31 @@ impl ListBuilder {
 
 impl ListTable {
     /// Takes the decisions of a family, whose addresses have so many bits, and cuts its addresses into pieces.
-    fn cut(&mut self, mut decisions: Vec<Open>, width: u8) -> Family<u64> {
+    fn cut(&mut self, mut decisions: Vec<Open>, width: u8) -> Vec<Piece<u64>> {
         decisions.sort_unstable_by_key(|(start, bits, entry)| (*start, *bits, entry.label, entry.since));
-        let mut family = Family::default();
+        let mut pieces = Vec::new();
         // The networks that the sweep is within, from the outermost, each with its last address.
         let mut around: Vec<(u32, u64)> = Vec::new();
         let inner = |around: &[(u32, u64)]| around.last().map_or(NONE, |(network, _)| *network);
         for of_one in decisions.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
             let (start, bits, _) = of_one[0];
             while let Some((_, end)) = around.pop_if(|(_, end)| *end < start) {
-                family.begin(end + 1, inner(&around));
+                begin(&mut pieces, end + 1, inner(&around));
             }
             let network = self.networks.len() as u32;
             self.networks.push(Network { entries: self.entries.len() as u32, parent: inner(&around), bits });
             self.entries.extend(of_one.iter().map(|(.., entry)| *entry));
-            family.begin(start, network);
+            begin(&mut pieces, start, network);
             let host = u64::MAX.checked_shr(u32::from(64 - width + bits)).unwrap_or(0);
             around.push((network, start | host));
         }
         while let Some((_, end)) = around.pop() {
             if let Some(next) = end.checked_add(1) {
-                family.begin(next, inner(&around));
+                begin(&mut pieces, next, inner(&around));
             }
         }
-        family
+        pieces.shrink_to_fit();
+        pieces
     }
 }
 

@@ -243,8 +243,7 @@ mod tests {
             prepare: testudo_api::prepare_label,
         };
         let store = Store::open(options, 0).expect("it opens");
-        let values: Vec<String> =
-            (0..2 * PAGE + 1).map(|n| format!("10.0.{}.{}", n / 256, n % 256)).collect();
+        let values: Vec<String> = (0..=2 * PAGE).map(|n| format!("10.0.{}.{}", n / 256, n % 256)).collect();
         let all: Vec<(&str, &str, bool)> =
             values.iter().map(|value| (value.as_str(), "lists", false)).collect();
         decide(&store, &all);

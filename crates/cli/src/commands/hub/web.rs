@@ -108,7 +108,55 @@ fn without_password(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
     use super::*;
+
+    /// A server that answers one question in this way; returns its address.
+    fn answering(answer: impl FnOnce(&mut TcpStream) + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody asks");
+            let mut question = [0; 4_096];
+            let _ = stream.read(&mut question);
+            answer(&mut stream);
+        });
+        format!("http://{address}")
+    }
+
+    #[test]
+    fn a_server_cannot_fill_the_memory() {
+        let endless = answering(|stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            let blanks = vec![b' '; 1 << 16];
+            // Until nobody listens any more.
+            while stream.write_all(&blanks).is_ok() {}
+        });
+        let told = WebSource::at(&endless).item("x.yaml").expect_err("it has no end").to_string();
+        assert!(told.contains("limit"), "{told}");
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_none() {
+        let short = answering(|stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nname: x\n");
+        });
+        assert!(WebSource::at(&short).item("x.yaml").is_err());
+    }
+
+    /// What says that it is packed is taken as it is: nothing grows while it is unpacked.
+    #[test]
+    fn nothing_is_unpacked() {
+        let packed = answering(|stream| {
+            let head =
+                b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00";
+            let _ = stream.write_all(head);
+        });
+        assert_eq!(WebSource::at(&packed).item("x.yaml").expect("bytes"), b"\x1f\x8b\x08\x00");
+    }
 
     #[test]
     fn passwords_are_not_told() {
