@@ -5,6 +5,10 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use testudo_event::{Timestamp, duration};
 
+mod rule;
+
+pub(crate) use rule::{BacktestArgs, ResultOutput, RuleCommand, RuleNewArgs, RuleTestArgs, ScenarioKind};
+
 /// Watches logs, recognises hostile behaviour, and says what to do about it.
 #[derive(Debug, Parser)]
 #[command(name = "testudo", version, about, propagate_version = true, max_term_width = 100)]
@@ -38,6 +42,9 @@ pub(crate) enum Command {
     /// Rules of a hub: search, install, upgrade, remove, test
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Hub(HubGroup),
+    /// Write rules: draft them from a log, test them, try them on logs of the past
+    #[command(subcommand)]
+    Rule(RuleCommand),
     /// Show the way of a line through every stage and node, and how far a failed pattern came
     Explain(ExplainArgs),
     /// Check rule files: what will not load, and what its author may not mean
