@@ -2,10 +2,14 @@
 //!
 //! [`Samples`] are what a rule must understand and what it must not; a [`Trial`] runs them.
 
+pub mod backtest;
 pub mod bundle;
+pub mod draft;
 mod hostile;
 pub mod junit;
+pub mod mine;
 pub mod samples;
+pub mod suggest;
 mod trial;
 
 pub use self::{

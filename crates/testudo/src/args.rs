@@ -455,7 +455,7 @@ pub(crate) enum TestOutput {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ExplainArgs {
-    /// A line, or a file with lines
+    /// A line, or a file with lines (plain, .gz or .zst), which are grouped by what becomes of them; `-`: standard input
     #[arg(value_name = "LINE|FILE")]
     pub(crate) input: String,
     /// Type of the log (syslog, nginx, …); guessed where it is not given
@@ -463,12 +463,18 @@ pub(crate) struct ExplainArgs {
     pub(crate) kind: Option<String>,
     #[command(flatten)]
     pub(crate) rules: RuleArgs,
+    /// Of a file, show the way of each of its first hundred lines
+    #[arg(long)]
+    pub(crate) each: bool,
     /// Also show nodes whose filter was false
     #[arg(long)]
     pub(crate) all_nodes: bool,
     /// Show only lines that were not parsed
     #[arg(long)]
     pub(crate) failures: bool,
+    /// How the result is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: TestOutput,
     /// The present, for dates without a year
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     pub(crate) now: Option<Timestamp>,

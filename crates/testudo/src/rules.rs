@@ -34,6 +34,11 @@ pub(crate) fn load(args: &RuleArgs) -> Result<(RuleSet, Vec<Diagnostic>), Failur
 
 /// Loads and compiles the rules, and prints what is wrong with them.
 pub(crate) fn engine(args: &RuleArgs, options: Options) -> Result<Engine, Failure> {
+    compiled(args, options).map(|(_, engine)| engine)
+}
+
+/// The same, with the rules as they were loaded.
+pub(crate) fn compiled(args: &RuleArgs, options: Options) -> Result<(RuleSet, Engine), Failure> {
     let listed = listed::read(&args.decisions)?;
     let (rules, mut diagnostics) = load(args)?;
     let (mut engine, more) = Engine::new(&rules, &DataFolders::new(&args.data), options);
@@ -51,7 +56,7 @@ pub(crate) fn engine(args: &RuleArgs, options: Options) -> Result<Engine, Failur
     if let Some(listed) = listed {
         engine.world_mut().set_listed(listed);
     }
-    Ok(engine)
+    Ok((rules, engine))
 }
 
 /// Prints errors in full, and warnings as one line each.
