@@ -8,9 +8,7 @@ use std::{
 
 use testudo_config::{ConfigError, Document, tree::Value};
 use testudo_hub::Selection;
-use testudo_rules::{
-    Diagnostic, SourceFile, load_parsers, load_postoverflows, load_scenarios, set::RuleSet,
-};
+use testudo_rules::{Diagnostic, SourceFile, load_parsers, load_postoverflows, load_scenarios, set::RuleSet};
 
 /// Deepest folder of samples.
 const MAX_DEPTH: usize = 16;
@@ -183,7 +181,8 @@ pub fn load(path: &Path, text: String) -> (RuleSet, Vec<Diagnostic>) {
 
 /// Whether a file is one of samples: it says of which rule.
 fn is_samples(path: &Path) -> Result<bool, BundleError> {
-    let text = fs::read_to_string(path).map_err(|error| BundleError::Read { path: path.to_owned(), error })?;
+    let text =
+        fs::read_to_string(path).map_err(|error| BundleError::Read { path: path.to_owned(), error })?;
     if !text.lines().any(|line| line.starts_with("rule:")) {
         return Ok(false);
     }
@@ -197,7 +196,8 @@ pub fn samples_path(rule: &Path) -> PathBuf {
     let name = rule.file_name().map(PathBuf::from).unwrap_or_default();
     let kinds = ["parsers", "scenarios", "postoverflows"];
     let mut folders = rule.ancestors().skip(1).take(3);
-    let kind = folders.find(|folder| folder.file_name().is_some_and(|name| kinds.iter().any(|kind| name == *kind)));
+    let kind =
+        folders.find(|folder| folder.file_name().is_some_and(|name| kinds.iter().any(|kind| name == *kind)));
     match kind.and_then(Path::parent) {
         Some(root) => root.join(SAMPLES).join(name),
         None => rule.with_extension("samples.yaml"),
@@ -214,7 +214,8 @@ fn rule_beside(samples: &Path) -> Option<PathBuf> {
     if let Some(stem) = name.strip_suffix(".samples.yaml") {
         return Some(samples.with_file_name(format!("{stem}.yaml"))).filter(|path| path.is_file());
     }
-    let root = samples.parent().filter(|folder| folder.file_name().is_some_and(|name| name == SAMPLES))?.parent()?;
+    let root =
+        samples.parent().filter(|folder| folder.file_name().is_some_and(|name| name == SAMPLES))?.parent()?;
     let mut found = Vec::new();
     for kind in ["parsers", "scenarios", "postoverflows"] {
         walk(&root.join(kind), 0, &mut found);

@@ -75,13 +75,8 @@ mod tests {
 
     #[test]
     fn hostile_text_stays_text() {
-        let passed = Result {
-            group: "a/b".into(),
-            name: "x".into(),
-            file: "s.yaml".into(),
-            line: 3,
-            failure: None,
-        };
+        let passed =
+            Result { group: "a/b".into(), name: "x".into(), file: "s.yaml".into(), line: 3, failure: None };
         let failed = Result {
             name: "\"]]></testcase>\u{1b}".into(),
             failure: Some("one & \ntwo".into()),

@@ -17,8 +17,21 @@ const MEASURED: usize = 24;
 const MAX_TEXT: usize = 4096;
 
 /// Definitions that may stand in for one that does not fit, the narrowest first.
-const WIDER: &[&str] =
-    &["IPV6", "IP", "HOSTNAME", "IPORHOST", "INT", "NUMBER", "WORD", "USERNAME", "EMAILADDRESS", "URIPATHPARAM", "NOTSPACE", "QS", "DATA"];
+const WIDER: &[&str] = &[
+    "IPV6",
+    "IP",
+    "HOSTNAME",
+    "IPORHOST",
+    "INT",
+    "NUMBER",
+    "WORD",
+    "USERNAME",
+    "EMAILADDRESS",
+    "URIPATHPARAM",
+    "NOTSPACE",
+    "QS",
+    "DATA",
+];
 
 /// How a pattern fares with a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +170,8 @@ impl Catalogue {
     }
 
     fn matches(&self, pattern: &str, text: &str) -> bool {
-        self.grok(pattern).is_some_and(|grok| grok.has_fields() && grok.is_match(&mut grok.create_cache(), text))
+        self.grok(pattern)
+            .is_some_and(|grok| grok.has_fields() && grok.is_match(&mut grok.create_cache(), text))
     }
 
     /// The first of the usual changes at a piece that makes the pattern match.
@@ -165,14 +179,17 @@ impl Catalogue {
         if text.len() > end.saturating_add(MAX_TEXT) {
             return None;
         }
-        let tried = |what: String, pattern: String| {
-            self.matches(&pattern, text).then_some(Change { what, pattern })
-        };
+        let tried =
+            |what: String, pattern: String| self.matches(&pattern, text).then_some(Change { what, pattern });
         let rest = pattern.get(piece..)?;
         let (before, found) = (&pattern[..piece], text.get(end..)?);
         if let Some(reference) = reference(rest) {
             let after = &rest[reference.len()..];
-            let field = reference.trim_start_matches("%{").trim_end_matches('}').split_once(':').map(|(_, field)| field);
+            let field = reference
+                .trim_start_matches("%{")
+                .trim_end_matches('}')
+                .split_once(':')
+                .map(|(_, field)| field);
             for wider in WIDER {
                 let other = match field {
                     Some(field) => format!("%{{{wider}:{field}}}"),
@@ -188,15 +205,22 @@ impl Catalogue {
             return tried(what, optional).or_else(|| self.insertion(pattern, piece, text, found));
         }
         if rest == "$" {
-            let what = format!("the line goes on after the end of the pattern with `{}`: drop `$`", head(found));
+            let what =
+                format!("the line goes on after the end of the pattern with `{}`: drop `$`", head(found));
             return tried(what, before.to_owned());
         }
         self.other_word(pattern, piece, text, end)
-            .or_else(|| tried("the line writes it in other letters: begin with `(?i)`".to_owned(), format!("(?i){pattern}")))
+            .or_else(|| {
+                tried(
+                    "the line writes it in other letters: begin with `(?i)`".to_owned(),
+                    format!("(?i){pattern}"),
+                )
+            })
             .or_else(|| self.insertion(pattern, piece, text, found))
             .or_else(|| {
                 let unbound = pattern.strip_prefix('^')?;
-                let what = "the line begins with something else: drop `^`, or match that before it".to_owned();
+                let what =
+                    "the line begins with something else: drop `^`, or match that before it".to_owned();
                 tried(what, unbound.to_owned())
             })
     }
@@ -343,9 +367,11 @@ mod tests {
 
     #[test]
     fn the_nearest_pattern() {
-        let near = catalogue().nearest(Some("message"), "Connection closed by 1.2.3.4 port x", "").expect("one");
+        let near =
+            catalogue().nearest(Some("message"), "Connection closed by 1.2.3.4 port x", "").expect("one");
         assert_eq!((near.rule.as_str(), near.end, near.matches), ("me/x", 34, false));
-        let near = catalogue().nearest(Some("message"), "Connection closed by 1.2.3.4 port 1", "").expect("one");
+        let near =
+            catalogue().nearest(Some("message"), "Connection closed by 1.2.3.4 port 1", "").expect("one");
         assert!(near.matches);
         assert_eq!(catalogue().nearest(None, "Connection closed by 1.2.3.4 port 1", ""), None);
         assert_eq!(catalogue().nearest(Some("message"), "", ""), None);

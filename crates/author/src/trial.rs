@@ -146,7 +146,10 @@ impl Trial {
             engine,
             names,
             reasons,
-            whitelists: parsers().filter(|node| node.whitelist.is_some()).map(|n| n.name.to_string()).collect(),
+            whitelists: parsers()
+                .filter(|node| node.whitelist.is_some())
+                .map(|n| n.name.to_string())
+                .collect(),
             parsers: parsers().map(|node| node.name.to_string()).collect(),
             scenarios: rules.scenarios.iter().map(|scenario| scenario.name.to_string()).collect(),
         };

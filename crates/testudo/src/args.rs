@@ -367,6 +367,9 @@ pub(crate) struct RuleArgs {
     /// Use the rules in this folder: parsers/STAGE, scenarios, postoverflows/STAGE, contexts
     #[arg(long, value_name = "DIR")]
     pub(crate) rules: Option<PathBuf>,
+    /// Also use these rules, in the place of those with the same names: a rule file, or a folder as above; may be given again
+    #[arg(long, value_name = "PATH")]
+    pub(crate) with: Vec<PathBuf>,
     /// Folder with data files and databases that rules ask for; may be given again
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Vec<PathBuf>,

@@ -262,12 +262,16 @@ impl Backtest {
         let bans = std::mem::take(&mut self.bans);
         let mut networks = BTreeSet::new();
         for ((value, scope), (overflows, scenarios)) in bans {
-            let network = Prefix::parse(&value).or_else(|| value.parse().ok().map(|addr| Prefix::single(canonical(addr))));
+            let network = Prefix::parse(&value)
+                .or_else(|| value.parse().ok().map(|addr| Prefix::single(canonical(addr))));
             let standing = network.and_then(|network| self.standings.get(&network.addr()));
             let suspicions = network.map_or_else(Vec::new, |network| self.suspicions(network, standing));
             if let Some(network) = network {
                 let bits = if network.addr().is_ipv4() { V4_BITS } else { V6_BITS };
-                networks.extend(Prefix::covering(network.addr(), bits.min(network.bits())).map(|prefix| prefix.to_string()));
+                networks.extend(
+                    Prefix::covering(network.addr(), bits.min(network.bits()))
+                        .map(|prefix| prefix.to_string()),
+                );
             }
             let hits = standing.map_or(0, |standing| standing.hits);
             self.findings.suspected += usize::from(!suspicions.is_empty());

@@ -96,7 +96,8 @@ fn suspicions(lines: &[String]) -> Vec<Vec<Suspicion>> {
 
 #[test]
 fn hits_overflows_and_bans_are_counted() {
-    let lines: Vec<String> = failures("203.0.113.7", 4).chain(failures("203.0.113.8", 4)).chain(["junk".to_owned()]).collect();
+    let lines: Vec<String> =
+        failures("203.0.113.7", 4).chain(failures("203.0.113.8", 4)).chain(["junk".to_owned()]).collect();
     let found = findings(&lines);
     assert_eq!((found.lines, found.parsed, found.hits, found.poured), (9, 8, 8, 8));
     assert_eq!(found.overflows, BTreeMap::from([("me/toyd-bruteforce".to_owned(), 2)]));
@@ -111,7 +112,8 @@ fn who_also_succeeded_is_suspected_to_be_honest() {
     let users = BTreeSet::from(["lena".to_owned()]);
     assert_eq!(suspicions(&lines), [[Suspicion::LoggedIn { times: 1, users, hits_before: 4 }]]);
     // Answers of a web server.
-    let got = |status: u16| (0..10).map(move |n| format!("2026-11-30T09:00:{n:02}Z 203.0.113.7 got {status}"));
+    let got =
+        |status: u16| (0..10).map(move |n| format!("2026-11-30T09:00:{n:02}Z 203.0.113.7 got {status}"));
     assert_eq!(
         suspicions(&got(200).collect::<Vec<_>>()),
         [[Suspicion::OrdinaryVisitor { requests: 10, answered: 10 }]]
@@ -131,14 +133,18 @@ fn addresses_of_ones_own_are_suspected() {
 #[test]
 fn expectations_are_compared_and_wrong_ones_told() {
     let found = findings(&failures("203.0.113.7", 4).collect::<Vec<_>>());
-    let text = "min_hits: 5\nmax_suspected: 0\nbanned: [203.0.113.7, 203.0.113.8]\nnot_banned: [203.0.113.0/24]\n";
+    let text =
+        "min_hits: 5\nmax_suspected: 0\nbanned: [203.0.113.7, 203.0.113.8]\nnot_banned: [203.0.113.0/24]\n";
     let checks = Expectations::parse("e.yaml", text).expect("it is read").check(&found);
     let failed: Vec<(&str, u32)> = checks
         .iter()
         .filter(|check| check.failure.is_some())
         .map(|check| (check.name.as_str(), check.line))
         .collect();
-    assert_eq!(failed, [("min_hits: 5", 1), ("banned: 203.0.113.8/32", 3), ("not_banned: 203.0.113.0/24", 4)]);
+    assert_eq!(
+        failed,
+        [("min_hits: 5", 1), ("banned: 203.0.113.8/32", 3), ("not_banned: 203.0.113.0/24", 4)]
+    );
     for (text, expected) in [
         ("min_hit: 5\n", "e.yaml:1:1: unknown key `min_hit` (did you mean `min_hits`?)"),
         ("banned: [x]\n", "`x` is no address and no network"),
@@ -155,7 +161,12 @@ fn the_cost_is_measured() {
     let (with, _) = Engine::new(&rules, &NoData, options);
     let (without, _) = Engine::new(&RuleSet::default(), &NoData, options);
     let line = "2026-11-30T09:00:00Z login of root failed from 203.0.113.7";
-    let batch = testudo_engine::Batch { source: 0, first_line: 1, text: line.to_owned(), ends: vec![line.len() as u32] };
+    let batch = testudo_engine::Batch {
+        source: 0,
+        first_line: 1,
+        text: line.to_owned(),
+        ends: vec![line.len() as u32],
+    };
     let cost = cost(&without, &with, &[], Timestamp::default(), &[batch]).expect("there is a line");
     assert_eq!(cost.lines, 1);
     assert_eq!(super::cost(&without, &with, &[], Timestamp::default(), &[]), None);

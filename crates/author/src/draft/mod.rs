@@ -13,14 +13,17 @@ use testudo_rules::{Diagnostic, set::RuleSet};
 
 use crate::{
     Samples, Trial, bundle,
-    mine::{Envelope, Form, Mined, Strictness},
+    mine::{Envelope, Field, Form, Mined, Strictness},
     trial::Part,
 };
 
 pub use self::scenario::{Sort, scenario};
 
-/// A rule is tried so many times: twice with narrower patterns, then with fewer addresses.
-const ATTEMPTS: usize = 5;
+/// A draft is tried and mended so many times. Each time something of it goes, so that the last one passes.
+const ATTEMPTS: usize = 12;
+
+/// Attempts after which forms with texts of clients are no longer mended one by one.
+const PATIENT: usize = 4;
 
 /// What is drafted.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +32,6 @@ pub struct Draft {
     pub rule: String,
     /// Its samples.
     pub samples: String,
-    /// Whether any line gives the address of a client.
-    pub has_source: bool,
     /// The log type of failed log-ins, or else of the first form with an address.
     pub log_type: Option<String>,
 }
@@ -68,38 +69,94 @@ impl Names {
 #[derive(Clone, Debug)]
 pub(crate) struct Meaning {
     pub(crate) form: Form,
-    pub(crate) log_type: String,
+    event: Option<Event>,
+    /// The log type of an event that is no log-in.
+    other: String,
+    service: String,
     /// Whether its address is taken from it.
     pub(crate) is_read: bool,
+    /// Whether it was put before the others, since one of them took its lines.
+    is_moved: bool,
+}
+
+impl Meaning {
+    /// The address that is taken from it.
+    pub(crate) fn source(&self) -> Option<&Field> {
+        self.form.fields().find(|field| field.is_source && self.is_read)
+    }
+
+    /// Its log type. A failure counts against somebody, so there must be an address.
+    pub(crate) fn log_type(&self) -> String {
+        match self.event {
+            Some(Event::Success) => "auth_success".to_owned(),
+            Some(Event::Failure) if self.source().is_some() => format!("{}_failed-auth", self.service),
+            _ => self.other.clone(),
+        }
+    }
+
+    fn has_example(&self, line: &str) -> bool {
+        self.form.examples.iter().any(|example| example.line == line)
+    }
 }
 
 /// Writes parser and samples, so that they load and pass. `context` are the rules beside which the parser runs: those
 /// that take envelopes off.
+///
+/// # Errors
+/// The draft does not load, which is a defect of this function.
 pub fn draft(mined: &Mined, names: &Names, context: &RuleSet) -> Result<Draft, Vec<Diagnostic>> {
     let mut meanings = meanings(mined, names);
-    let mut draft = Draft::default();
+    let mut refused = samples::refused(mined, &meanings);
     for attempt in 0..ATTEMPTS {
-        draft = write(mined, names, &meanings);
+        let draft = write(mined, names, &meanings, &refused);
         let failed = failed(&draft, names, context)?;
         if failed.is_empty() {
-            break;
+            return Ok(draft);
         }
-        for meaning in &mut meanings {
-            let touched = samples::hostile(meaning).is_some_and(|hostile| failed.contains(&hostile));
-            // At the end everything with a text of the client's: one form may be blamed for what another one reads.
-            let has_text = meaning.form.fields().any(|field| field.kind.is_of_client());
-            if attempt == 0 && touched {
-                meaning.form.fields_mut().for_each(|field| field.strictness = Strictness::Narrow);
-            } else if touched || attempt + 2 >= ATTEMPTS && has_text {
-                meaning.is_read = false;
-            }
-        }
+        mend(&mut meanings, &mut refused, &failed, attempt);
     }
-    Ok(draft)
+    // What cannot be mended one by one goes as a whole.
+    meanings.iter_mut().for_each(|meaning| meaning.is_read = false);
+    Ok(write(mined, names, &meanings, &[]))
 }
 
-/// The hostile lines that blame somebody else.
-fn failed(draft: &Draft, names: &Names, context: &RuleSet) -> Result<Vec<String>, Vec<Diagnostic>> {
+/// Changes what failed.
+fn mend(meanings: &mut Vec<Meaning>, refused: &mut Vec<String>, failed: &[(Part, String)], attempt: usize) {
+    let is_failed = |part: Part, line: &str| failed.iter().any(|(of, about)| *of == part && about == line);
+    refused.retain(|line| !is_failed(Part::Refuses, line));
+    let mut first = Vec::new();
+    let mut rest = Vec::new();
+    for mut meaning in meanings.drain(..) {
+        if samples::hostile(&meaning).is_some_and(|line| is_failed(Part::Hostile, &line)) {
+            let narrow = |field: &mut Field| field.strictness = Strictness::Narrow;
+            if attempt == 0 {
+                meaning.form.fields_mut().for_each(narrow);
+            } else {
+                meaning.is_read = false;
+            }
+        } else if attempt >= PATIENT && meaning.form.fields().any(|field| field.kind.is_of_client()) {
+            // One form may be blamed for what another one reads.
+            meaning.is_read = false;
+        }
+        // Another form takes its lines: it comes before that or, where that one then lacks its own, is of no use.
+        let of_its_own =
+            failed.iter().any(|(part, line)| *part == Part::Matches && meaning.has_example(line));
+        if of_its_own && meaning.is_moved {
+            continue;
+        }
+        if of_its_own {
+            meaning.is_moved = true;
+            first.push(meaning);
+        } else {
+            rest.push(meaning);
+        }
+    }
+    first.extend(rest);
+    *meanings = first;
+}
+
+/// The samples that fail: their lists and lines.
+fn failed(draft: &Draft, names: &Names, context: &RuleSet) -> Result<Vec<(Part, String)>, Vec<Diagnostic>> {
     let path = format!("parsers/{}/{}.yaml", bundle::DEFAULT_STAGE, names.service);
     let (rules, diagnostics) = bundle::load(path.as_ref(), draft.rule.clone());
     if !diagnostics.is_empty() {
@@ -110,23 +167,17 @@ fn failed(draft: &Draft, names: &Names, context: &RuleSet) -> Result<Vec<String>
         return Err(diagnostics);
     }
     let Ok(samples) = Samples::parse("samples", &draft.samples) else { return Ok(Vec::new()) };
-    let cases = trial.run(&samples);
-    Ok(cases
-        .into_iter()
-        .filter(|case| case.part == Part::Hostile && !case.passed())
-        .map(|case| case.about)
-        .collect())
+    let cases = trial.run(&samples).into_iter().filter(|case| !case.passed());
+    Ok(cases.map(|case| (case.part, case.about)).collect())
 }
 
-fn write(mined: &Mined, names: &Names, meanings: &[Meaning]) -> Draft {
-    let read = |meaning: &&Meaning| meaning.is_read && meaning.form.fields().any(|field| field.is_source);
-    let failures = meanings.iter().filter(read).find(|meaning| meaning.log_type.ends_with("failed-auth"));
-    let first = failures.or_else(|| meanings.iter().find(read));
+fn write(mined: &Mined, names: &Names, meanings: &[Meaning], refused: &[String]) -> Draft {
+    let read = || meanings.iter().filter(|meaning| meaning.source().is_some());
+    let first = read().find(|meaning| meaning.event == Some(Event::Failure)).or_else(|| read().next());
     Draft {
         rule: parser::text(mined, names, meanings),
-        samples: samples::text(mined, names, meanings),
-        has_source: first.is_some(),
-        log_type: first.map(|meaning| meaning.log_type.clone()),
+        samples: samples::text(mined, names, meanings, refused),
+        log_type: first.map(Meaning::log_type),
     }
 }
 
@@ -136,24 +187,18 @@ fn meanings(mined: &Mined, names: &Names) -> Vec<Meaning> {
     let mut taken = Vec::new();
     let mut meaning = |form: &Form| {
         let words = form.words();
-        let kind = kind_of_event(&words.iter().map(String::as_str).collect::<Vec<_>>());
-        let log_type = match kind {
-            Some(Event::Success) => "auth_success".to_owned(),
-            Some(Event::Failure) => format!("{service}_failed-auth"),
-            None => {
-                let some: Vec<&str> = words.iter().map(String::as_str).filter(|word| word.is_ascii()).take(3).collect();
-                let stem = if some.is_empty() { "event".to_owned() } else { some.join("-") };
-                let mut unique = format!("{service}_{stem}");
-                let mut number = 2;
-                while taken.contains(&unique) {
-                    unique = format!("{service}_{stem}-{number}");
-                    number += 1;
-                }
-                taken.push(unique.clone());
-                unique
-            }
-        };
-        Meaning { form: form.clone(), log_type, is_read: true }
+        let event = kind_of_event(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let some: Vec<&str> =
+            words.iter().map(String::as_str).filter(|word| word.is_ascii()).take(3).collect();
+        let stem = if some.is_empty() { "event".to_owned() } else { some.join("-") };
+        let mut other = format!("{service}_{stem}");
+        let mut number = 2;
+        while taken.contains(&other) {
+            other = format!("{service}_{stem}-{number}");
+            number += 1;
+        }
+        taken.push(other.clone());
+        Meaning { form: form.clone(), event, other, service: service.clone(), is_read: true, is_moved: false }
     };
     mined.forms.iter().map(&mut meaning).collect()
 }
@@ -169,17 +214,60 @@ pub(crate) enum Event {
 pub(crate) fn kind_of_event(words: &[&str]) -> Option<Event> {
     let has = |list: &[&str]| words.iter().any(|word| list.contains(word));
     let about_login = has(&[
-        "auth", "authenticate", "authenticated", "authentication", "credentials", "login", "logins", "logged", "logon", "passwd",
-        "password", "passwords", "pubkey", "publickey", "user", "username", "account", "sasl",
+        "auth",
+        "authenticate",
+        "authenticated",
+        "authentication",
+        "credentials",
+        "login",
+        "logins",
+        "logged",
+        "logon",
+        "passwd",
+        "password",
+        "passwords",
+        "pubkey",
+        "publickey",
+        "user",
+        "username",
+        "account",
+        "sasl",
     ]);
     let failed = has(&[
-        "bad", "denied", "fail", "failed", "fails", "failure", "illegal", "incorrect", "invalid", "mismatch", "nonexistent",
-        "refused", "rejected", "unauthorized", "unknown", "wrong", "not", "no",
+        "bad",
+        "denied",
+        "fail",
+        "failed",
+        "fails",
+        "failure",
+        "illegal",
+        "incorrect",
+        "invalid",
+        "mismatch",
+        "nonexistent",
+        "refused",
+        "rejected",
+        "unauthorized",
+        "unknown",
+        "wrong",
+        "not",
+        "no",
     ]);
-    let succeeded = has(&["accepted", "authenticated", "logged", "ok", "success", "succeeded", "successful", "successfully"]);
-    match (about_login, failed, succeeded) {
+    let succeeded = has(&[
+        "accepted",
+        "authenticated",
+        "logged",
+        "ok",
+        "success",
+        "succeeded",
+        "successful",
+        "successfully",
+    ]);
+    // The end of a session says again what came before it.
+    let ended = has(&["closed", "disconnect", "disconnected", "exit", "exited", "out"]);
+    match (about_login && !ended, failed, succeeded) {
         (true, true, _) => Some(Event::Failure),
-        (true, false, true) if !has(&["out", "before", "exit", "disconnect", "closed"]) => Some(Event::Success),
+        (true, false, true) => Some(Event::Success),
         _ => None,
     }
 }

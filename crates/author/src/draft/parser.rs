@@ -20,7 +20,11 @@ pub(super) fn text(mined: &Mined, names: &Names, meanings: &[Meaning]) -> String
         "evt.Parsed.program == {} && len(evt.Parsed.message) < {MAX_MESSAGE_BYTES}",
         expression_text(&mined.program)
     );
-    let _ = writeln!(out, "filter: {}", if filter.contains(": ") || filter.contains(" #") { yaml(&filter) } else { filter });
+    let _ = writeln!(
+        out,
+        "filter: {}",
+        if filter.contains(": ") || filter.contains(" #") { yaml(&filter) } else { filter }
+    );
     out.push_str("onsuccess: next_stage\n");
     let definitions: BTreeSet<Definition> =
         meanings.iter().flat_map(|meaning| meaning.form.definitions()).collect();
@@ -51,10 +55,18 @@ fn head(mined: &Mined, meanings: &[Meaning]) -> String {
         _ => format!("lines of the type {}", mined.kind),
     };
     let forms = counted(meanings.len(), "form", "forms");
-    let _ = writeln!(out, "# Drafted by `testudo rule new` from {of_what}: {} of {} lines, in {forms}.", mined.covered, mined.lines);
+    let _ = writeln!(
+        out,
+        "# Drafted by `testudo rule new` from {of_what}: {} of {} lines, in {forms}.",
+        mined.covered, mined.lines
+    );
     if mined.found > meanings.len() {
         let rest = mined.found - meanings.len();
-        let _ = writeln!(out, "# {} with fewer lines have no pattern; --forms takes more.", counted(rest, "further form", "further forms"));
+        let _ = writeln!(
+            out,
+            "# {} with fewer lines have no pattern; --forms takes more.",
+            counted(rest, "further form", "further forms")
+        );
     }
     if mined.unusable > 0 {
         let _ = writeln!(
@@ -84,8 +96,7 @@ fn node(out: &mut String, names: &Names, meaning: &Meaning) {
         let _ = write!(out, " A client may choose: {}.", of_client.join(", "));
     }
     out.push('\n');
-    let source = form.fields().find(|field| field.is_source);
-    if source.is_some() && !meaning.is_read {
+    if !meaning.is_read && form.fields().any(|field| field.is_source) {
         out.push_str("  # No address is taken from it: a text of the client's can imitate what stands around the address.\n");
     }
     let indent = match form.constant() {
@@ -97,15 +108,16 @@ fn node(out: &mut String, names: &Names, meaning: &Meaning) {
         }
         None => {
             let pattern = yaml(&form.pattern(&names.prefix));
-            let _ = write!(out, "  - grok:\n      apply_on: message\n      pattern: {pattern}\n      statics:\n");
+            let _ =
+                write!(out, "  - grok:\n      apply_on: message\n      pattern: {pattern}\n      statics:\n");
             "        "
         }
     };
-    let _ = write!(out, "{indent}- meta: log_type\n{indent}  value: {}\n", yaml(&meaning.log_type));
-    if meaning.log_type == "auth_success" {
+    let _ = write!(out, "{indent}- meta: log_type\n{indent}  value: {}\n", yaml(&meaning.log_type()));
+    if meaning.log_type() == "auth_success" {
         let _ = write!(out, "{indent}- meta: auth_status\n{indent}  value: success\n");
     }
-    if let Some(source) = source.filter(|_| meaning.is_read) {
+    if let Some(source) = meaning.source() {
         let _ = write!(out, "{indent}- meta: source_ip\n{indent}  expression: evt.Parsed.{}\n", source.name);
     }
 }
@@ -115,12 +127,14 @@ fn date(out: &mut String, mined: &Mined, meanings: &[Meaning]) {
     if !is_plain(mined) {
         return;
     }
-    let times = || meanings.iter().flat_map(|meaning| {
-        let places = meaning.form.fields().enumerate();
-        places.filter(|(_, field)| field.name == "time").filter_map(|(at, field)| {
-            Some((field, meaning.form.examples.first()?.values.get(at)?))
+    let times = || {
+        meanings.iter().flat_map(|meaning| {
+            let places = meaning.form.fields().enumerate();
+            places
+                .filter(|(_, field)| field.name == "time")
+                .filter_map(|(at, field)| Some((field, meaning.form.examples.first()?.values.get(at)?)))
         })
-    });
+    };
     if times().next().is_none() {
         return;
     }

@@ -9,7 +9,7 @@ use crate::mine::{Example, Field, Kind, Mined, Part};
 const SOMEBODY: &str = "203.0.113.7";
 
 /// The whole file.
-pub(super) fn text(mined: &Mined, names: &Names, meanings: &[Meaning]) -> String {
+pub(super) fn text(mined: &Mined, names: &Names, meanings: &[Meaning], refused: &[String]) -> String {
     let mut out = format!(
         "# Samples of {}, for `testudo rule test`. The lines below `matches` are your own, as they stand in the log: names and\n\
          # addresses in them are those of people. Replace them (203.0.113.0/24 and 2001:db8::/32 are addresses for examples)\n\
@@ -19,17 +19,22 @@ pub(super) fn text(mined: &Mined, names: &Names, meanings: &[Meaning]) -> String
     let _ = write!(out, "rule: {}\ntype: {}\nmatches:\n", names.rule, yaml(&mined.kind));
     for meaning in meanings {
         for example in meaning.form.examples.iter().take(2) {
-            let _ = writeln!(out, "  - line: {}\n    meta: {{{}}}", yaml(&example.line), meta(names, meaning, example));
+            let _ = writeln!(
+                out,
+                "  - line: {}\n    meta: {{{}}}",
+                yaml(&example.line),
+                meta(names, meaning, example)
+            );
         }
     }
-    out.push_str("refuses:\n");
-    for line in refused(mined, meanings) {
-        let _ = writeln!(out, "  - line: {}", yaml(&line));
+    if !refused.is_empty() {
+        out.push_str("refuses:\n");
     }
-    let hostile: Vec<(String, bool)> = meanings
-        .iter()
-        .filter_map(|meaning| Some((hostile(meaning)?, meaning.is_read)))
-        .collect();
+    for line in refused {
+        let _ = writeln!(out, "  - line: {}", yaml(line));
+    }
+    let hostile: Vec<(String, bool)> =
+        meanings.iter().filter_map(|meaning| Some((hostile(meaning)?, meaning.is_read))).collect();
     if !hostile.is_empty() {
         out.push_str(
             "# Lines with texts of a client's choice: {truth} is the client's address, {line} a text that the service writes as it is,\n\
@@ -46,7 +51,7 @@ pub(super) fn text(mined: &Mined, names: &Names, meanings: &[Meaning]) -> String
 
 /// What must come out of an example.
 fn meta(names: &Names, meaning: &Meaning, example: &Example) -> String {
-    let mut pairs = vec![("service", names.service.clone()), ("log_type", meaning.log_type.clone())];
+    let mut pairs = vec![("service", names.service.clone()), ("log_type", meaning.log_type())];
     for (field, value) in meaning.form.fields().zip(&example.values) {
         if field.is_source {
             let address = value.split_once('%').map_or(value.as_str(), |(address, _)| address);
@@ -60,7 +65,7 @@ fn meta(names: &Names, meaning: &Meaning, example: &Example) -> String {
 }
 
 /// Lines that are none of the service's: something before, something behind, another program.
-fn refused(mined: &Mined, meanings: &[Meaning]) -> Vec<String> {
+pub(super) fn refused(mined: &Mined, meanings: &[Meaning]) -> Vec<String> {
     let mut lines = Vec::new();
     let with_source = |meaning: &&Meaning| meaning.form.fields().any(|field| field.is_source);
     let chosen = meanings.iter().find(with_source).or_else(|| meanings.first());

@@ -28,7 +28,8 @@ fn check(lines: &[&str]) -> (Mined, Draft) {
     assert!(diagnostics.is_empty(), "{diagnostics:#?}\n{}", draft.rule);
     let (trial, diagnostics) = Trial::new(&bundle::over(context(), rules), &NoData);
     assert!(diagnostics.is_empty(), "{diagnostics:#?}\n{}", draft.rule);
-    let samples = Samples::parse("samples", &draft.samples).unwrap_or_else(|error| panic!("{error}\n{}", draft.samples));
+    let samples = Samples::parse("samples", &draft.samples)
+        .unwrap_or_else(|error| panic!("{error}\n{}", draft.samples));
     for case in trial.run(&samples) {
         assert!(case.passed(), "{:?}\n{}\n{}", case, draft.rule, draft.samples);
     }
@@ -49,7 +50,10 @@ fn a_syslog_gives_a_rule_that_passes() {
 
 #[test]
 fn a_log_without_an_envelope_tells_its_time() {
-    let (_, draft) = check(&["[2026-11-30 09:14] user \"x\" login failed ip=203.0.113.7", "[2026-11-30 09:15] user \"y\" login failed ip=203.0.113.8"]);
+    let (_, draft) = check(&[
+        "[2026-11-30 09:14] user \"x\" login failed ip=203.0.113.7",
+        "[2026-11-30 09:15] user \"y\" login failed ip=203.0.113.8",
+    ]);
     assert!(draft.rule.contains("evt.StrTime"), "{}", draft.rule);
     assert!(!draft.rule.contains("StrTimeFormat"), "the date is a known one: {}", draft.rule);
     let (_, draft) = check(&["30.11.2026 09:14:00 login of x failed from 203.0.113.7"]);
@@ -62,7 +66,11 @@ fn an_address_that_can_be_forged_is_not_taken() {
         "toyd: client 'a' from 203.0.113.7: said 'b' and left",
         "toyd: client 'c' from 203.0.113.8: said 'd' and left",
     ]);
-    assert!(draft.samples.contains("unread: true") != draft.rule.contains("meta: source_ip"), "{}", draft.rule);
+    assert!(
+        draft.samples.contains("unread: true") != draft.rule.contains("meta: source_ip"),
+        "{}",
+        draft.rule
+    );
 }
 
 #[test]

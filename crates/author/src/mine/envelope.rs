@@ -41,7 +41,11 @@ pub(super) fn of_lines(lines: &[&str]) -> Envelope {
     if most(some.iter().filter(|line| is_object(line)).count()) {
         return Envelope::Json;
     }
-    if most(some.iter().filter(|line| syslog(line).is_some()).count()) { Envelope::Syslog } else { Envelope::None }
+    if most(some.iter().filter(|line| syslog(line).is_some()).count()) {
+        Envelope::Syslog
+    } else {
+        Envelope::None
+    }
 }
 
 pub(super) fn is_object(line: &str) -> bool {

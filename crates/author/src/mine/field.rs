@@ -12,14 +12,42 @@ const LOOKED_AT: usize = 500;
 
 /// Words before the address of a client.
 const CLIENT_WORDS: &[&str] = &[
-    "from", "client", "by", "rhost", "peer", "remote", "src", "source", "host", "addr", "address", "ip", "rip",
-    "remote_ip", "remote_addr", "client_ip", "clientip",
+    "from",
+    "client",
+    "by",
+    "rhost",
+    "peer",
+    "remote",
+    "src",
+    "source",
+    "host",
+    "addr",
+    "address",
+    "ip",
+    "rip",
+    "remote_ip",
+    "remote_addr",
+    "client_ip",
+    "clientip",
 ];
 
 /// Words before an address of one's own.
 const OWN_WORDS: &[&str] = &[
-    "to", "on", "local", "server", "dst", "dest", "destination", "lip", "laddr", "listening", "bind", "binding", "via",
-    "interface", "at",
+    "to",
+    "on",
+    "local",
+    "server",
+    "dst",
+    "dest",
+    "destination",
+    "lip",
+    "laddr",
+    "listening",
+    "bind",
+    "binding",
+    "via",
+    "interface",
+    "at",
 ];
 
 /// Keys that parsers of envelopes set, and others with a meaning.
@@ -83,7 +111,8 @@ impl Field {
         let (suffix, pattern) = match self.kind {
             Kind::Address => (
                 "IP".to_owned(),
-                r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]+(?:\.[0-9]{1,3}){0,3}".to_owned(),
+                r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]+(?:\.[0-9]{1,3}){0,3}"
+                    .to_owned(),
             ),
             Kind::Time(UNIX) => ("UNIX".to_owned(), "[0-9]{10}".to_owned()),
             Kind::Time(form) => (format!("TIME{form}"), stamp_pattern(form)),
@@ -181,7 +210,9 @@ pub(super) fn fields(found: &Found<'_>, messages: &[&str]) -> Vec<Field> {
                 named = true;
                 "username".to_owned()
             }
-            Kind::Number if index.checked_sub(1).is_some_and(|before| source == Some(before)) => "client_port".to_owned(),
+            Kind::Number if index.checked_sub(1).is_some_and(|before| source == Some(before)) => {
+                "client_port".to_owned()
+            }
             _ => name(found, *at).unwrap_or_else(|| kind.name().to_owned()),
         };
         let mut unique = if RESERVED.contains(&name.as_str()) { format!("its_{name}") } else { name };

@@ -31,10 +31,53 @@ const KEY_WORDS: &[&str] = &["account", "login", "name", "nick"];
 
 /// Words that are no names, where one stands behind a word of [`USER_WORDS`].
 const NO_NAMES: &[&str] = &[
-    "account", "and", "attempt", "attempts", "auth", "authentication", "by", "closed", "did", "does", "error", "failed",
-    "failure", "for", "from", "disabled", "expired", "has", "id", "in", "incorrect", "invalid", "locked", "is", "list", "lookup", "login", "logged", "name", "nonexistent",
-    "not", "of", "on", "opened", "or", "password", "successful", "succeeded", "success", "that", "the", "to", "unknown", "user",
-    "was", "with", "without",
+    "account",
+    "and",
+    "attempt",
+    "attempts",
+    "auth",
+    "authentication",
+    "by",
+    "closed",
+    "did",
+    "does",
+    "error",
+    "failed",
+    "failure",
+    "for",
+    "from",
+    "disabled",
+    "expired",
+    "has",
+    "id",
+    "in",
+    "incorrect",
+    "invalid",
+    "locked",
+    "is",
+    "list",
+    "lookup",
+    "login",
+    "logged",
+    "name",
+    "nonexistent",
+    "not",
+    "of",
+    "on",
+    "opened",
+    "or",
+    "password",
+    "successful",
+    "succeeded",
+    "success",
+    "that",
+    "the",
+    "to",
+    "unknown",
+    "user",
+    "was",
+    "with",
+    "without",
 ];
 
 /// A piece of a form.
@@ -89,7 +132,8 @@ fn pieces<'m>(message: &'m str, names: &HashSet<&str>) -> Vec<Piece<'m>> {
     name_users(message, &mut tokens);
     let text = |token: &Token| &message[token.start..token.end];
     for at in 1..tokens.len().saturating_sub(1) {
-        let is_in_brackets = matches!((text(&tokens[at - 1]), text(&tokens[at + 1])), ("(", ")") | ("<", ">") | ("[", "]"));
+        let is_in_brackets =
+            matches!((text(&tokens[at - 1]), text(&tokens[at + 1])), ("(", ")") | ("<", ">") | ("[", "]"));
         if is_in_brackets && names.contains(text(&tokens[at])) {
             tokens[at].kind = Some(Kind::User);
         }
@@ -124,7 +168,9 @@ fn names<'m>(messages: &[&'m str]) -> HashSet<&'m str> {
         let mut tokens = tokens(message);
         name_users(message, &mut tokens);
         let users = tokens.iter().filter(|token| token.kind == Some(Kind::User) && token.end > token.start);
-        names.extend(users.map(|token| &message[token.start..token.end]).take(MAX_FORMS.saturating_sub(names.len())));
+        names.extend(
+            users.map(|token| &message[token.start..token.end]).take(MAX_FORMS.saturating_sub(names.len())),
+        );
     }
     names
 }
@@ -138,14 +184,17 @@ fn name_users(message: &str, tokens: &mut [Token]) {
             continue;
         }
         let word = lower(&tokens[at]);
-        let is_user = USER_WORDS.contains(&word.as_str()) || word.ends_with("user") || word.ends_with("username");
+        let is_user =
+            USER_WORDS.contains(&word.as_str()) || word.ends_with("user") || word.ends_with("username");
         let is_key = KEY_WORDS.contains(&word.as_str());
         if !is_user && !is_key && word != "for" && word != "by" {
             continue;
         }
         // One sign or blank, or two such as `: ` and `='`.
         let is_between = |token: &Token| {
-            token.kind.is_none() && !token.is_word && matches!(text(token), " " | ":" | "=" | "'" | "\"" | "`" | "<" | "(" | "[")
+            token.kind.is_none()
+                && !token.is_word
+                && matches!(text(token), " " | ":" | "=" | "'" | "\"" | "`" | "<" | "(" | "[")
         };
         let gap = tokens[at + 1..].iter().take(3).take_while(|token| is_between(token)).count();
         let name = at + 1 + gap;
@@ -160,12 +209,15 @@ fn name_users(message: &str, tokens: &mut [Token]) {
             None if token.is_word => {
                 let closed = |token: Option<&Token>| {
                     token.is_none_or(|token| {
-                        token.kind.is_none() && !token.is_word && !matches!(text(token), "/" | "=" | ":" | "-")
+                        token.kind.is_none()
+                            && !token.is_word
+                            && !matches!(text(token), "/" | "=" | ":" | "-")
                     })
                 };
                 let next_word = tokens[name + 1..].iter().find(|token| text(token) != " ").map(lower);
                 // `for` and `by` are words of any sentence; a name behind them is followed by where it came from.
-                let told = is_user || matches!(next_word.as_deref(), Some("from" | "at" | "port" | "(" | "[" | "<"));
+                let told =
+                    is_user || matches!(next_word.as_deref(), Some("from" | "at" | "port" | "(" | "[" | "<"));
                 told && !NO_NAMES.contains(&lower(token).as_str()) && closed(tokens.get(name + 1))
             }
             _ => false,
@@ -214,7 +266,9 @@ fn generalize(found: &mut Vec<Found<'_>>) -> bool {
     }
     let mut large: Vec<(usize, Vec<usize>)> = groups
         .into_iter()
-        .filter(|((_, at, _), members)| members.len() >= MANY_WORDS && is_word_among_others(&found[members[0]].pieces, *at))
+        .filter(|((_, at, _), members)| {
+            members.len() >= MANY_WORDS && is_word_among_others(&found[members[0]].pieces, *at)
+        })
         .map(|((_, at, _), members)| (at, members))
         .collect();
     large.sort_by_key(|(at, members)| (std::cmp::Reverse(members.len()), members[0], *at));
@@ -241,9 +295,10 @@ fn generalize(found: &mut Vec<Found<'_>>) -> bool {
 
 /// Whether enough of a form is left when the word is taken out.
 fn is_word_among_others(pieces: &[Piece<'_>], at: usize) -> bool {
-    let words = pieces.iter().enumerate().filter(|(other, piece)| {
-        *other != at && matches!(piece, Piece::Constant { is_word: true, .. })
-    });
+    let words = pieces
+        .iter()
+        .enumerate()
+        .filter(|(other, piece)| *other != at && matches!(piece, Piece::Constant { is_word: true, .. }));
     words.count() >= WORDS_AROUND
 }
 

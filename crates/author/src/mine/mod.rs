@@ -102,7 +102,9 @@ impl Form {
 
     /// The same, to change them.
     pub fn fields_mut(&mut self) -> impl Iterator<Item = &mut Field> {
-        self.parts.iter_mut().filter_map(|part| if let Part::Field(field) = part { Some(field) } else { None })
+        self.parts
+            .iter_mut()
+            .filter_map(|part| if let Part::Field(field) = part { Some(field) } else { None })
     }
 
     /// The pattern, bound to both ends; definitions have this prefix.
@@ -237,8 +239,9 @@ pub fn mine(lines: &[String], wanted: &Wanted) -> Mined {
                 continue;
             }
             form.count += 1;
-            if form.examples.len() < EXAMPLES {
-                let (line, at) = usable[*number];
+            let (line, at) = usable[*number];
+            let is_new = form.examples.iter().all(|example| example.line != line);
+            if form.examples.len() < EXAMPLES && is_new {
                 let values = found.values(message).into_iter().map(str::to_owned).collect();
                 let (line, envelope) = (line.to_owned(), line[..at].to_owned());
                 form.examples.push(Example { line, envelope, values });

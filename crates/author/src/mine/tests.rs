@@ -8,8 +8,10 @@ fn mined(lines: &[&str]) -> Mined {
 /// The patterns with their numbers of lines.
 fn check(lines: &[&str], expected: &[(usize, &str)]) {
     let mined = mined(lines);
-    let forms: Vec<(usize, String)> = mined.forms.iter().map(|form| (form.count, form.pattern("X"))).collect();
-    let expected: Vec<(usize, String)> = expected.iter().map(|(count, text)| (*count, (*text).to_owned())).collect();
+    let forms: Vec<(usize, String)> =
+        mined.forms.iter().map(|form| (form.count, form.pattern("X"))).collect();
+    let expected: Vec<(usize, String)> =
+        expected.iter().map(|(count, text)| (*count, (*text).to_owned())).collect();
     assert_eq!(forms, expected);
 }
 
@@ -23,7 +25,10 @@ fn names_addresses_and_numbers_differ() {
             "Child connection from 127.0.0.1:33062",
         ],
         &[
-            (2, r"^Bad password attempt for '%{X_USER:username}' from %{X_IP:client_ip}:%{X_NUMBER:client_port}$"),
+            (
+                2,
+                r"^Bad password attempt for '%{X_USER:username}' from %{X_IP:client_ip}:%{X_NUMBER:client_port}$",
+            ),
             (1, r"^Bad password attempt for '%{X_USER:username}' from %{X_IP:client_ip}$"),
             (1, r"^Child connection from %{X_IP:client_ip}:%{X_NUMBER:client_port}$"),
         ],
@@ -46,7 +51,11 @@ fn names_of_users_have_any_number_of_words() {
 #[test]
 fn a_name_is_known_elsewhere_in_brackets() {
     check(
-        &["login ok for 'lena' from 203.0.113.7", "login ok for 'lena' from 203.0.113.7", "Exit (lena) from <203.0.113.7>: bye"],
+        &[
+            "login ok for 'lena' from 203.0.113.7",
+            "login ok for 'lena' from 203.0.113.7",
+            "Exit (lena) from <203.0.113.7>: bye",
+        ],
         &[
             (2, "^login ok for '%{X_USER:username}' from %{X_IP:client_ip}$"),
             (1, r"^Exit \(%{X_USER:username}\) from <%{X_IP:client_ip}>: bye$"),

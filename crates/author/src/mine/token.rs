@@ -286,9 +286,15 @@ fn address(rest: &str) -> Option<usize> {
             });
             return Some(v6.len() + if zone > 1 { zone } else { 0 });
         }
-        v6 = v6.strip_suffix([':', '.'])?;
+        v6 = match v6.strip_suffix([':', '.']) {
+            Some(shorter) => shorter,
+            None => break,
+        };
     }
-    None
+    // A port may stand behind it: one that makes it no address by its length.
+    let (host, port) = v6.rsplit_once(':')?;
+    let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    (is_port && host.parse::<Ipv6Addr>().is_ok() && ends(v6.len())).then_some(host.len())
 }
 
 /// A date at the beginning of a text.
@@ -363,6 +369,7 @@ mod tests {
             "Bad password attempt for 'quoted<root>' from ip<127.0.0.1>:number<33062>",
         );
         check("x [2001:db8::7]:22 2001:db8::1: y", "x [ip<2001:db8::7>]:number<22> ip<2001:db8::1>: y");
+        check("from 2001:db8::7:38049 x", "from ip<2001:db8::7>:number<38049> x");
         check("fe80::1%eth0 ok", "ip<fe80::1%eth0> ok");
         check("[2026-11-30 09:14] starting", "[time<2026-11-30 09:14>] starting");
         check("2026-11-30T09:14:00.123+01:00 x", "time<2026-11-30T09:14:00.123+01:00> x");
@@ -370,7 +377,10 @@ mod tests {
         check("[1733300000] nsd", "[time<1733300000>] nsd");
         check("1733300000 nsd", "time<1733300000> nsd");
         check("took 12ms in /var/x.log, 3.5s", "took duration<12ms> in path</var/x.log>, duration<3.5s>");
-        check("mail for a.b@example.com at mx.example.com.", "mail for mail<a.b@example.com> at host<mx.example.com>.");
+        check(
+            "mail for a.b@example.com at mx.example.com.",
+            "mail for mail<a.b@example.com> at host<mx.example.com>.",
+        );
         check("id 1b4e28ba-2fa1-11d2-883f-0016d3cca427;", "id uuid<1b4e28ba-2fa1-11d2-883f-0016d3cca427>;");
         check("user's can't \"a b\" ''", "user's can't \"quoted<a b>\" 'quoted<>'");
         check("0xdeadbeef 9f86d081884c ssh2 A1B2C3", "hex<0xdeadbeef> hex<9f86d081884c> ssh2 word<A1B2C3>");

@@ -146,7 +146,8 @@ impl<'e> Collector<'e> {
         let is_unparsed = !matches!(outcome, "parsed" | "whitelisted");
         self.unparsed += u64::from(is_unparsed);
         let form = if is_unparsed { cut(&mine::sketch(line), SHOWN) } else { String::new() };
-        let key = Key { outcome, nodes: note.nodes, log_type: note.log_type, scenarios: note.scenarios, form };
+        let key =
+            Key { outcome, nodes: note.nodes, log_type: note.log_type, scenarios: note.scenarios, form };
         if let Some(&at) = self.numbers.get(&key) {
             self.found[at].count += 1;
         } else if self.found.len() < MAX_GROUPS {
@@ -168,8 +169,14 @@ impl<'e> Collector<'e> {
             if !matches!(group.key.outcome, "parsed" | "whitelisted") && explained < EXPLAINED {
                 explained += 1;
                 let line = &group.example;
-                group.way =
-                    Some(way::of_line(self.engine, catalogue, self.sources, self.now, group.first_line, line));
+                group.way = Some(way::of_line(
+                    self.engine,
+                    catalogue,
+                    self.sources,
+                    self.now,
+                    group.first_line,
+                    line,
+                ));
             }
         }
         let kind = self.sources.first().and_then(|source| source.labels.get("type").cloned());
@@ -189,7 +196,8 @@ impl Groups {
     /// For people.
     pub(super) fn render(&self, failures_only: bool) -> String {
         let mut text = format!("{}: {} lines of type {}\n\n", self.file, grouped(self.lines), self.kind);
-        let is_shown = |group: &&Group| !failures_only || !matches!(group.key.outcome, "parsed" | "whitelisted");
+        let is_shown =
+            |group: &&Group| !failures_only || !matches!(group.key.outcome, "parsed" | "whitelisted");
         let shown = || self.groups.iter().filter(is_shown);
         let mut table = Table::new(&[
             ("LINES", Align::Right),

@@ -257,7 +257,8 @@ impl Way {
     /// Finds the pattern that came furthest, a change that would help, and another pattern that comes nearer.
     fn look_for_help(&mut self, catalogue: &Catalogue, message: Option<&str>) {
         // Envelopes fail by the way; what counts is the stage to which the line came.
-        let last_stage = self.nodes.iter().rev().find(|visit| visit.failed.is_some()).map(|visit| &visit.stage);
+        let last_stage =
+            self.nodes.iter().rev().find(|visit| visit.failed.is_some()).map(|visit| &visit.stage);
         let of_stage = |visit: &&Visit| Some(&visit.stage) == last_stage;
         let mut candidates: Vec<&Failed> =
             self.nodes.iter().filter(of_stage).filter_map(|visit| visit.failed.as_ref()).collect();
@@ -385,5 +386,6 @@ fn render_place(text: &mut String, failed: &Failed, indent: &str) {
         Some(piece) => format!("then it wants {}", cut(piece, VALUE_WIDTH)),
         None => "and that is all of it".to_owned(),
     };
-    let _ = writeln!(text, "{indent}{}▲ followed to byte {reached}, {wanted}", " ".repeat(shown.chars().count()));
+    let _ =
+        writeln!(text, "{indent}{}▲ followed to byte {reached}, {wanted}", " ".repeat(shown.chars().count()));
 }

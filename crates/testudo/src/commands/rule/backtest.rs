@@ -21,7 +21,7 @@ use testudo_event::Prefix;
 use testudo_hub::DataFolders;
 use testudo_rules::set::RuleSet;
 
-use super::{context, refuse_broken};
+use super::refuse_broken;
 use crate::{
     args::{BacktestArgs, ResultOutput},
     commands::replay::{present, years},
@@ -30,6 +30,7 @@ use crate::{
         guess,
         input::{self, Batches, Tally},
     },
+    rules,
     table::{Align, Table, grouped, printable},
 };
 
@@ -55,13 +56,15 @@ struct Report<'r> {
 pub(crate) fn run(args: &BacktestArgs) -> Result<ExitCode, Failure> {
     let expectations = args.expect.as_deref().map(read_expectations).transpose()?;
     let allowlist = allowlist(&args.allowlist)?;
-    let tried = super::bundle(&args.paths)?;
+    let tried = rules::bundle(&args.paths)?;
     refuse_broken(&tried.diagnostics)?;
     let subjects = Subjects::of(&tried.rules);
     if subjects.parsers.is_empty() && subjects.scenarios.is_empty() {
-        return Err(Failure::new("there is no rule in what was named").hint("name rule files, or a folder of rules"));
+        return Err(
+            Failure::new("there is no rule in what was named").hint("name rule files, or a folder of rules")
+        );
     }
-    let (base, diagnostics) = context(&args.rules)?;
+    let (base, diagnostics) = rules::load(&args.rules)?;
     refuse_broken(&diagnostics)?;
     let now = args.now.unwrap_or_else(present);
     let options = Options::new(years(&args.logs, args.now, now));
@@ -86,8 +89,11 @@ pub(crate) fn run(args: &BacktestArgs) -> Result<ExitCode, Failure> {
         }
     }
     let findings = backtest.finish();
-    let mut problems: Vec<String> =
-        tally.problems().into_iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+    let mut problems: Vec<String> = tally
+        .problems()
+        .into_iter()
+        .map(|problem| format!("{}: {}", problem.path, problem.message))
+        .collect();
     let too_long = tally.too_long.load(Ordering::Relaxed);
     if too_long > 0 {
         eprintln!("note: {too_long} lines were longer than {} bytes and are left out", input::MAX_LINE_BYTES);
@@ -100,13 +106,23 @@ pub(crate) fn run(args: &BacktestArgs) -> Result<ExitCode, Failure> {
     }
     let cost = cost(&without, &with, &sources, now, &kept);
     let checks = expectations.as_ref().map_or_else(Vec::new, |expectations| expectations.check(&findings));
-    let rules: Vec<&str> = subjects.parsers.iter().chain(&subjects.scenarios).map(String::as_str).collect();
+    let names: Vec<&str> = subjects.parsers.iter().chain(&subjects.scenarios).map(String::as_str).collect();
     let text = match args.output {
-        ResultOutput::Human => human(&rules, &findings, cost, &checks),
-        ResultOutput::Junit => junit::document("testudo rule backtest", &results(&rules, expectations.as_ref(), &checks, &findings)),
+        ResultOutput::Human => human(&names, &findings, cost, &checks),
+        ResultOutput::Junit => junit::document(
+            "testudo rule backtest",
+            &results(&names, expectations.as_ref(), &checks, &findings),
+        ),
         ResultOutput::Json => {
             let problems = problems.clone();
-            let report = Report { schema: 1, rules, findings: &findings, cost, expectations: &checks, problems };
+            let report = Report {
+                schema: 1,
+                rules: names,
+                findings: &findings,
+                cost,
+                expectations: &checks,
+                problems,
+            };
             serde_json::to_string_pretty(&report)
                 .map_err(|error| Failure::new(format!("cannot write the report: {error}")))?
                 + "\n"
@@ -122,8 +138,9 @@ pub(crate) fn run(args: &BacktestArgs) -> Result<ExitCode, Failure> {
 }
 
 fn read_expectations(path: &Path) -> Result<Expectations, Failure> {
-    Expectations::read(path)
-        .map_err(|error| Failure::new(error.to_string()).hint("docs/rule-tests.md describes files of expectations"))
+    Expectations::read(path).map_err(|error| {
+        Failure::new(error.to_string()).hint("docs/rule-tests.md describes files of expectations")
+    })
 }
 
 /// The rules of the context alone.
@@ -147,8 +164,12 @@ fn allowlist(paths: &[PathBuf]) -> Result<Vec<(Prefix, String)>, Failure> {
             }
             let single = || entry.parse::<IpAddr>().ok().map(Prefix::single);
             let prefix = Prefix::parse(entry).or_else(single).ok_or_else(|| {
-                Failure::new(format!("{}:{number}: `{}` is no address and no network", path.display(), printable(entry)))
-                    .hint("write one a line, like 203.0.113.7 or 203.0.113.0/24")
+                Failure::new(format!(
+                    "{}:{number}: `{}` is no address and no network",
+                    path.display(),
+                    printable(entry)
+                ))
+                .hint("write one a line, like 203.0.113.7 or 203.0.113.0/24")
             })?;
             entries.push((prefix, entry.to_owned()));
         }
@@ -215,7 +236,11 @@ fn human(rules: &[&str], findings: &Findings, cost: Option<Cost>, checks: &[Chec
         None => {}
     }
     if findings.unwatched > 0 {
-        let _ = writeln!(text, "note         {} events of more sources than are watched", grouped(findings.unwatched));
+        let _ = writeln!(
+            text,
+            "note         {} events of more sources than are watched",
+            grouped(findings.unwatched)
+        );
     }
     if !findings.banned.is_empty() {
         let mut table = Table::new(&[

@@ -37,12 +37,8 @@ pub(crate) fn run(args: &RuleNewArgs) -> Result<ExitCode, Failure> {
     }
     let stem = args.from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let fallback = word(stem.split('.').next().unwrap_or_default()).unwrap_or_else(|| "service".to_owned());
-    let wanted = Wanted {
-        kind: args.kind.clone(),
-        fallback,
-        program: args.program.clone(),
-        forms: args.forms.max(1),
-    };
+    let wanted =
+        Wanted { kind: args.kind.clone(), fallback, program: args.program.clone(), forms: args.forms.max(1) };
     let mined = mine(&lines, &wanted);
     check(args, &mined)?;
     let stem = word(&mined.program).unwrap_or_else(|| "service".to_owned());
@@ -77,7 +73,8 @@ pub(crate) fn run(args: &RuleNewArgs) -> Result<ExitCode, Failure> {
 /// A name for a rule out of that of a program.
 fn word(name: &str) -> Option<String> {
     let name = name.rsplit('/').next().unwrap_or(name).to_lowercase();
-    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).take(40).collect();
+    let name: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).take(40).collect();
     (!name.is_empty()).then_some(name)
 }
 
@@ -99,8 +96,15 @@ fn check(args: &RuleNewArgs, mined: &Mined) -> Result<(), Failure> {
         return Err(Failure::new(format!("no line is of the program `{}`", mined.program)).hint(hint));
     }
     if mined.forms.is_empty() {
-        return Err(Failure::new(format!("none of the {} lines is text that a pattern could read", mined.lines))
-            .hint(format!("{} of them have control characters, are no UTF-8 or are too long; is {} a log?", mined.unusable, args.from.display())));
+        return Err(Failure::new(format!(
+            "none of the {} lines is text that a pattern could read",
+            mined.lines
+        ))
+        .hint(format!(
+            "{} of them have control characters, are no UTF-8 or are too long; is {} a log?",
+            mined.unusable,
+            args.from.display()
+        )));
     }
     Ok(())
 }
@@ -126,7 +130,8 @@ fn write(
     draft: &Draft,
     scenario: Option<(String, String)>,
 ) -> Result<(), Failure> {
-    let is_file = !output.is_dir() && output.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+    let is_file =
+        !output.is_dir() && output.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
     let file = format!("{}.yaml", names.service);
     let rule = if is_file {
         output.to_owned()
@@ -172,10 +177,17 @@ fn tell(lines: &[String], mined: &Mined) {
         eprintln!("note: only the first {MAX_LINES} lines were looked at");
     }
     if !mined.others.is_empty() {
-        let names: Vec<String> =
-            mined.others.iter().take(SHOWN_PROGRAMS).map(|(name, count)| format!("{} ({count})", printable(name))).collect();
+        let names: Vec<String> = mined
+            .others
+            .iter()
+            .take(SHOWN_PROGRAMS)
+            .map(|(name, count)| format!("{} ({count})", printable(name)))
+            .collect();
         let more = mined.others.len().saturating_sub(SHOWN_PROGRAMS);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        eprintln!("note: there are lines of other programs, too: {}{more}; choose one with --program", names.join(", "));
+        eprintln!(
+            "note: there are lines of other programs, too: {}{more}; choose one with --program",
+            names.join(", ")
+        );
     }
 }

@@ -11,10 +11,11 @@ use testudo_author::{Case, Samples, Trial, bundle, junit};
 use testudo_hub::DataFolders;
 use testudo_rules::set::RuleSet;
 
-use super::{context, refuse_broken};
+use super::refuse_broken;
 use crate::{
     args::{ResultOutput, RuleTestArgs},
     failure::{self, FINDINGS, Failure},
+    rules,
     table::{cut, grouped},
 };
 
@@ -57,20 +58,21 @@ impl<'r> Entry<'r> {
 pub(crate) fn run(args: &RuleTestArgs) -> Result<ExitCode, Failure> {
     let here = [PathBuf::from(".")];
     let paths = if args.paths.is_empty() { &here[..] } else { &args.paths };
-    let bundle = super::bundle(paths)?;
-    if bundle.samples.is_empty() {
-        return Err(Failure::new("there are no samples")
-            .hint("write some: samples/NAME.yaml in the folder of rules, or NAME.samples.yaml beside NAME.yaml"));
+    let named = rules::bundle(paths)?;
+    if named.samples.is_empty() {
+        return Err(Failure::new("there are no samples").hint(
+            "write some: samples/NAME.yaml in the folder of rules, or NAME.samples.yaml beside NAME.yaml",
+        ));
     }
-    refuse_broken(&bundle.diagnostics)?;
+    refuse_broken(&named.diagnostics)?;
     let (base, diagnostics) =
-        if args.alone { (RuleSet::default(), Vec::new()) } else { context(&args.rules)? };
+        if args.alone { (RuleSet::default(), Vec::new()) } else { rules::load(&args.rules)? };
     refuse_broken(&diagnostics)?;
-    let rules = bundle::over(base, bundle.rules);
-    let (trial, diagnostics) = Trial::new(&rules, &DataFolders::new(&args.rules.data));
+    let all = bundle::over(base, named.rules);
+    let (trial, diagnostics) = Trial::new(&all, &DataFolders::new(&args.rules.data));
     refuse_broken(&diagnostics)?;
     let mut cases = Vec::new();
-    for path in &bundle.samples {
+    for path in &named.samples {
         let samples = Samples::read(path).map_err(|error| {
             Failure::new(error.to_string()).hint("docs/rule-tests.md describes files of samples")
         })?;
@@ -81,7 +83,9 @@ pub(crate) fn run(args: &RuleTestArgs) -> Result<ExitCode, Failure> {
     match args.output {
         ResultOutput::Human => human(&mut out, &cases),
         ResultOutput::Json => json(&mut out, &cases, failed),
-        ResultOutput::Junit => out.write_all(junit::document("testudo rule test", &results(&cases)).as_bytes()),
+        ResultOutput::Junit => {
+            out.write_all(junit::document("testudo rule test", &results(&cases)).as_bytes())
+        }
     }
     .and_then(|()| out.flush())
     .map_err(|error| failure::output(&error))?;
