@@ -13,6 +13,9 @@ use testudo_rules::{
 /// Other patterns whose reach is measured; the rest share fewer words with the text.
 const MEASURED: usize = 24;
 
+/// Words of a text that are tried in the place of one that it does not have.
+const WORDS_TRIED: usize = 24;
+
 /// The longest text that is compared, in bytes: measuring is slow.
 const MAX_TEXT: usize = 4096;
 
@@ -51,6 +54,9 @@ pub struct Change {
     pub what: String,
     /// The pattern with the change.
     pub pattern: String,
+    /// Up to which byte the text follows the pattern as it is, where the change tells that better: what a wildcard takes
+    /// may be more than it should.
+    pub end: Option<usize>,
 }
 
 /// A pattern of a set of rules that comes near to a text.
@@ -141,7 +147,8 @@ impl Catalogue {
         let text = shortened(text);
         let furthest = self.grok(pattern)?.furthest(&text);
         let change = furthest.piece.and_then(|piece| self.change(pattern, piece, &text, furthest.end));
-        Some(Reach { end: furthest.end, wanted: furthest.failed, change })
+        let end = change.as_ref().and_then(|change| change.end).unwrap_or(furthest.end);
+        Some(Reach { end, wanted: furthest.failed, change })
     }
 
     /// The pattern, of those that read what `key` says (`None`: the line), that matches the text or follows it furthest;
@@ -179,8 +186,9 @@ impl Catalogue {
         if text.len() > end.saturating_add(MAX_TEXT) {
             return None;
         }
-        let tried =
-            |what: String, pattern: String| self.matches(&pattern, text).then_some(Change { what, pattern });
+        let tried = |what: String, pattern: String| {
+            self.matches(&pattern, text).then_some(Change { what, pattern, end: None })
+        };
         let rest = pattern.get(piece..)?;
         let (before, found) = (&pattern[..piece], text.get(end..)?);
         if let Some(reference) = reference(rest) {
@@ -237,18 +245,32 @@ impl Catalogue {
             .sum::<usize>();
         let (at, from) = (piece - same, end - same);
         let wanted = &pattern[at..at + run(&pattern[at..])];
-        let there = &text[from..from + run(&text[from..])];
         if wanted.is_empty() {
             return None;
         }
         let after = &pattern[at + wanted.len()..];
-        if there.is_empty() {
-            return None;
+        // The word at this place first; then, since a wildcard before it may have taken too much, any other.
+        let others = text.char_indices().filter(|(at, _)| {
+            let before = text[..*at].chars().next_back();
+            *at != from && !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        });
+        let mut tried = BTreeSet::new();
+        for at_text in std::iter::once(from).chain(others.map(|(at, _)| at)) {
+            let there = &text[at_text..at_text + run(&text[at_text..])];
+            if there.is_empty() || there == wanted || !tried.insert(there) {
+                continue;
+            }
+            if tried.len() > WORDS_TRIED {
+                break;
+            }
+            let both = format!("(?:{wanted}|{there})");
+            let what = format!("the pattern wants `{wanted}`, the line has `{there}`: `{both}`");
+            let pattern = format!("{}{both}{after}", &pattern[..at]);
+            if self.matches(&pattern, text) {
+                return Some(Change { what, pattern, end: Some(at_text) });
+            }
         }
-        let both = format!("(?:{wanted}|{there})");
-        let what = format!("the pattern wants `{wanted}`, the line has `{there}`: `{both}`");
-        let changed = format!("{}{both}{after}", &pattern[..at]);
-        self.matches(&changed, text).then_some(Change { what, pattern: changed })
+        None
     }
 
     /// A word more in the line.
@@ -263,7 +285,7 @@ impl Catalogue {
         tries.into_iter().find_map(|(inserted, there)| {
             let changed = format!("{}{inserted}{}", &pattern[..piece], &pattern[piece..]);
             let what = format!("the line has `{there}` more there: `{inserted}`");
-            self.matches(&changed, text).then_some(Change { what, pattern: changed })
+            self.matches(&changed, text).then_some(Change { what, pattern: changed, end: None })
         })
     }
 }
@@ -363,6 +385,17 @@ mod tests {
             Some("the line writes it in other letters: begin with `(?i)`"),
         );
         check(pattern, "something else", 0, None);
+    }
+
+    #[test]
+    fn a_wildcard_that_took_too_much_hides_nothing() {
+        let pattern = "^Failed login for %{GREEDYDATA:user} from %{IP:ip}$";
+        check(
+            pattern,
+            "Failed login for x y by 1.2.3.4",
+            21,
+            Some("the pattern wants `from`, the line has `by`: `(?:from|by)`"),
+        );
     }
 
     #[test]

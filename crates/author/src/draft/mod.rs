@@ -3,6 +3,7 @@
 //! What is written is tried at once: a form whose address the hostile samples can forge gets narrower patterns and, where
 //! that does not help, loses its address.
 
+mod json;
 mod parser;
 mod samples;
 mod scenario;
@@ -13,7 +14,7 @@ use testudo_rules::{Diagnostic, set::RuleSet};
 
 use crate::{
     Samples, Trial, bundle,
-    mine::{Envelope, Field, Form, Mined, Strictness},
+    mine::{Envelope, Field, Form, Mined, Role, Strictness},
     trial::Part,
 };
 
@@ -105,6 +106,9 @@ impl Meaning {
 /// # Errors
 /// The draft does not load, which is a defect of this function.
 pub fn draft(mined: &Mined, names: &Names, context: &RuleSet) -> Result<Draft, Vec<Diagnostic>> {
+    if mined.envelope == Envelope::Json {
+        return of_objects(mined, names, context);
+    }
     let mut meanings = meanings(mined, names);
     let mut refused = samples::refused(mined, &meanings);
     for attempt in 0..ATTEMPTS {
@@ -118,6 +122,27 @@ pub fn draft(mined: &Mined, names: &Names, context: &RuleSet) -> Result<Draft, V
     // What cannot be mended one by one goes as a whole.
     meanings.iter_mut().for_each(|meaning| meaning.is_read = false);
     Ok(write(mined, names, &meanings, &[]))
+}
+
+/// The same for a log in JSON: keys that do not do as they should are left out.
+fn of_objects(mined: &Mined, names: &Names, context: &RuleSet) -> Result<Draft, Vec<Diagnostic>> {
+    let mut mined = mined.clone();
+    let mut doubtful =
+        [Role::Agent, Role::Method, Role::Request, Role::User, Role::Event, Role::Source].iter();
+    loop {
+        let json::Texts { rule, samples, log_type } = json::texts(&mined, names);
+        let draft = Draft { rule, samples, log_type };
+        let failed = failed(&draft, names, context)?;
+        if failed.is_empty() {
+            return Ok(draft);
+        }
+        // An address that can be forged is not taken.
+        let is_forged = failed.iter().any(|(part, _)| *part == Part::Hostile);
+        let Some(role) = doubtful.next().map(|role| if is_forged { Role::Source } else { *role }) else {
+            return Ok(draft);
+        };
+        mined.keys.keys.retain(|key| key.role != role);
+    }
 }
 
 /// Changes what failed.

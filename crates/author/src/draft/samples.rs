@@ -3,20 +3,29 @@
 use std::fmt::Write as _;
 
 use super::{Meaning, Names, yaml};
-use crate::mine::{Example, Field, Kind, Mined, Part};
+use crate::{
+    WAYS,
+    mine::{Example, Field, Kind, Mined, Part},
+};
 
 /// Peers of the samples that must be refused.
 const SOMEBODY: &str = "203.0.113.7";
 
+/// What stands above the samples.
+pub(super) fn head(names: &Names, kind: &str) -> String {
+    format!(
+        "# Samples of {rule}, for `testudo rule test`. The lines below `matches` are your own, as they stand in the log: names and\n\
+         # addresses in them are those of people. Replace them (203.0.113.0/24 and 2001:db8::/32 are addresses for examples)\n\
+         # before you give this file to somebody.\nrule: {rule}\ntype: {}\n",
+        yaml(kind),
+        rule = names.rule
+    )
+}
+
 /// The whole file.
 pub(super) fn text(mined: &Mined, names: &Names, meanings: &[Meaning], refused: &[String]) -> String {
-    let mut out = format!(
-        "# Samples of {}, for `testudo rule test`. The lines below `matches` are your own, as they stand in the log: names and\n\
-         # addresses in them are those of people. Replace them (203.0.113.0/24 and 2001:db8::/32 are addresses for examples)\n\
-         # before you give this file to somebody.\n",
-        names.rule
-    );
-    let _ = write!(out, "rule: {}\ntype: {}\nmatches:\n", names.rule, yaml(&mined.kind));
+    let mut out = head(names, &mined.kind);
+    out.push_str("matches:\n");
     for meaning in meanings {
         for example in meaning.form.examples.iter().take(2) {
             let _ = writeln!(
@@ -83,6 +92,11 @@ pub(super) fn hostile(meaning: &Meaning) -> Option<String> {
     let form = &meaning.form;
     let example = form.examples.first()?;
     if !form.fields().any(|field| field.is_source) || !form.fields().any(|field| field.kind.is_of_client()) {
+        return None;
+    }
+    // What looks like a place in the line itself would become one.
+    if example.line.contains("{truth}") || WAYS.iter().any(|way| example.line.contains(&format!("{{{way}}}")))
+    {
         return None;
     }
     let mut line = example.envelope.clone();

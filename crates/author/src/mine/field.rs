@@ -258,6 +258,17 @@ fn words_before<'t>(found: &Found<'t>, at: usize) -> impl Iterator<Item = &'t st
     before.into_iter()
 }
 
+/// Whether a word or a key tells of the address of a client.
+pub(super) fn is_client_word(name: &str) -> bool {
+    let is = |part: &str| CLIENT_WORDS.contains(&part);
+    is(name) || name.split('_').any(is)
+}
+
+/// Whether a word or a key tells of an address of one's own.
+pub(super) fn is_own_word(name: &str) -> bool {
+    name.split('_').any(|part| OWN_WORDS.contains(&part))
+}
+
 /// A name out of the word before a place.
 fn name(found: &Found<'_>, at: usize) -> Option<String> {
     let word = words_before(found, at).next()?.to_lowercase().replace('-', "_");

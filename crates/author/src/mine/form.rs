@@ -100,30 +100,43 @@ pub(super) struct Found<'t> {
 pub(super) fn forms<'t>(messages: &[&'t str]) -> (Vec<Found<'t>>, usize) {
     let mut numbers: HashMap<Vec<Piece<'t>>, usize> = HashMap::new();
     let mut found: Vec<Found<'t>> = Vec::new();
-    let mut beyond = 0;
+    let (mut beyond, mut worth) = (0, true);
     let names = names(messages);
     for (at, message) in messages.iter().enumerate() {
         let pieces = pieces(message, &names);
-        match numbers.get(&pieces) {
-            Some(&number) => found[number].messages.push(at),
-            None if found.len() < MAX_FORMS => {
-                numbers.insert(pieces.clone(), found.len());
-                found.push(Found { pieces, messages: vec![at], stretch: None });
-            }
-            None => beyond += 1,
+        if let Some(&number) = numbers.get(&pieces) {
+            found[number].messages.push(at);
+            continue;
+        }
+        if found.len() == MAX_FORMS && worth {
+            join(&mut found);
+            // Where hardly any form joins another one, it is not tried again and again.
+            worth = found.len() <= MAX_FORMS * 3 / 4;
+            numbers = found.iter().enumerate().map(|(number, form)| (form.pieces.clone(), number)).collect();
+        }
+        if found.len() < MAX_FORMS {
+            numbers.insert(pieces.clone(), found.len());
+            found.push(Found { pieces, messages: vec![at], stretch: None });
+        } else {
+            beyond += 1;
         }
     }
-    for _ in 0..ROUNDS {
-        if !generalize(&mut found) {
-            break;
-        }
-    }
-    absorb(&mut found);
+    join(&mut found);
     for form in &mut found {
         form.messages.sort_unstable();
     }
     found.sort_by_key(|form| (std::cmp::Reverse(form.messages.len()), form.messages.first().copied()));
     (found, beyond)
+}
+
+/// Joins forms that differ in words only.
+fn join(found: &mut Vec<Found<'_>>) {
+    for _ in 0..ROUNDS {
+        if !generalize(found) {
+            break;
+        }
+    }
+    absorb(found);
 }
 
 /// A message as pieces; `names` are those that stand elsewhere as names of users.
@@ -282,6 +295,11 @@ fn generalize(found: &mut Vec<Found<'_>>) -> bool {
         changed = true;
         let (first, others) = (members[0], &members[1..]);
         for other in others {
+            let stretch = found[first].stretch.or(found[*other].stretch);
+            if found[*other].stretch.is_some_and(|own| stretch != Some(own)) {
+                continue;
+            }
+            found[first].stretch = stretch;
             taken[*other] = true;
             let messages = std::mem::take(&mut found[*other].messages);
             found[first].messages.extend(messages);
@@ -325,10 +343,15 @@ fn hash(at: usize, piece: &Piece<'_>) -> u128 {
 
 /// Lets forms with a name take in others that have any other text there.
 fn absorb(found: &mut Vec<Found<'_>>) {
-    let is_name = |piece: &Piece<'_>| matches!(piece, Piece::Place(Kind::User | Kind::Word | Kind::Quoted));
     let mut hosts: Vec<(usize, usize)> = Vec::new();
     for (number, form) in found.iter().enumerate() {
-        let mut names = form.pieces.iter().enumerate().filter(|(_, piece)| is_name(piece)).map(|(at, _)| at);
+        let is_name = |at: usize, piece: &Piece<'_>| match piece {
+            Piece::Place(Kind::Text) => form.stretch == Some(at),
+            Piece::Place(kind) => matches!(kind, Kind::User | Kind::Word | Kind::Quoted),
+            Piece::Constant { .. } => false,
+        };
+        let mut names =
+            form.pieces.iter().enumerate().filter(|(at, piece)| is_name(*at, piece)).map(|(at, _)| at);
         if let (Some(at), None) = (names.next(), names.next())
             && is_word_among_others(&form.pieces, at)
             && form.pieces[..at].iter().any(|piece| matches!(piece, Piece::Constant { is_word: true, .. }))
@@ -346,6 +369,7 @@ fn absorb(found: &mut Vec<Found<'_>>) {
             host != number
                 && !after.is_empty()
                 // A form with a name of its own joins only where its name goes on with more words.
+                && (own.is_some() || form.stretch.is_none())
                 && own.is_none_or(|own| own == at && form.pieces.len() > found[host].pieces.len())
                 && form.pieces.len() >= before.len() + after.len()
                 && form.pieces.starts_with(before)

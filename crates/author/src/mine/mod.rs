@@ -6,6 +6,7 @@
 mod envelope;
 mod field;
 mod form;
+mod json;
 mod token;
 
 use testudo_pattern::{Grok, Library};
@@ -13,6 +14,7 @@ use testudo_pattern::{Grok, Library};
 pub use self::{
     envelope::Envelope,
     field::{Definition, Field, Strictness},
+    json::{Key, Keys, Role, text as json_text},
     token::Kind,
 };
 use self::{field::fields, form::Piece};
@@ -23,6 +25,9 @@ pub const MAX_LINES: usize = 20_000;
 /// The longest message, in bytes, that gets a pattern. Syslog daemons cut off what is longer than a thousand, and a pattern
 /// that is bound to the end of a message needs its true end.
 pub const MAX_MESSAGE_BYTES: usize = 900;
+
+/// The longest object of JSON that is looked at, in bytes.
+const MAX_OBJECT_BYTES: usize = 64 << 10;
 
 /// Examples that are kept of a form.
 const EXAMPLES: usize = 3;
@@ -59,6 +64,8 @@ pub struct Mined {
     pub unusable: usize,
     /// How many different forms there were.
     pub found: usize,
+    /// Of a log in JSON, its keys; there are no forms then.
+    pub keys: Keys,
     /// Other programs in the same syslog, with the numbers of their lines.
     pub others: Vec<(String, usize)>,
 }
@@ -208,7 +215,12 @@ pub fn mine(lines: &[String], wanted: &Wanted) -> Mined {
     let usable: Vec<(&str, usize)> = own
         .iter()
         .map(|line| (*line, message(line)))
-        .filter(|(line, at)| line.len() - at < MAX_MESSAGE_BYTES && line.len() > *at && is_text(line))
+        .filter(|(line, at)| {
+            // An object that is cut off is none: its length does not matter.
+            let fits = line.len() - at < MAX_MESSAGE_BYTES
+                || envelope == Envelope::Json && line.len() < MAX_OBJECT_BYTES;
+            fits && line.len() > *at && is_text(line)
+        })
         .collect();
     let messages: Vec<&str> = usable.iter().map(|(line, at)| &line[*at..]).collect();
     let mut mined = Mined {
@@ -220,9 +232,13 @@ pub fn mine(lines: &[String], wanted: &Wanted) -> Mined {
         covered: 0,
         unusable: own.len() - usable.len(),
         found: 0,
+        keys: Keys::default(),
         others,
     };
     if envelope == Envelope::Json {
+        mined.keys = json::keys(&messages);
+        mined.covered = messages.iter().filter(|message| envelope::is_object(message)).count();
+        mined.found = mined.keys.events.len();
         return mined;
     }
     let (found, beyond) = form::forms(&messages);

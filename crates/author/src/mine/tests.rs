@@ -77,6 +77,14 @@ fn many_words_in_one_place_are_a_field_and_few_are_not() {
 }
 
 #[test]
+fn names_that_are_all_different_are_no_forms_of_their_own() {
+    let lines: Vec<String> =
+        (0..9000).map(|n| format!("login failed for user x{n} y{} from 203.0.113.7", n * 7)).collect();
+    let mined = mine(&lines, &Wanted { forms: 20, fallback: "x".to_owned(), ..Wanted::default() });
+    assert_eq!((mined.forms.len(), mined.covered), (1, 9000), "{:?}", mined.forms[0].pattern("X"));
+}
+
+#[test]
 fn the_envelope_of_a_syslog_is_taken_off() {
     let mined = mined(&[
         "Nov 30 09:14:00 web-1 dropbear[1]: Child connection from 127.0.0.1:33062",

@@ -28,6 +28,9 @@ pub(super) struct Key {
     outcome: &'static str,
     /// The top nodes that took the line on.
     nodes: Vec<String>,
+    /// Those that are neither of the first stage, which takes off envelopes, nor of the last, which adds to events.
+    #[serde(skip)]
+    by: Vec<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     log_type: String,
     /// Scenarios that got the event.
@@ -75,6 +78,8 @@ pub(super) struct Collector<'e> {
     sources: &'e [Source],
     replay: Replay<'e>,
     now: Timestamp,
+    /// The first and the last stage.
+    ends: (&'e str, &'e str),
     found: Vec<Group>,
     numbers: HashMap<Key, usize>,
     lines: u64,
@@ -84,17 +89,22 @@ pub(super) struct Collector<'e> {
 
 /// What is noted of one line.
 #[derive(Default)]
-struct Note {
+struct Note<'e> {
+    ends: (&'e str, &'e str),
     nodes: Vec<String>,
+    by: Vec<String>,
     scenarios: Vec<String>,
     log_type: String,
     outcome: Option<LineOutcome>,
 }
 
-impl Observer for Note {
-    fn leave(&mut self, _: &str, node: &Node, depth: usize, ok: bool, _: &Record, _: &Keys) {
+impl Observer for Note<'_> {
+    fn leave(&mut self, stage: &str, node: &Node, depth: usize, ok: bool, _: &Record, _: &Keys) {
         if depth == 0 && ok {
             self.nodes.push(node.name.to_string());
+            if stage != self.ends.0 && stage != self.ends.1 {
+                self.by.push(node.name.to_string());
+            }
         }
     }
 
@@ -122,8 +132,15 @@ impl Sink for Outcome {
 }
 
 impl<'e> Collector<'e> {
-    pub(super) fn new(engine: &'e Engine, sources: &'e [Source], now: Timestamp) -> Collector<'e> {
+    /// A run; `ends` are the first and the last stage.
+    pub(super) fn new(
+        engine: &'e Engine,
+        ends: (&'e str, &'e str),
+        sources: &'e [Source],
+        now: Timestamp,
+    ) -> Collector<'e> {
         Collector {
+            ends,
             engine,
             sources,
             replay: Replay::new(engine, sources, now),
@@ -138,7 +155,7 @@ impl<'e> Collector<'e> {
 
     /// Takes a line.
     pub(super) fn line(&mut self, number: u64, line: &str) {
-        let (mut note, mut end) = (Note::default(), Outcome::default());
+        let (mut note, mut end) = (Note { ends: self.ends, ..Note::default() }, Outcome::default());
         self.replay.line(0, number, line, &mut note, &mut end);
         note.outcome = end.0;
         self.lines += 1;
@@ -208,12 +225,12 @@ impl Groups {
             ("FIRST", Align::Right),
         ]);
         for group in shown() {
-            let Key { outcome, nodes, log_type, .. } = &group.key;
+            let Key { outcome, nodes, by, log_type, .. } = &group.key;
             table.row(vec![
                 grouped(group.count),
                 format!("{:.1} %", group.share),
                 (*outcome).to_owned(),
-                nodes.join(" → "),
+                if by.is_empty() { nodes } else { by }.join(" → "),
                 log_type.clone(),
                 group.first_line.to_string(),
             ]);

@@ -15,8 +15,8 @@ use std::{
 
 use serde::Serialize;
 use testudo_author::suggest::Catalogue;
-use testudo_engine::{Engine, Options, Replay, Source};
-use testudo_event::{Timestamp, YearClock};
+use testudo_engine::{Options, Replay, Source};
+use testudo_event::YearClock;
 
 use self::{groups::Collector, way::Way};
 use super::replay::present;
@@ -65,7 +65,10 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let labels = BTreeMap::from([("type".to_owned(), kind)]);
     let sources = [Source { name: "explain".to_owned(), module: "file".to_owned(), labels }];
     if is_file && !args.each && lines.len() != 1 {
-        return in_groups(args, path, &engine, &catalogue, &sources, now);
+        let stages = || rules.parsers.iter().map(|parser| &*parser.stage);
+        let ends = (stages().min().unwrap_or_default(), stages().max().unwrap_or_default());
+        let collector = Collector::new(&engine, ends, &sources, now);
+        return in_groups(args, path, collector, &catalogue);
     }
     let mut replay = Replay::new(&engine, &sources, now);
     let ways: Vec<Way> = (1..)
@@ -91,13 +94,10 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
 fn in_groups(
     args: &ExplainArgs,
     path: &Path,
-    engine: &Engine,
+    mut collector: Collector<'_>,
     catalogue: &Catalogue,
-    sources: &[Source],
-    now: Timestamp,
 ) -> Result<ExitCode, Failure> {
     let tally = Arc::new(Tally::default());
-    let mut collector = Collector::new(engine, sources, now);
     for batch in Batches::new([PathBuf::from(path)], tally.clone()) {
         for (number, line) in batch.lines().filter(|(_, line)| !line.is_empty()) {
             collector.line(number, line);

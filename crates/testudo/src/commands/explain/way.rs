@@ -265,9 +265,10 @@ impl Way {
         candidates.sort_by_key(|failed| std::cmp::Reverse(failed.reached));
         let mut best = candidates.first().map(|failed| (*failed).clone());
         for failed in candidates.into_iter().take(CHANGES_TRIED) {
-            let change = catalogue.reach(&failed.pattern, &failed.input).and_then(|reach| reach.change);
-            if let Some(Change { what, pattern }) = change {
-                best = Some(Failed { change: Some(what), changed: Some(pattern), ..failed.clone() });
+            let Some(reach) = catalogue.reach(&failed.pattern, &failed.input) else { continue };
+            if let Some(Change { what, pattern, .. }) = reach.change {
+                let (change, changed) = (Some(what), Some(pattern));
+                best = Some(Failed { reached: reach.end, change, changed, ..failed.clone() });
                 break;
             }
         }

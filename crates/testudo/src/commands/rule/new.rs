@@ -80,11 +80,6 @@ fn word(name: &str) -> Option<String> {
 
 /// Whether there is something to draft.
 fn check(args: &RuleNewArgs, mined: &Mined) -> Result<(), Failure> {
-    if mined.envelope == Envelope::Json {
-        return Err(Failure::new("the lines are objects of JSON, which need no patterns").hint(
-            "take testudo/http-json or testudo/caddy as a model: UnmarshalJSON in the filter, statics that read its keys",
-        ));
-    }
     if mined.lines == 0 {
         let programs: Vec<&str> =
             mined.others.iter().take(SHOWN_PROGRAMS).map(|(name, _)| name.as_str()).collect();
@@ -95,7 +90,7 @@ fn check(args: &RuleNewArgs, mined: &Mined) -> Result<(), Failure> {
         };
         return Err(Failure::new(format!("no line is of the program `{}`", mined.program)).hint(hint));
     }
-    if mined.forms.is_empty() {
+    if mined.covered == 0 {
         return Err(Failure::new(format!(
             "none of the {} lines is text that a pattern could read",
             mined.lines
@@ -162,15 +157,16 @@ fn write(
 
 /// What was read, on the standard error.
 fn tell(lines: &[String], mined: &Mined) {
+    let forms = if mined.envelope == Envelope::Json { mined.found } else { mined.forms.len() };
     eprintln!(
         "{} of {} lines of {} in {} form{}",
         mined.covered,
         mined.lines,
         printable(&mined.program),
-        mined.forms.len(),
-        if mined.forms.len() == 1 { "" } else { "s" }
+        forms,
+        if forms == 1 { "" } else { "s" }
     );
-    if mined.lines > 1 && mined.found == mined.lines {
+    if mined.lines > 1 && mined.forms.len() > 1 && mined.found == mined.lines {
         eprintln!("note: no two lines have the same form; is this the log of one service?");
     }
     if lines.len() > MAX_LINES {
