@@ -192,7 +192,9 @@ impl Backtest {
             self.reached.extend(scenarios);
         }
         if let Some(event) = event {
-            self.stand(&event, is_hit || poured > 0, whitelisted);
+            // A scenario says what counts against somebody; a parser alone reads good and bad.
+            let counts = if self.subjects.scenarios.is_empty() { is_hit } else { poured > 0 };
+            self.stand(&event, counts, whitelisted);
         }
         for overflow in told.overflows {
             self.overflow(&overflow);

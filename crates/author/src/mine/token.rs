@@ -156,10 +156,8 @@ fn quoted(rest: &str, quote: char, before: Option<char>) -> Option<usize> {
 /// The next token: kind, whether it is a word, length in bytes.
 fn next(rest: &str, before: Option<char>, first: bool) -> (Option<Kind>, bool, usize) {
     let in_word = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    if !in_word {
-        if let Some((kind, len)) = value(rest, before, first) {
-            return (Some(kind), false, len);
-        }
+    if !in_word && let Some((kind, len)) = value(rest, before, first) {
+        return (Some(kind), false, len);
     }
     let c = rest.chars().next().unwrap_or(' ');
     if c.is_alphabetic() || c == '_' {
@@ -336,7 +334,7 @@ fn tail(rest: &str) -> usize {
         let digits = run(&rest[1..], |c| c.is_ascii_digit());
         len = if digits > 0 { 1 + digits } else { 0 };
     }
-    let zone = rest[len..].as_bytes();
+    let zone = &rest.as_bytes()[len..];
     let digits = |from: usize| zone.get(from..from + 2).is_some_and(|two| two.iter().all(u8::is_ascii_digit));
     len + match zone.first() {
         Some(b'Z') => 1,

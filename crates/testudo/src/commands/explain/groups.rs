@@ -163,8 +163,14 @@ impl<'e> Collector<'e> {
         let is_unparsed = !matches!(outcome, "parsed" | "whitelisted");
         self.unparsed += u64::from(is_unparsed);
         let form = if is_unparsed { cut(&mine::sketch(line), SHOWN) } else { String::new() };
-        let key =
-            Key { outcome, nodes: note.nodes, log_type: note.log_type, scenarios: note.scenarios, form };
+        let key = Key {
+            outcome,
+            nodes: note.nodes,
+            by: note.by,
+            log_type: note.log_type,
+            scenarios: note.scenarios,
+            form,
+        };
         if let Some(&at) = self.numbers.get(&key) {
             self.found[at].count += 1;
         } else if self.found.len() < MAX_GROUPS {
