@@ -67,7 +67,8 @@ pub(super) struct Groups {
     lines: u64,
     /// Lines that are not parsed.
     pub(super) unparsed: u64,
-    groups: Vec<Group>,
+    #[serde(rename = "groups")]
+    found: Vec<Group>,
     /// Lines in groups beyond those that are told apart.
     beyond: u64,
 }
@@ -209,7 +210,7 @@ impl<'e> Collector<'e> {
             kind: kind.unwrap_or_default(),
             lines: self.lines,
             unparsed: self.unparsed,
-            groups: self.found,
+            found: self.found,
             beyond: self.beyond,
         }
     }
@@ -221,7 +222,7 @@ impl Groups {
         let mut text = format!("{}: {} lines of type {}\n\n", self.file, grouped(self.lines), self.kind);
         let is_shown =
             |group: &&Group| !failures_only || !matches!(group.key.outcome, "parsed" | "whitelisted");
-        let shown = || self.groups.iter().filter(is_shown);
+        let shown = || self.found.iter().filter(is_shown);
         let mut table = Table::new(&[
             ("LINES", Align::Right),
             ("SHARE", Align::Right),

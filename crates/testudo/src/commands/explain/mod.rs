@@ -7,6 +7,7 @@ mod way;
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -82,7 +83,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         TestOutput::Human => {
             let mut text: String = shown.iter().map(|way| way.render(args.all_nodes)).collect();
             if lines.len() > MAX_LINES {
-                text.push_str(&format!("Only the first {MAX_LINES} lines are explained.\n"));
+                let _ = writeln!(text, "Only the first {MAX_LINES} lines are explained.");
             }
             text
         }
