@@ -227,7 +227,10 @@ impl Samples {
     /// How many entries there are.
     pub fn len(&self) -> usize {
         let logs = [&self.overflows, &self.quiet, &self.lets_off, &self.blames];
-        self.matches.len() + self.refuses.len() + self.hostile.len() + logs.map(Vec::len).iter().sum::<usize>()
+        self.matches.len()
+            + self.refuses.len()
+            + self.hostile.len()
+            + logs.map(Vec::len).iter().sum::<usize>()
     }
 
     /// Whether there is none.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use testudo_engine::{
-    DataSource, Dump, Engine, Keys, Line, LineOutcome, NoObserver, Node, Observer, Options, Record, Replay, ReverseDns,
-    Sink, Source, Step,
+    DataSource, Dump, Engine, Keys, Line, LineOutcome, NoObserver, Node, Observer, Options, Record, Replay,
+    ReverseDns, Sink, Source, Step,
 };
 use testudo_event::{Overflow, Timestamp, YearClock};
 use testudo_rules::{Diagnostic, plan::ParserNode, set::RuleSet};
@@ -139,8 +139,10 @@ impl Trial {
         let (mut engine, diagnostics) = Engine::new(rules, data, options);
         let names = Arc::new(Names::default());
         engine.world_mut().set_reverse_dns(names.clone());
-        let reason = |node: &ParserNode| Some((node.name.to_string(), node.whitelist.as_ref()?.reason.to_string()));
-        let reasons = rules.postoverflows.iter().filter_map(|postoverflow| reason(&postoverflow.node)).collect();
+        let reason =
+            |node: &ParserNode| Some((node.name.to_string(), node.whitelist.as_ref()?.reason.to_string()));
+        let reasons =
+            rules.postoverflows.iter().filter_map(|postoverflow| reason(&postoverflow.node)).collect();
         let parsers = || rules.parsers.iter().chain(&rules.postoverflows).map(|parser| &parser.node);
         let trial = Trial {
             engine,
