@@ -6,7 +6,6 @@ pub mod backtest;
 pub mod bundle;
 pub mod draft;
 mod hostile;
-pub mod junit;
 pub mod mine;
 pub mod samples;
 pub mod suggest;

@@ -6,6 +6,9 @@ use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use serde::Deserialize;
 use testudo_config::{ConfigError, Document, codes, decode::At, tree::Spot};
+use testudo_engine::{ListBuilder, ListTable};
+use testudo_event::Prefix;
+use testudo_expr::host::Listing;
 
 /// Longest log of a sample: its clock starts at midnight and shows hours, minutes and seconds.
 const MAX_SECONDS: u64 = 24 * 3600;
@@ -103,8 +106,26 @@ pub struct Log {
     /// Who must be found, and nobody else.
     #[serde(default)]
     pub source: String,
+    /// Who is listed, for rules that ask.
+    #[serde(default)]
+    pub listed: Vec<OnList>,
     /// Its lines.
     pub steps: Vec<Lines>,
+}
+
+/// A network on a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnList {
+    /// The network.
+    pub network: String,
+    /// Whose list it is.
+    #[serde(default = "lists")]
+    pub origin: String,
+}
+
+fn lists() -> String {
+    "lists".to_owned()
 }
 
 /// A line, or several that differ in `{clock}` (HH:MM:SS), `{n}` (from 0) and `{m}`, which is `{n}` modulo `among`.
@@ -140,8 +161,25 @@ impl Log {
         })
     }
 
+    /// Who is listed.
+    pub(crate) fn list(&self) -> ListTable {
+        let mut builder = ListBuilder::default();
+        for OnList { network, origin } in &self.listed {
+            let listing = Listing { origin, scenario: "sample", kind: "ban", since: 0, until: i64::MAX };
+            if let Some(network) = Prefix::parse(network) {
+                builder.add(network, &listing);
+            }
+        }
+        builder.build()
+    }
+
     /// Why it cannot be run.
     fn fault(&self) -> Option<String> {
+        if let Some(OnList { network, .. }) =
+            self.listed.iter().find(|on| Prefix::parse(&on.network).is_none())
+        {
+            return Some(format!("`{network}` is no network; write 192.0.2.1/32"));
+        }
         let sum = |of: fn(&Lines) -> u64| self.steps.iter().map(of).sum::<u64>();
         let seconds = sum(|step| u64::from(step.count) * u64::from(step.every));
         let lines = sum(|step| u64::from(step.count));

@@ -7,8 +7,8 @@ use std::{
 };
 
 use testudo_engine::{
-    DataSource, Dump, Engine, Keys, Line, LineOutcome, NoObserver, Node, Observer, Options, Record, Replay,
-    ReverseDns, Sink, Source, Step,
+    DataSource, Dump, Engine, Keys, Line, LineOutcome, Listed, NoObserver, Node, Observer, Options, Record,
+    Replay, ReverseDns, Sink, Source, Step,
 };
 use testudo_event::{Overflow, Timestamp, YearClock};
 use testudo_rules::{Diagnostic, plan::ParserNode, set::RuleSet};
@@ -124,6 +124,7 @@ impl ReverseDns for Names {
 pub struct Trial {
     engine: Engine,
     names: Arc<Names>,
+    listed: Arc<Listed>,
     /// Reasons of postoverflows that let somebody off.
     reasons: BTreeMap<String, String>,
     /// Parsers that are whitelists: they "match" what they let pass.
@@ -139,6 +140,8 @@ impl Trial {
         let (mut engine, diagnostics) = Engine::new(rules, data, options);
         let names = Arc::new(Names::default());
         engine.world_mut().set_reverse_dns(names.clone());
+        let listed = Arc::new(Listed::default());
+        engine.world_mut().set_listed(Arc::clone(&listed));
         let reason =
             |node: &ParserNode| Some((node.name.to_string(), node.whitelist.as_ref()?.reason.to_string()));
         let reasons =
@@ -147,6 +150,7 @@ impl Trial {
         let trial = Trial {
             engine,
             names,
+            listed,
             reasons,
             whitelists: parsers()
                 .filter(|node| node.whitelist.is_some())
@@ -282,6 +286,7 @@ impl Trial {
     fn log(&self, samples: &Samples, log: &Numbered<Log>, part: Part) -> Case {
         let Numbered { line, entry: log } = log;
         let mut case = Case::new(samples, *line, part, &log.about);
+        self.listed.set(log.list());
         let sources = [source(log.kind.as_ref().unwrap_or(&samples.kind))];
         let mut replay = Replay::new(&self.engine, &sources, Timestamp::default());
         let mut found = Found::default();
@@ -308,6 +313,7 @@ impl Trial {
     fn afterwards(&self, samples: &Samples, log: &Numbered<Log>, part: Part) -> Case {
         let Numbered { line, entry: log } = log;
         let mut case = Case::new(samples, *line, part, &log.about);
+        self.listed.set(log.list());
         let sources = [source(log.kind.as_ref().unwrap_or(&samples.kind))];
         let mut replay = Replay::new(&self.engine, &sources, Timestamp::default());
         let mut found = Found::default();

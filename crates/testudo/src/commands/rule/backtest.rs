@@ -14,11 +14,12 @@ use std::{
 use serde::Serialize;
 use testudo_author::{
     backtest::{Backtest, Banned, Check, Cost, Expectations, Findings, Subjects, Suspicion, cost},
-    bundle, junit,
+    bundle,
 };
 use testudo_engine::{Batch, Engine, Options, Replay, Source};
 use testudo_event::Prefix;
 use testudo_hub::DataFolders;
+use testudo_lint::junit::{self, Details, Outcome, Suite};
 use testudo_rules::set::RuleSet;
 
 use super::refuse_broken;
@@ -26,6 +27,7 @@ use crate::{
     args::{BacktestArgs, ResultOutput},
     commands::replay::{present, years},
     failure::{self, FINDINGS, Failure},
+    listed,
     replay::{
         guess,
         input::{self, Batches, Tally},
@@ -69,9 +71,15 @@ pub(crate) fn run(args: &BacktestArgs) -> Result<ExitCode, Failure> {
     let now = args.now.unwrap_or_else(present);
     let options = Options::new(years(&args.logs, args.now, now));
     let data = DataFolders::new(&args.rules.data);
-    let (with, diagnostics) = Engine::new(&bundle::over(base.clone(), tried.rules), &data, options);
+    let listed = listed::read(&args.rules.decisions)?;
+    let (mut with, diagnostics) = Engine::new(&bundle::over(base.clone(), tried.rules), &data, options);
     refuse_broken(&diagnostics)?;
-    let (without, _) = Engine::new(&without(base, &subjects), &data, options);
+    let (mut without, _) = Engine::new(&without(base, &subjects), &data, options);
+    for engine in [&mut with, &mut without] {
+        if let Some(listed) = &listed {
+            engine.world_mut().set_listed(Arc::clone(listed));
+        }
+    }
 
     let tally = Arc::new(Tally::default());
     let sources = sources(args, &with)?;
@@ -109,10 +117,12 @@ pub(crate) fn run(args: &BacktestArgs) -> Result<ExitCode, Failure> {
     let names: Vec<&str> = subjects.parsers.iter().chain(&subjects.scenarios).map(String::as_str).collect();
     let text = match args.output {
         ResultOutput::Human => human(&names, &findings, cost, &checks),
-        ResultOutput::Junit => junit::document(
-            "testudo rule backtest",
-            &results(&names, expectations.as_ref(), &checks, &findings),
-        ),
+        ResultOutput::Junit => {
+            let suite = suite(&names, expectations.as_ref(), &checks, &findings);
+            let mut xml = Vec::new();
+            junit::write(&[suite], &mut xml).map_err(|error| failure::output(&error))?;
+            String::from_utf8_lossy(&xml).into_owned()
+        }
         ResultOutput::Json => {
             let problems = problems.clone();
             let report = Report {
@@ -302,36 +312,40 @@ fn sentence(suspicion: &Suspicion) -> String {
     }
 }
 
-/// For build servers: the expectations or, without any, each suspected source.
-fn results(
+/// For build servers: the expectations or, without any, each source that would be banned.
+fn suite(
     rules: &[&str],
     expectations: Option<&Expectations>,
     checks: &[Check],
     findings: &Findings,
-) -> Vec<junit::Result> {
-    let group = rules.join(", ");
-    let Some(expectations) = expectations else {
-        return findings
+) -> Suite {
+    let class = rules.join(", ");
+    let case = |name: String, kind: &str, failure: Option<String>| junit::Case {
+        class: class.clone(),
+        name,
+        outcome: failure.map_or(Outcome::Passed, |text| {
+            Outcome::Failed(Details { kind: kind.to_owned(), message: text.clone(), text })
+        }),
+        ..junit::Case::default()
+    };
+    let cases = match expectations {
+        Some(expectations) => checks
+            .iter()
+            .map(|check| junit::Case {
+                file: Some(expectations.path.clone()),
+                line: Some(check.line),
+                ..case(check.name.clone(), "expectation", check.failure.clone())
+            })
+            .collect(),
+        None => findings
             .banned
             .iter()
-            .map(|banned| junit::Result {
-                group: group.clone(),
-                name: format!("would ban {}", banned.value),
-                file: String::new(),
-                line: 0,
-                failure: (!banned.suspicions.is_empty())
-                    .then(|| banned.suspicions.iter().map(sentence).collect::<Vec<_>>().join("\n")),
+            .map(|banned| {
+                let suspicions: Vec<String> = banned.suspicions.iter().map(sentence).collect();
+                let failure = (!suspicions.is_empty()).then(|| suspicions.join("; "));
+                case(format!("would ban {}", banned.value), "suspicion", failure)
             })
-            .collect();
+            .collect(),
     };
-    checks
-        .iter()
-        .map(|check| junit::Result {
-            group: group.clone(),
-            name: check.name.clone(),
-            file: expectations.path.clone(),
-            line: check.line,
-            failure: check.failure.clone(),
-        })
-        .collect()
+    Suite { name: "testudo rule backtest".to_owned(), cases }
 }

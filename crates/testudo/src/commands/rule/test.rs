@@ -7,8 +7,9 @@ use std::{
 };
 
 use serde::Serialize;
-use testudo_author::{Case, Samples, Trial, bundle, junit};
+use testudo_author::{Case, Samples, Trial, bundle};
 use testudo_hub::DataFolders;
+use testudo_lint::junit::{self, Details, Outcome, Suite};
 use testudo_rules::set::RuleSet;
 
 use super::refuse_broken;
@@ -83,9 +84,7 @@ pub(crate) fn run(args: &RuleTestArgs) -> Result<ExitCode, Failure> {
     match args.output {
         ResultOutput::Human => human(&mut out, &cases),
         ResultOutput::Json => json(&mut out, &cases, failed),
-        ResultOutput::Junit => {
-            out.write_all(junit::document("testudo rule test", &results(&cases)).as_bytes())
-        }
+        ResultOutput::Junit => junit::write(&suites(&cases), &mut out),
     }
     .and_then(|()| out.flush())
     .map_err(|error| failure::output(&error))?;
@@ -127,13 +126,28 @@ fn json(out: &mut impl Write, cases: &[Case], failed: usize) -> io::Result<()> {
     writeln!(out)
 }
 
-fn results(cases: &[Case]) -> Vec<junit::Result> {
-    let result = |case: &Case| junit::Result {
-        group: case.rule.clone(),
+/// A suite for each file.
+fn suites(cases: &[Case]) -> Vec<Suite> {
+    let case = |case: &Case| junit::Case {
+        class: case.rule.clone(),
         name: format!("{} {}: {}", case.part.name(), case.line, case.about),
-        file: case.file.clone(),
-        line: case.line,
-        failure: (!case.passed()).then(|| case.failures.join("\n")),
+        file: Some(case.file.clone()),
+        line: Some(case.line),
+        took: None,
+        outcome: if case.passed() {
+            Outcome::Passed
+        } else {
+            let message = case.failures.first().cloned().unwrap_or_default();
+            Outcome::Failed(Details {
+                kind: case.part.name().to_owned(),
+                message,
+                text: case.failures.join("\n"),
+            })
+        },
     };
-    cases.iter().map(result).collect()
+    let suite = |cases: &[Case]| Suite {
+        name: cases.first().map(|case| case.file.clone()).unwrap_or_default(),
+        cases: cases.iter().map(case).collect(),
+    };
+    cases.chunk_by(|a, b| a.file == b.file).map(suite).collect()
 }
