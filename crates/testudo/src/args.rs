@@ -5,6 +5,10 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use testudo_event::{Timestamp, duration};
 
+mod rule;
+
+pub(crate) use rule::{BacktestArgs, ResultOutput, RuleCommand, RuleNewArgs, RuleTestArgs, ScenarioKind};
+
 /// Watches logs, recognises hostile behaviour, and says what to do about it.
 #[derive(Debug, Parser)]
 #[command(name = "testudo", version, about, propagate_version = true, max_term_width = 100)]
@@ -38,6 +42,9 @@ pub(crate) enum Command {
     /// Rules of a hub: search, install, upgrade, remove, test
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Hub(HubGroup),
+    /// Write rules: draft them from a log, test them, try them on logs of the past
+    #[command(subcommand)]
+    Rule(RuleCommand),
     /// Show the way of a line through every stage and node, and how far a failed pattern came
     Explain(ExplainArgs),
     /// Check rule files: what will not load, and what its author may not mean
@@ -360,6 +367,9 @@ pub(crate) struct RuleArgs {
     /// Use the rules in this folder: parsers/STAGE, scenarios, postoverflows/STAGE, contexts
     #[arg(long, value_name = "DIR")]
     pub(crate) rules: Option<PathBuf>,
+    /// Also use these rules, in the place of those with the same names: a rule file, or a folder as above; may be given again
+    #[arg(long, value_name = "PATH")]
+    pub(crate) with: Vec<PathBuf>,
     /// Folder with data files and databases that rules ask for; may be given again
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Vec<PathBuf>,
@@ -448,7 +458,7 @@ pub(crate) enum TestOutput {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ExplainArgs {
-    /// A line, or a file with lines
+    /// A line, or a file with lines (plain, .gz or .zst), which are grouped by what becomes of them; `-`: standard input
     #[arg(value_name = "LINE|FILE")]
     pub(crate) input: String,
     /// Type of the log (syslog, nginx, …); guessed where it is not given
@@ -456,12 +466,18 @@ pub(crate) struct ExplainArgs {
     pub(crate) kind: Option<String>,
     #[command(flatten)]
     pub(crate) rules: RuleArgs,
+    /// Of a file, show the way of each of its first hundred lines
+    #[arg(long)]
+    pub(crate) each: bool,
     /// Also show nodes whose filter was false
     #[arg(long)]
     pub(crate) all_nodes: bool,
     /// Show only lines that were not parsed
     #[arg(long)]
     pub(crate) failures: bool,
+    /// How the result is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: TestOutput,
     /// The present, for dates without a year
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     pub(crate) now: Option<Timestamp>,

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             args::HubCommand::Test(args) => commands::hub_test::run(args, group.globals.output),
             args::HubCommand::Installed(verb) => Ok(commands::administer::hub(&group.globals, verb)),
         },
+        args::Command::Rule(command) => commands::rule::run(command),
         args::Command::Explain(args) => commands::explain::run(args),
         args::Command::Lint(args) => commands::lint::run(args),
         args::Command::Lsp => commands::lsp::run(),

@@ -1,7 +1,8 @@
 //! Loads the rules that a command line asks for, and tells what is wrong with them.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, path::PathBuf};
 
+use testudo_author::{Bundle, bundle};
 use testudo_engine::{Engine, Options};
 use testudo_hub::{DataFolders, Hub, Selection};
 use testudo_rules::{Diagnostic, Severity, render, set::RuleSet};
@@ -10,6 +11,29 @@ use crate::{args::RuleArgs, content, failure::Failure, listed};
 
 /// Loads the rules; without any choice, those that the binary carries.
 pub(crate) fn load(args: &RuleArgs) -> Result<(RuleSet, Vec<Diagnostic>), Failure> {
+    let (rules, mut diagnostics) = base(args)?;
+    if args.with.is_empty() {
+        return Ok((rules, diagnostics));
+    }
+    let with = bundle(&args.with)?;
+    diagnostics.extend(with.diagnostics);
+    Ok((bundle::over(rules, with.rules), diagnostics))
+}
+
+/// What the paths name: rule files, files of samples, folders with both.
+pub(crate) fn bundle(paths: &[PathBuf]) -> Result<Bundle, Failure> {
+    let mut bundle = Bundle::default();
+    for path in paths {
+        bundle.add(path).map_err(|error| {
+            Failure::new(error.to_string()).hint(
+                "name a rule file, a file of samples, or a folder with parsers/, scenarios/ and samples/",
+            )
+        })?;
+    }
+    Ok(bundle)
+}
+
+fn base(args: &RuleArgs) -> Result<(RuleSet, Vec<Diagnostic>), Failure> {
     if args.hub.is_none() && args.rules.is_none() {
         return Ok(content::rules());
     }
@@ -34,6 +58,11 @@ pub(crate) fn load(args: &RuleArgs) -> Result<(RuleSet, Vec<Diagnostic>), Failur
 
 /// Loads and compiles the rules, and prints what is wrong with them.
 pub(crate) fn engine(args: &RuleArgs, options: Options) -> Result<Engine, Failure> {
+    compiled(args, options).map(|(_, engine)| engine)
+}
+
+/// The same, with the rules as they were loaded.
+pub(crate) fn compiled(args: &RuleArgs, options: Options) -> Result<(RuleSet, Engine), Failure> {
     let listed = listed::read(&args.decisions)?;
     let (rules, mut diagnostics) = load(args)?;
     let (mut engine, more) = Engine::new(&rules, &DataFolders::new(&args.data), options);
@@ -51,7 +80,7 @@ pub(crate) fn engine(args: &RuleArgs, options: Options) -> Result<Engine, Failur
     if let Some(listed) = listed {
         engine.world_mut().set_listed(listed);
     }
-    Ok(engine)
+    Ok((rules, engine))
 }
 
 /// Prints errors in full, and warnings as one line each.

@@ -154,7 +154,12 @@ fn explain_tells_how_far_a_line_came() {
     let output = testudo(&["explain", "--type", "syslog", line]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
-    assert!(shown.contains("port ⟦here⟧x ssh2"), "{shown}");
+    let mut lines = shown.lines();
+    let place =
+        lines.find(|line| line.ends_with("port x ssh2") && line.starts_with('│')).expect("the message");
+    let mark = lines.next().expect("a mark below it");
+    let before = |line: &str, end: &str| line[..line.find(end).expect(end)].chars().count();
+    assert_eq!(before(mark, "▲"), before(place, "x ssh2"), "{shown}");
 }
 
 /// Nobody's address stands in the examples: they are from the networks set aside for documentation.

@@ -10,18 +10,21 @@ pub struct Furthest {
     pub end: usize,
     /// The next piece of the pattern, as it was written: no match gets past it. `None` if all of it matched.
     pub failed: Option<String>,
+    /// Where that piece begins in the grok as it was written, in bytes.
+    pub piece: Option<usize>,
 }
 
 /// Tries the beginnings of each top-level alternative.
 pub(super) fn furthest(steps: &Steps, text: &str) -> Furthest {
-    let mut best = Furthest { end: 0, failed: None };
+    let mut best = Furthest { end: 0, failed: None, piece: None };
     let mut best_rank = None;
     for alternative in &steps.alternatives {
         let (pieces, end) = longest_beginning(&steps.regex, alternative, text);
         let failed = failed_piece(steps, alternative, pieces);
         let rank = (failed.is_none(), end, pieces);
         if best_rank.is_none_or(|best_rank| rank > best_rank) {
-            best = Furthest { end, failed };
+            let piece = alternative.pieces.get(pieces).map(|piece| piece.source);
+            best = Furthest { end, failed, piece };
             best_rank = Some(rank);
         }
     }
@@ -80,6 +83,15 @@ mod tests {
         check(grok, "Failed password !", 16, Some("for "));
         check(grok, "x Failed !", 9, Some("%{WORD:how}"));
         check(grok, "", 0, Some("Failed "));
+    }
+
+    #[test]
+    fn tells_where_the_piece_stands() {
+        let expanded = Library::standard().expand("^a %{INT:n} from %{IP:ip}$").unwrap();
+        let grok = Grok::new(&expanded, &|_| false).unwrap();
+        assert_eq!(grok.furthest("a 1 from x").piece, Some(17));
+        assert_eq!(grok.furthest("a 1 for x").piece, Some(13));
+        assert_eq!(grok.furthest("a 1 from 1.2.3.4").piece, None);
     }
 
     #[test]

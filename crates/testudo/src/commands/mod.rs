@@ -13,6 +13,7 @@ pub(crate) mod lsp;
 pub(crate) mod mirror;
 pub(crate) mod reload;
 pub(crate) mod replay;
+pub(crate) mod rule;
 pub(crate) mod run;
 pub(crate) mod script;
 pub(crate) mod selftest;

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let until = time(&args.until).map_err(Failure::new)?;
     let profiles = profiles(args.profiles.as_deref())?;
     let simulation = simulation(args.simulation.as_deref())?;
-    let years = years(args, now);
+    let years = years(&args.files, args.now, now);
     let mut engine = rules::engine(&args.rules, Options::new(years))?;
     if args.dns {
         engine.world_mut().set_reverse_dns(Arc::new(SystemNames::default()));
@@ -171,11 +171,11 @@ fn simulation(path: Option<&Path>) -> Result<Simulation, Failure> {
 }
 
 /// How dates without a year get one: not after the latest change of the files, or `--now`'s year.
-fn years(args: &ReplayArgs, now: Timestamp) -> YearClock {
-    if let Some(now) = args.now {
+pub(crate) fn years(files: &[PathBuf], given: Option<Timestamp>, now: Timestamp) -> YearClock {
+    if let Some(now) = given {
         return YearClock::NotAfter(now);
     }
-    let modified = args.files.iter().filter_map(|path| fs::metadata(path).ok()?.modified().ok());
+    let modified = files.iter().filter_map(|path| fs::metadata(path).ok()?.modified().ok());
     let latest = modified.filter_map(|time| time.duration_since(UNIX_EPOCH).ok()).max();
     YearClock::NotAfter(latest.map_or(now, |since| Timestamp::from_unix(since.as_secs() as i64, 0)))
 }

@@ -2,23 +2,21 @@
 //! has the address of its true peer, or none.
 //!
 //! A file of samples names such lines under `hostile`, with `{truth}` for the address of the peer, and `{raw}`, `{json}`
-//! and so on for a text, by the way in which the service writes it (see [`write`]). Texts come from [`TEXTS`], from the
+//! and so on for a text, by the way in which the service writes it (see [`WAYS`]). Texts come from [`TEXTS`], from the
 //! parser's own samples, and from the lines themselves: what stands around a place, with another address, is what
 //! somebody would send who wants his text to be taken for it.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use testudo_engine::Engine;
-
-use super::{Hostile, Samples, engine, rules, samples, watch};
+use crate::samples::Samples;
 
 /// Peers whose lines these are.
-const PEERS: [&str; 2] = ["203.0.113.7", "2001:db8::7"];
+pub(crate) const PEERS: [&str; 2] = ["203.0.113.7", "2001:db8::7"];
 
 /// Third parties.
 const VICTIMS: [&str; 2] = ["198.51.100.9", "2001:db8:bad::9"];
 
-/// The peer in the other samples.
+/// The peer in samples that do not say which address they have.
 const SAMPLE: &str = "203.0.113.7";
 
 /// Lengths in bytes at which services and syslog daemons cut an entry off.
@@ -112,13 +110,7 @@ const TEXTS: &[&str] = &[
     "{v}%eth0",
 ];
 
-/// The ways of [`write`].
-const WAYS: &[&str] = &[
-    "raw", "line", "basic", "greeting", "visible", "octal", "hex", "apache", "sharp", "json", "rsyslog",
-    "xml", "audit", "pgname",
-];
-
-/// A client's text as a service writes it:
+/// How services write a client's text:
 ///
 /// - `raw`: as it is; a line break begins another line
 /// - `line`: as it is, but without line breaks, which no header has
@@ -134,9 +126,14 @@ const WAYS: &[&str] = &[
 /// - `rsyslog`: control characters as `#012`, the rest as it is (programs that leave escaping to rsyslog)
 /// - `xml`: with entities for what XML needs them for (Windows)
 /// - `audit`: in quotes or, where it has blanks, quotes or what cannot be printed, in hexadecimal digits (libaudit)
+pub const WAYS: &[&str] = &[
+    "raw", "line", "basic", "greeting", "visible", "octal", "hex", "apache", "sharp", "json", "rsyslog",
+    "xml", "audit", "pgname",
+];
+
+/// A client's text as a service writes it, in one of [`WAYS`].
 fn write(way: &str, text: &str) -> String {
     match way {
-        "raw" => return text.to_owned(),
         "line" => return text.replace(['\r', '\n'], ""),
         "basic" => return text.split_once(':').map_or(text, |(name, _)| name).to_owned(),
         "greeting" => {
@@ -144,10 +141,7 @@ fn write(way: &str, text: &str) -> String {
             let fits = inner.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c));
             return if fits { text } else { "x" }.to_owned();
         }
-        "pgname" => {
-            let end = (0..=text.len().min(63)).rev().find(|at| text.is_char_boundary(*at));
-            return text[..end.unwrap_or_default()].to_owned();
-        }
+        "pgname" => return text[..text.floor_char_boundary(63)].to_owned(),
         "rsyslog" => {
             let escaped = |c: char| {
                 if c.is_ascii_control() { format!("#{:03o}", u32::from(c)) } else { c.to_string() }
@@ -165,36 +159,35 @@ fn write(way: &str, text: &str) -> String {
             return if plain { format!("\"{text}\"") } else { text.bytes().map(hex).collect() };
         }
         "json" => {
-            let quoted = serde_json::to_string(text).expect("a text is JSON");
-            let inner = quoted.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"'));
-            return inner.expect("it is quoted").to_owned();
+            let quoted = serde_json::Value::from(text).to_string();
+            return quoted[1..quoted.len() - 1].to_owned();
         }
-        _ => {}
+        "visible" | "octal" | "hex" | "apache" | "sharp" => {}
+        _ => return text.to_owned(),
     }
     let mut out = String::new();
     for byte in text.bytes() {
-        match (way, byte) {
-            ("hex", b'"' | b'\\') => write!(out, "\\x{byte:02X}").expect("a text takes it"),
-            ("sharp", b'"' | b'#' | b'{' | b'|' | b'}') => {
-                write!(out, "#{byte:02X}").expect("a text takes it");
-            }
-            ("apache", b'"' | b'\\') => out.extend(['\\', char::from(byte)]),
-            ("apache", b'\n') => out.push_str("\\n"),
-            ("apache", b'\r') => out.push_str("\\r"),
-            (_, b' '..0x7f) => out.push(char::from(byte)),
-            ("visible", _) => out.push('?'),
-            ("octal", _) => write!(out, "\\{byte:03o}").expect("a text takes it"),
-            ("hex", _) => write!(out, "\\x{byte:02X}").expect("a text takes it"),
-            ("apache", _) => write!(out, "\\x{byte:02x}").expect("a text takes it"),
-            ("sharp", _) => write!(out, "#{byte:02X}").expect("a text takes it"),
-            _ => panic!("{way}: no such way"),
-        }
+        let written = match (way, byte) {
+            ("hex", b'"' | b'\\') => write!(out, "\\x{byte:02X}"),
+            ("sharp", b'"' | b'#' | b'{' | b'|' | b'}') => write!(out, "#{byte:02X}"),
+            ("apache", b'"' | b'\\') => write!(out, "\\{}", char::from(byte)),
+            ("apache", b'\n') => out.write_str("\\n"),
+            ("apache", b'\r') => out.write_str("\\r"),
+            (_, b' '..0x7f) => out.write_char(char::from(byte)),
+            ("visible", _) => out.write_char('?'),
+            ("octal", _) => write!(out, "\\{byte:03o}"),
+            ("hex", _) => write!(out, "\\x{byte:02X}"),
+            ("apache", _) => write!(out, "\\x{byte:02x}"),
+            (_, _) => write!(out, "#{byte:02X}"),
+        };
+        // A text takes everything.
+        let _ = written;
     }
     out
 }
 
 /// A hostile line taken apart.
-struct Template<'a>(Vec<Piece<'a>>);
+pub(crate) struct Template<'a>(Vec<Piece<'a>>);
 
 enum Piece<'a> {
     Text(&'a str),
@@ -205,7 +198,7 @@ enum Piece<'a> {
 }
 
 impl<'a> Template<'a> {
-    fn new(line: &'a str) -> Template<'a> {
+    pub(crate) fn new(line: &'a str) -> Template<'a> {
         let mut pieces = Vec::new();
         let (mut rest, mut from) = (line, 0);
         while let Some(open) = rest[from..].find('{').map(|at| at + from) {
@@ -222,7 +215,7 @@ impl<'a> Template<'a> {
         Template(pieces)
     }
 
-    fn ways(&self) -> Vec<&'a str> {
+    pub(crate) fn ways(&self) -> Vec<&'a str> {
         self.0
             .iter()
             .filter_map(|piece| if let Piece::Place(way) = piece { Some(*way) } else { None })
@@ -246,12 +239,12 @@ impl<'a> Template<'a> {
         (entry, places)
     }
 
-    fn plain(&self, peer: &str) -> String {
+    pub(crate) fn plain(&self, peer: &str) -> String {
         self.fill(peer, |_| "bob").0
     }
 
     /// The entry with this text in one place or, for `None`, in all.
-    fn with(&self, peer: &str, place: Option<usize>, text: &str) -> String {
+    pub(crate) fn with(&self, peer: &str, place: Option<usize>, text: &str) -> String {
         self.fill(peer, |at| if place.is_none_or(|place| place == at) { text } else { "bob" }).0
     }
 
@@ -273,24 +266,26 @@ impl<'a> Template<'a> {
 }
 
 /// All texts that the lines of a parser are tried with.
-fn texts(samples: &Samples) -> BTreeSet<String> {
+pub(crate) fn texts(samples: &Samples) -> BTreeSet<String> {
     let mut texts = BTreeSet::new();
     for victim in VICTIMS {
         texts.extend(TEXTS.iter().map(|text| text.replace("{v}", victim)));
         texts.insert(format!("{} from {victim} port 22", "A".repeat(3000)));
         for sample in &samples.matches {
-            let line = sample.line.replace(SAMPLE, victim);
+            let sample = &sample.entry;
+            let peer = sample.meta.get("source_ip").filter(|peer| !peer.is_empty());
+            let line = sample.line.replace(peer.map_or(SAMPLE, String::as_str), victim);
             texts.extend([format!("x\n{line}"), line]);
         }
         for other in &samples.hostile {
-            texts.extend(Template::new(&other.line).forgeries(victim));
+            texts.extend(Template::new(&other.entry.line).forgeries(victim));
         }
     }
     texts
 }
 
 /// Entries with a forged end of which nothing more is left, since it was cut off there.
-fn cut(template: &Template<'_>, peer: &str) -> Vec<String> {
+pub(crate) fn cut(template: &Template<'_>, peer: &str) -> Vec<String> {
     let mut entries = Vec::new();
     let starts = template.fill(peer, |_| "bob").1;
     for (place, (way, start)) in template.ways().into_iter().zip(starts).enumerate() {
@@ -306,71 +301,4 @@ fn cut(template: &Template<'_>, peer: &str) -> Vec<String> {
         }
     }
     entries
-}
-
-/// How many lines were tried, and which of them blame somebody else.
-#[derive(Default)]
-struct Trial {
-    lines: usize,
-    wrong: Vec<String>,
-}
-
-fn attack(
-    trial: &mut Trial,
-    engine: &Engine,
-    samples: &Samples,
-    hostile: &Hostile,
-    texts: &BTreeSet<String>,
-) {
-    let kind = hostile.kind.as_ref().unwrap_or(&samples.kind);
-    let address = |line: &str| -> String {
-        let dump = watch(engine, kind, line).0.last;
-        dump.and_then(|dump| dump.meta.get("source_ip").cloned()).unwrap_or_default()
-    };
-    let template = Template::new(&hostile.line);
-    let places = template.ways().len();
-    assert!(places > 0, "{}: no place for text in: {}", samples.rule, hostile.line);
-    for peer in PEERS {
-        let plain = template.plain(peer);
-        let expected = if hostile.unread { "" } else { peer };
-        assert_eq!(address(&plain), expected, "{}: {plain}", samples.rule);
-        let mut entries = cut(&template, peer);
-        for text in texts {
-            entries.extend((0..places).map(|place| template.with(peer, Some(place), text)));
-            if places > 1 {
-                entries.push(template.with(peer, None, text));
-            }
-        }
-        for line in entries.iter().flat_map(|entry| entry.split('\n')) {
-            trial.lines += 1;
-            let address = address(line);
-            if !["", peer].contains(&&*address) {
-                trial.wrong.push(format!(
-                    "{}: {address} out of: {}",
-                    samples.rule,
-                    line.replace(&"A".repeat(100), "…")
-                ));
-            }
-        }
-    }
-}
-
-#[test]
-fn nobody_else_is_blamed() {
-    let (rules, _) = rules();
-    let engine = engine();
-    let mut trial = Trial::default();
-    for samples in samples() {
-        let texts = texts(&samples);
-        for hostile in &samples.hostile {
-            attack(&mut trial, &engine, &samples, hostile, &texts);
-        }
-        let before = rules.parsers.iter().find(|parser| *parser.node.name == *samples.rule);
-        let reads = before.is_some_and(|parser| &*parser.stage == "s01-parse");
-        assert!(!reads || !samples.hostile.is_empty(), "{} has no hostile lines", samples.rule);
-    }
-    let Trial { lines, wrong } = trial;
-    println!("{lines} lines");
-    assert!(wrong.is_empty(), "{} of {lines}:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
-    assert!(lines >= 300, "only {lines} lines");
 }

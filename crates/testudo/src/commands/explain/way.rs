@@ -1,0 +1,392 @@
+//! The way of one line: what each node did, and for patterns that failed how far they came and what would help.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use testudo_author::suggest::{Catalogue, Change};
+use testudo_engine::{
+    Dump, Engine, Keys, Line, LineOutcome, Node, Observer, Record, Replay, Sink, Source, Step,
+};
+use testudo_event::{Overflow, Timestamp};
+
+use crate::table::{cut, printable};
+
+/// Characters of a value that are shown.
+const VALUE_WIDTH: usize = 100;
+
+/// Characters of a text before and behind the place where a pattern fails.
+const BEFORE: usize = 70;
+const BEHIND: usize = 40;
+
+/// Patterns for which a change is looked for, those that came furthest first.
+const CHANGES_TRIED: usize = 4;
+
+/// What became of a line, and how.
+#[derive(Debug, Serialize)]
+pub(super) struct Way {
+    pub(super) line: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) outcome: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) whitelist_reason: String,
+    pub(super) nodes: Vec<Visit>,
+    pub(super) scenarios: Vec<String>,
+    pub(super) overflows: Vec<String>,
+    /// Of a line that is not parsed, the pattern that came furthest, among those of nodes whose filter let it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) furthest: Option<Failed>,
+    /// And a pattern of any other node that comes nearer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nearest: Option<Nearest>,
+}
+
+/// A pattern that a text follows further than others.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Nearest {
+    rule: String,
+    pattern: String,
+    /// Up to which byte.
+    reached: usize,
+    matches: bool,
+}
+
+/// A node that was visited.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Visit {
+    stage: String,
+    name: String,
+    depth: usize,
+    ok: bool,
+    /// Its filter did not hold.
+    filtered: bool,
+    whitelisted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<Failed>,
+    changes: Vec<String>,
+}
+
+/// A pattern that failed.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Failed {
+    /// The node.
+    pub(super) node: String,
+    /// The pattern as it is written.
+    pub(super) pattern: String,
+    /// What it was applied on.
+    input: String,
+    /// Up to which byte the input follows it.
+    reached: usize,
+    /// The piece of it that comes next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wanted: Option<String>,
+    /// What would make it match, in words, and the pattern with that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) change: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<String>,
+}
+
+/// Remembers the way of one line.
+#[derive(Default)]
+struct Trace {
+    visits: Vec<Visit>,
+    open: Vec<usize>,
+    last: Dump,
+    scenarios: Vec<String>,
+}
+
+impl Observer for Trace {
+    const ACTIVE: bool = true;
+
+    fn enter(&mut self, stage: &str, node: &Node, depth: usize) {
+        self.open.push(self.visits.len());
+        let visit = Visit { stage: stage.to_owned(), name: node.name.to_string(), depth, ..Visit::default() };
+        self.visits.push(visit);
+    }
+
+    fn step(&mut self, node: &Node, step: Step, text: Option<&str>) {
+        let Some(visit) = self.open.last().and_then(|at| self.visits.get_mut(*at)) else { return };
+        match step {
+            Step::Filtered => visit.filtered = true,
+            Step::Whitelisted => visit.whitelisted = true,
+            Step::NoMatch => {
+                if let (Some((pattern, grok)), Some(text)) = (node.pattern(), text) {
+                    let furthest = grok.furthest(text);
+                    visit.failed = Some(Failed {
+                        node: node.name.to_string(),
+                        pattern: pattern.to_owned(),
+                        input: text.to_owned(),
+                        reached: furthest.end,
+                        wanted: furthest.failed,
+                        change: None,
+                        changed: None,
+                    });
+                }
+            }
+            Step::NoSource | Step::Matched => {}
+        }
+    }
+
+    fn leave(&mut self, _: &str, _: &Node, _: usize, ok: bool, record: &Record, keys: &Keys) {
+        let Some(visit) = self.open.pop().and_then(|at| self.visits.get_mut(at)) else { return };
+        visit.ok = ok;
+        if ok {
+            let now = record.dump(keys);
+            visit.changes = changes(&self.last, &now);
+            self.last = now;
+        }
+    }
+
+    fn poured(&mut self, scenario: &str) {
+        self.scenarios.push(scenario.to_owned());
+    }
+}
+
+/// What became of the line.
+#[derive(Default)]
+struct End {
+    outcome: Option<LineOutcome>,
+    overflows: Vec<String>,
+}
+
+impl Sink for End {
+    fn line(&mut self, _: Line<'_>, outcome: LineOutcome) {
+        self.outcome = Some(outcome);
+    }
+
+    fn overflow(&mut self, overflow: &Overflow, _: Line<'_>) {
+        self.overflows.push(overflow.alert.message.clone());
+    }
+}
+
+/// The differences of two states of an event, one a line.
+fn changes(before: &Dump, after: &Dump) -> Vec<String> {
+    let mut lines = Vec::new();
+    let maps = [
+        ("Parsed", &before.parsed, &after.parsed),
+        ("Meta", &before.meta, &after.meta),
+        ("Enriched", &before.enriched, &after.enriched),
+    ];
+    for (name, before, after) in maps {
+        for (key, value) in after {
+            match before.get(key) {
+                None => lines.push(format!("+ {name}.{key} = {}", cut(value, VALUE_WIDTH))),
+                Some(old) if old != value => {
+                    lines.push(format!(
+                        "~ {name}.{key} = {}  (was {})",
+                        cut(value, VALUE_WIDTH),
+                        cut(old, 30)
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    for (key, value) in &after.unmarshaled {
+        if before.unmarshaled.get(key) != Some(value) {
+            lines.push(format!("+ Unmarshaled.{key} = {}", cut(&value.0.to_string(), VALUE_WIDTH)));
+        }
+    }
+    for (name, value) in &after.fields {
+        let old = before.fields.get(name).map_or("", String::as_str);
+        if !name.starts_with("Line.") && old != value {
+            lines.push(format!("~ {name} = {}", cut(value, VALUE_WIDTH)));
+        }
+    }
+    lines
+}
+
+/// Follows a line, alone.
+pub(super) fn of_line(
+    engine: &Engine,
+    catalogue: &Catalogue,
+    source: &[Source],
+    now: Timestamp,
+    number: u64,
+    line: &str,
+) -> Way {
+    let mut replay = Replay::new(engine, source, now);
+    follow(&mut replay, catalogue, source, number, line)
+}
+
+/// Follows a line behind those that the run has seen.
+pub(super) fn follow(
+    replay: &mut Replay<'_>,
+    catalogue: &Catalogue,
+    source: &[Source],
+    number: u64,
+    line: &str,
+) -> Way {
+    let (mut trace, mut end) = (Trace::default(), End::default());
+    replay.line(0, number, line, &mut trace, &mut end);
+    let kind = source.first().and_then(|source| source.labels.get("type").cloned()).unwrap_or_default();
+    let mut way = Way {
+        line: line.to_owned(),
+        kind,
+        outcome: name(end.outcome),
+        whitelist_reason: trace.last.whitelist_reason.clone(),
+        nodes: trace.visits,
+        scenarios: trace.scenarios,
+        overflows: end.overflows,
+        furthest: None,
+        nearest: None,
+    };
+    if !matches!(end.outcome, Some(LineOutcome::Parsed | LineOutcome::Whitelisted)) {
+        way.look_for_help(catalogue, trace.last.parsed.get("message").map(String::as_str));
+    }
+    way
+}
+
+/// An outcome as programs read it.
+pub(super) fn name(outcome: Option<LineOutcome>) -> &'static str {
+    match outcome {
+        Some(LineOutcome::Parsed) => "parsed",
+        Some(LineOutcome::Whitelisted) => "whitelisted",
+        Some(LineOutcome::Dropped) => "dropped",
+        Some(LineOutcome::Outside) => "outside",
+        Some(LineOutcome::Unparsed) | None => "unparsed",
+    }
+}
+
+impl Way {
+    pub(super) fn is_parsed(&self) -> bool {
+        matches!(self.outcome, "parsed" | "whitelisted")
+    }
+
+    /// Finds the pattern that came furthest, a change that would help, and another pattern that comes nearer.
+    fn look_for_help(&mut self, catalogue: &Catalogue, message: Option<&str>) {
+        // Envelopes fail by the way; what counts is the stage to which the line came.
+        let last_stage =
+            self.nodes.iter().rev().find(|visit| visit.failed.is_some()).map(|visit| &visit.stage);
+        let of_stage = |visit: &&Visit| Some(&visit.stage) == last_stage;
+        let mut candidates: Vec<&Failed> =
+            self.nodes.iter().filter(of_stage).filter_map(|visit| visit.failed.as_ref()).collect();
+        candidates.sort_by_key(|failed| std::cmp::Reverse(failed.reached));
+        let mut best = candidates.first().map(|failed| (*failed).clone());
+        for failed in candidates.into_iter().take(CHANGES_TRIED) {
+            let Some(reach) = catalogue.reach(&failed.pattern, &failed.input) else { continue };
+            if let Some(Change { what, pattern, .. }) = reach.change {
+                let (change, changed) = (Some(what), Some(pattern));
+                best = Some(Failed { reached: reach.end, change, changed, ..failed.clone() });
+                break;
+            }
+        }
+        self.furthest = best;
+        let (key, text, except) = match (&self.furthest, message) {
+            (Some(failed), _) => (
+                catalogue.key_of(&failed.pattern).unwrap_or(Some("message")),
+                failed.input.as_str(),
+                failed.pattern.as_str(),
+            ),
+            (None, Some(message)) => (Some("message"), message, ""),
+            (None, None) => (None, self.line.as_str(), ""),
+        };
+        let reached = self.furthest.as_ref().map_or(0, |failed| failed.reached);
+        self.nearest = catalogue
+            .nearest(key, text, except)
+            .filter(|near| near.matches || near.end > reached)
+            .map(|near| Nearest {
+                rule: near.rule,
+                pattern: near.pattern,
+                reached: near.end,
+                matches: near.matches,
+            });
+    }
+
+    /// For people.
+    pub(super) fn render(&self, all_nodes: bool) -> String {
+        let mut text = format!("line: {}\ntype: {}\n", cut(&self.line, 400), self.kind);
+        let mut stage = "";
+        for visit in &self.nodes {
+            if visit.filtered && !all_nodes {
+                continue;
+            }
+            if visit.stage != stage {
+                stage = &visit.stage;
+                let _ = writeln!(text, "├ {stage}");
+            }
+            render_visit(&mut text, visit);
+        }
+        let verdict = match self.outcome {
+            "parsed" => "parsed".to_owned(),
+            "whitelisted" => format!("parsed, and whitelisted: {}", printable(&self.whitelist_reason)),
+            "dropped" => "dropped: an assignment gave something that is no text".to_owned(),
+            "outside" => "outside of the time window".to_owned(),
+            _ => "not parsed: no node took it to the last stage".to_owned(),
+        };
+        let _ = writeln!(text, "├ {verdict}");
+        if self.outcome == "parsed" {
+            if self.scenarios.is_empty() {
+                text.push_str("└ no scenario wants it\n");
+            } else {
+                text.push_str("└ poured into\n");
+                for scenario in &self.scenarios {
+                    let _ = writeln!(text, "    {scenario}");
+                }
+            }
+        }
+        for message in &self.overflows {
+            let _ = writeln!(text, "    overflow: {}", printable(message));
+        }
+        self.render_help(&mut text, "");
+        text.push('\n');
+        text
+    }
+
+    /// The pattern that came furthest, what would help, and what comes nearer.
+    pub(super) fn render_help(&self, text: &mut String, indent: &str) {
+        if let Some(failed) = &self.furthest {
+            let _ = writeln!(text, "{indent}└ furthest came a pattern of {}", failed.node);
+            let _ = writeln!(text, "{indent}    {}", printable(&failed.pattern));
+            render_place(text, failed, &format!("{indent}    "));
+            if let (Some(change), Some(changed)) = (&failed.change, &failed.changed) {
+                let _ = writeln!(text, "{indent}    change: {}", printable(change));
+                let _ = writeln!(text, "{indent}    then it matches: {}", printable(changed));
+            }
+        }
+        if let Some(near) = &self.nearest {
+            let how = if near.matches {
+                "would match, if it were asked".to_owned()
+            } else {
+                format!("the line follows to byte {}", near.reached)
+            };
+            let _ = writeln!(text, "{indent}└ a pattern of {} {how}", near.rule);
+            let _ = writeln!(text, "{indent}    {}", printable(&near.pattern));
+        }
+    }
+}
+
+fn render_visit(text: &mut String, visit: &Visit) {
+    let indent = "  ".repeat(visit.depth);
+    let mark = if visit.ok { "✓" } else { "✗" };
+    let note = match visit {
+        Visit { filtered: true, .. } => "  (filter is false)",
+        Visit { whitelisted: true, .. } => "  (whitelisted)",
+        _ => "",
+    };
+    let _ = writeln!(text, "│   {indent}{mark} {}{note}", visit.name);
+    for change in &visit.changes {
+        let _ = writeln!(text, "│   {indent}    {change}");
+    }
+    if let Some(failed) = &visit.failed {
+        render_place(text, failed, &format!("│   {indent}    "));
+    }
+}
+
+/// The text with a mark below the place up to which it follows the pattern.
+fn render_place(text: &mut String, failed: &Failed, indent: &str) {
+    let reached = failed.input.floor_char_boundary(failed.reached);
+    let (done, rest) = failed.input.split_at(reached);
+    let from = done.char_indices().rev().nth(BEFORE).map_or(0, |(at, _)| at);
+    let dots = if from > 0 { "…" } else { "" };
+    let shown = format!("{dots}{}", printable(&done[from..]));
+    let _ = writeln!(text, "{indent}{shown}{}", cut(rest, BEHIND));
+    let wanted = match &failed.wanted {
+        Some(piece) if piece == "$" => "then it should end".to_owned(),
+        Some(piece) => format!("then it wants {}", cut(piece, VALUE_WIDTH)),
+        None => "and that is all of it".to_owned(),
+    };
+    let _ =
+        writeln!(text, "{indent}{}▲ followed to byte {reached}, {wanted}", " ".repeat(shown.chars().count()));
+}
