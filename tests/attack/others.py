@@ -157,6 +157,7 @@ class Sudo(Part):
     expected = {"testudo/local-bruteforce"}
     slip = "testudo/local-bruteforce"
     families = [(USER, OTHER_USER)]
+    scope = "username"
     samples = ["pam"]
 
     def prepare(self):

@@ -153,6 +153,8 @@ class Part:
     expected = set()
     slip = ""
     families = FAMILIES
+    # What is reported: addresses, or something else.
+    scope = "Ip"
     # Samples in `content/samples` whose lines are put into what clients choose.
     samples = ()
 
@@ -286,13 +288,19 @@ def quoted(text):
     return f'"{text}"'
 
 
-def sharpened(folder):
-    """Our rules, but each scenario reports whoever does something once: not one line may be taken for another's."""
+def sharpened(folder, scope):
+    """Our rules, but each scenario reports whoever does something once: not one line may be taken for another's.
+
+    Scenarios about something else, such as an account under attack from many addresses, are left out.
+    """
     for path in sorted((ROOT / "content").rglob("*.yaml")):
-        if "samples" in path.parts or path.name == "targeted.yaml":
+        if {"samples", "collections"} & set(path.parts) or path.name == "targeted.yaml":
             continue
         text = path.read_text()
         if "scenarios" in path.parts:
+            other = re.search(r"(?m)^scope:\s+type: (\S+)", text)
+            if (other[1] if other else "Ip") != scope:
+                continue
             text = re.sub(r"(?m)^type: .*$", "type: trigger", text)
             text = re.sub(r"(?m)^(?:capacity|leakspeed|distinct|cache_size|blackhole|duration):.*\n", "", text)
         target = folder / path.relative_to(ROOT / "content")
@@ -301,9 +309,9 @@ def sharpened(folder):
     return folder
 
 
-def replay(binary, files, kind, *options):
+def replay(part, binary, files, *options):
     """The scenarios that report each source, and how many lines there were and were read."""
-    done = subprocess.run([str(word) for word in (binary, "replay", "-q", "-o", "json", "-k", kind, *options, *files)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(word) for word in (binary, "replay", "-q", "-o", "json", "-k", part.kind, *options, *files)], capture_output=True, text=True, timeout=60)
     if done.returncode not in (0, 1) or not done.stdout:
         raise Failed(f"replay: {done.stderr.strip()}")
     report = json.loads(done.stdout)
@@ -312,6 +320,8 @@ def replay(binary, files, kind, *options):
         # An IPv4 client of a socket for both is told as `::ffff:203.0.113.7`, and banned as what it is.
         with contextlib.suppress(ValueError):
             address = str(getattr(ipaddress.ip_address(address), "ipv4_mapped", None) or address)
+        if source["scope"].lower() != part.scope.lower():
+            continue
         sources.setdefault(address, set()).update(source["scenarios"])
     return sources, report["lines"]
 
@@ -319,7 +329,7 @@ def replay(binary, files, kind, *options):
 def perform(part, binary):
     """The whole of a part, in its namespaces; returns a sentence about it."""
     part.prepare()
-    sharp = sharpened(part.folder / "sharp")
+    sharp = sharpened(part.folder / "sharp", part.scope)
     part.serve()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         list(pool.map(lambda family: part.attack(*family), part.families))
@@ -341,7 +351,7 @@ def check_attack(part, binary, files, sharp):
     for attacker, victim in part.families:
         if text.count(victim) < 10:
             raise Failed(f"{name}: the address of {victim}, which {attacker} put into what he sent, stands in it {text.count(victim)} times only")
-    sources, _ = replay(binary, files, part.kind, "--rules", sharp)
+    sources, _ = replay(part, binary, files, "--rules", sharp)
     others = sources.keys() - ({attacker for attacker, _ in part.families} if part.expected else set())
     if others:
         raise Failed(f"{name}: {others} did nothing and had single lines counted against them: {[sources[other] for other in others]}\n"
@@ -351,14 +361,14 @@ def check_attack(part, binary, files, sharp):
 def check_all(part, binary, files, sharp):
     """After everybody: the attackers are reported, each for all that he did, and nobody else."""
     name = "+".join(path.name for path in files)
-    sources, lines = replay(binary, files, part.kind)
+    sources, lines = replay(part, binary, files)
     attackers = {attacker for attacker, _ in part.families} if part.expected else set()
     if sources.keys() != attackers:
         raise Failed(f"{name}: reported were {sources}, not {attackers}; {lines}")
     for attacker, scenarios in sources.items():
         if part.expected - scenarios:
             raise Failed(f"{name}: {attacker} was not reported by {part.expected - scenarios}, but by {scenarios}; {lines}")
-    noticed, _ = replay(binary, files, part.kind, "--rules", sharp)
+    noticed, _ = replay(part, binary, files, "--rules", sharp)
     for _, neighbour in part.families if part.expected else []:
         if part.slip not in noticed.get(neighbour, ()):
             raise Failed(f"{name}: the one slip of {neighbour} was not read: {part.slip} is not among {noticed.get(neighbour)}")
@@ -372,6 +382,6 @@ def blamed(part, binary, files, sharp, others):
     for line in lines[:100]:
         alone = part.folder / "alone"
         alone.write_bytes(line + b"\n")
-        if len(found) < 5 and replay(binary, [alone], part.kind, "--rules", sharp)[0].keys() & others:
+        if len(found) < 5 and replay(part, binary, [alone], "--rules", sharp)[0].keys() & others:
             found.append(line.decode(errors="replace"))
     return found
