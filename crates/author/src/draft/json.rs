@@ -15,7 +15,8 @@ pub(super) struct Texts {
 /// Writes both.
 pub(super) fn texts(mined: &Mined, names: &Names) -> Texts {
     let keys = &mined.keys;
-    let object = names.service.replace(['-', '.'], "_");
+    // A name of the language: it begins with a letter.
+    let object = format!("log_{}", names.service.replace(['-', '.'], "_"));
     let value = |path: &[String]| format!("evt.Unmarshaled.{object}.{}", path.join("."));
     let mut rule = format!(
         "# Drafted by `testudo rule new` from {} lines of the type {}, which are objects of JSON.\n#\n\
