@@ -171,6 +171,15 @@ impl Facts {
                     "IpToRange" => &["SourceRange"],
                     "reverse_dns" => &["reverse_dns"],
                     "ParseDate" => &["MarshaledTime"],
+                    "Reputation" => &[
+                        "reputation_listed",
+                        "reputation_count",
+                        "reputation_origins",
+                        "reputation_scenarios",
+                        "reputation_types",
+                        "reputation_since",
+                        "reputation_until",
+                    ],
                     _ => &[],
                 };
                 for answer in answers {

@@ -171,8 +171,8 @@ fn loaded(input: &Input) -> File {
     file.unwrap_or_else(|| documents::load(input))
 }
 
-/// What a worker may take for its stack: the deepest expression that is read needs 3 MiB in a build without
-/// optimisation, more than a thread has by itself.
+/// What a worker may take for its stack: the deepest expression that is read needs more than a thread has by itself
+/// in a build without optimisation.
 const STACK_BYTES: usize = 16 << 20;
 
 /// Does a piece of work for each item on all cores; results in the order of the items.

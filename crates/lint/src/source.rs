@@ -16,7 +16,7 @@ use crate::codes;
 const MAX_FILE_BYTES: u64 = 4 << 20;
 /// How deep folders are walked: rules lie three deep at most, links may add some.
 const MAX_DEPTH: usize = 12;
-/// How many files one walk yields: fifty times the public hub.
+/// How many files and folders one walk looks at: fifty times the public hub.
 const MAX_FILES: usize = 100_000;
 
 /// The kinds of rule files.
@@ -250,6 +250,8 @@ fn enter(
         // Not the entry's own type: that would be the one of the link.
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() && depth + 1 < MAX_DEPTH => {
+                // Links that lead back up would multiply otherwise.
+                *left -= 1;
                 enter(&path, depth + 1, left, diagnostics, visit);
             }
             Ok(metadata) if metadata.is_file() => {
@@ -414,5 +416,19 @@ mod tests {
         let gathered = gather(&[folder.path().join("scenarios/me/notes.txt")], &[]).expect("it is there");
         assert_eq!(gathered.inputs.len(), 1, "its place tells");
         assert!(gather(&[folder.path().join("nothing")], &[]).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_a_circle_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let scenarios = folder.path().join("scenarios");
+        fs::create_dir_all(&scenarios).expect("a folder");
+        fs::write(scenarios.join("a.yaml"), "name: a").expect("written");
+        for name in ["up", "again"] {
+            std::os::unix::fs::symlink("..", scenarios.join(name)).expect("a link");
+        }
+        let gathered = gather(&[folder.path().to_owned()], &[]).expect("it is there");
+        assert_eq!(gathered.inputs.len(), 1);
     }
 }

@@ -147,6 +147,10 @@ fn parsers() {
         &["L002 6 text before the pattern can hold another address: it reads \
         203.0.113.99 in `x from 203.0.113.99 from 198.51.100.7`"],
     );
+    // A field that is only asked for is no address.
+    let asked = grok("^%{DATA:user} %{IP:client} %{WORD:word}")
+        .replace("evt.Parsed.ip", "\"evt.Parsed.client == '' ? evt.Parsed.word : ''\"");
+    parser(&asked, &[]);
     parser(
         &grok("^%{IP}"),
         &["L003 6 the pattern names no field, and a pattern that captures nothing never succeeds"],

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use testudo_expr::core::Kind as Core;
+use testudo_expr::core::{Binary, Kind as Core, Node};
 use testudo_pattern::{Expanded, Library};
 use testudo_rules::{
     Diagnostic, Place,
@@ -50,15 +50,42 @@ fn address_fields(parser: &Parser) -> BTreeSet<Arc<str>> {
         for item in documents::statics(node) {
             let StaticValue::Expression(expression) = &item.value else { continue };
             if item.target == Target::Meta("source_ip".into()) {
-                cells::used(&expression.node, &mut |_, space, key| {
-                    if space == Space::Parsed {
-                        fields.insert(key.clone());
-                    }
-                });
+                taken_from(&expression.node, &mut fields);
             }
         }
     });
     fields
+}
+
+/// The fields of `evt.Parsed` whose text, or a part of it, may be what an expression gives; not those that it only
+/// compares.
+fn taken_from(node: &Node, into: &mut BTreeSet<Arc<str>>) {
+    if let Some((space, key)) = cells::cell(node) {
+        if space == Space::Parsed {
+            into.insert(key.clone());
+        }
+        return;
+    }
+    match &node.kind {
+        Core::Cond(_, yes, no) => {
+            taken_from(yes, into);
+            taken_from(no, into);
+        }
+        Core::Coalesce(a, b) | Core::Binary(Binary::Add, a, b) => {
+            taken_from(a, into);
+            taken_from(b, into);
+        }
+        // `Split(text, ':')[0]`, `TrimPrefix(text, '::ffff:')`: the text comes first.
+        Core::Call { arguments, .. } => arguments.iter().take(1).for_each(|first| taken_from(first, into)),
+        Core::Index { of, .. } | Core::Slice { of, .. } | Core::Chain(of) | Core::Method { of, .. } => {
+            taken_from(of, into);
+        }
+        Core::Let(_, value, body) => {
+            taken_from(value, into);
+            taken_from(body, into);
+        }
+        _ => {}
+    }
 }
 
 fn forged_advice(grok: &Grok, text: &str, field: &str, forgery: &forge::Forgery) -> Diagnostic {
