@@ -154,10 +154,11 @@ fn explain_tells_how_far_a_line_came() {
     let output = testudo(&["explain", "--type", "syslog", line]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
-    let mut lines = shown.lines();
-    let place =
-        lines.find(|line| line.ends_with("port x ssh2") && line.starts_with('│')).expect("the message");
-    let mark = lines.next().expect("a mark below it");
+    let lines: Vec<&str> = shown.lines().collect();
+    let is_marked = |pair: &&[&str]| pair[0].ends_with("port x ssh2") && pair[1].contains('▲');
+    let [place, mark] = lines.windows(2).find(is_marked).expect("the message, and a mark below it") else {
+        unreachable!("windows of two")
+    };
     let before = |line: &str, end: &str| line[..line.find(end).expect(end)].chars().count();
     assert_eq!(before(mark, "▲"), before(place, "x ssh2"), "{shown}");
 }

@@ -13,7 +13,7 @@ const UNITS: &[&str] = &["ns", "us", "µs", "ms", "secs", "sec", "seconds", "s",
 pub enum Kind {
     /// An IP address of either family.
     Address,
-    /// A date with a time, in one of [`STAMPS`].
+    /// A date with a time, in one of the forms that are known.
     Time(u8),
     /// Digits, perhaps with a fraction.
     Number,
@@ -93,7 +93,7 @@ pub(super) const STAMPS: &[Stamp] = &[
     Stamp { sketch: "00 Aaa 0000 00:00:00", layout: "02 Jan 2006 15:04:05", open: true },
 ];
 
-/// Seconds since 1970, ten digits at the beginning of a line, which are none of [`STAMPS`].
+/// Seconds since 1970, ten digits at the beginning of a line, which are none of those.
 pub(super) const UNIX: u8 = u8::MAX;
 
 /// A piece of a message.

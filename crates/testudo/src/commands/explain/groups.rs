@@ -96,12 +96,14 @@ struct Note<'e> {
     by: Vec<String>,
     scenarios: Vec<String>,
     log_type: String,
+    /// The line is through; what follows are overflows.
+    is_done: bool,
     outcome: Option<LineOutcome>,
 }
 
 impl Observer for Note<'_> {
     fn leave(&mut self, stage: &str, node: &Node, depth: usize, ok: bool, _: &Record, _: &Keys) {
-        if depth == 0 && ok {
+        if depth == 0 && ok && !self.is_done {
             self.nodes.push(node.name.to_string());
             if stage != self.ends.0 && stage != self.ends.1 {
                 self.by.push(node.name.to_string());
@@ -116,6 +118,7 @@ impl Observer for Note<'_> {
     }
 
     fn done(&mut self, record: &Record, keys: &Keys) {
+        self.is_done = true;
         record.key(keys, Space::Meta, "log_type").unwrap_or_default().clone_into(&mut self.log_type);
     }
 }
