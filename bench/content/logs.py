@@ -37,6 +37,11 @@ class Service:
     # Where the hub's parser reads whole lines.
     hub_kind: str = ""
 
+    @property
+    def own(self):
+        """Our collection of it."""
+        return "testudo/" + {"apache2": "apache"}.get(self.name, self.name)
+
 
 COMBINED = '<ip> - - [<clf>] "GET <page> HTTP/1.1" <status> <bytes> "-" "<agent>"'
 CADDY = ('{"level":"info","ts":<unix>,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"<ip>","remote_port":"<port>","client_ip":"<ip>","proto":"HTTP/1.1","method":"GET",'
