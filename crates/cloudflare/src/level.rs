@@ -386,7 +386,10 @@ impl Guard {
             }
             // Somebody may have changed it while it was not known whether it was done.
             (Phase::PuttingBack(record), _) => (Phase::Restoring(record), None),
-            (Phase::Adopting(record), Event::Done) => (close(record, true), None),
+            // It was seen while a change of ours could still come: only another look tells that none has.
+            (Phase::Adopting(record), Event::Done) => {
+                (Phase::Settling { record, aside: true, high_since: None, look_at }, None)
+            }
             (Phase::Forgetting { aside: true, .. }, Event::Done) => (Phase::Aside { low_since: None }, None),
             (Phase::Forgetting { aside: false, .. }, Event::Done) => {
                 (Phase::Watching { high_since: None }, None)
@@ -580,6 +583,25 @@ mod tests {
         world.level = "high".to_owned();
         assert_eq!(world.pass(Signals::High, 100), [Why::Theirs { level: "high".to_owned() }]);
         assert_eq!(world.level, "high");
+    }
+
+    #[test]
+    fn a_change_that_comes_after_somebody_elses_gives_theirs_back() {
+        let mut world = World::new("medium");
+        world.step(Signals::High, Fate::Done);
+        world.now += SUSTAINED;
+        for _ in 0..2 {
+            world.step(Signals::High, Fate::Done);
+        }
+        world.step(Signals::High, Fate::Late(SETTLE - 20));
+        world.level = "off".to_owned();
+        // Theirs is seen before ours comes, and written down when no other can come any more.
+        world.now += SETTLE - 40;
+        world.step(Signals::High, Fate::Done);
+        world.now += 40;
+        assert_eq!(world.disk.as_ref().map(|record| record.saved.as_str()), Some("medium"));
+        world.pass(Signals::High, 20);
+        assert_eq!((world.level.as_str(), &world.disk), ("off", &None));
     }
 
     #[test]

@@ -68,6 +68,19 @@ pub(crate) fn used<'n>(node: &'n Node, visit: &mut dyn FnMut(&'n Node, Space, &'
     node.for_each_child(&mut |child| used(child, visit));
 }
 
+/// The texts of which a node is one, where all of them are constant: `a ? 'x' : 'y'`.
+pub(crate) fn constants(node: &Node) -> Option<Vec<&Arc<str>>> {
+    match &node.kind {
+        Kind::Const(Value::Str(text)) => Some(vec![text]),
+        Kind::Cond(_, yes, no) => {
+            let mut texts = constants(yes)?;
+            texts.extend(constants(no)?);
+            Some(texts)
+        }
+        _ => None,
+    }
+}
+
 /// What an expression writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Write<'n> {
@@ -132,6 +145,19 @@ mod tests {
         check("'a' in evt.Meta and evt.Parsed.b in ['1', '2']", &["Parsed.b"]);
         check("evt.Unmarshaled.a == nil || evt.Line.Labels.type == ''", &[]);
         check("evt.SetMeta('a', Upper(evt.Parsed.b))", &["Parsed.b"]);
+    }
+
+    #[test]
+    fn alternatives() {
+        let check = |text: &str, expected: Option<&[&str]>| {
+            let node = compile(text);
+            let found = constants(&node).map(|texts| texts.iter().map(|text| &***text).collect::<Vec<_>>());
+            assert_eq!(found.as_deref(), expected, "{text}");
+        };
+        let some: Option<&[&str]> = Some(&["x", "y", "z"]);
+        check("evt.Meta.a == '' ? 'x' : (evt.Meta.b == '' ? 'y' : 'z')", some);
+        check("'x'", Some(&["x"]));
+        check("evt.Meta.a == '' ? 'x' : evt.Meta.b", None);
     }
 
     #[test]

@@ -156,14 +156,18 @@ impl Facts {
     }
 
     fn static_(&mut self, item: &Static) {
-        let text = match &item.value {
-            StaticValue::Text(text) => Some(text),
-            StaticValue::Expression(_) => None,
+        let texts = match &item.value {
+            StaticValue::Text(text) => Some(vec![text]),
+            StaticValue::Expression(expression) => cells::constants(&expression.node),
+        };
+        let mut fill = |space, key| match &texts {
+            Some(texts) => texts.iter().for_each(|text| self.cell(space, key, Some(text))),
+            None => self.cell(space, key, None),
         };
         match &item.target {
-            Target::Parsed(key) => self.cell(Space::Parsed, key, text),
-            Target::Meta(key) => self.cell(Space::Meta, key, text),
-            Target::Enriched(key) => self.cell(Space::Enriched, key, text),
+            Target::Parsed(key) => fill(Space::Parsed, key),
+            Target::Meta(key) => fill(Space::Meta, key),
+            Target::Enriched(key) => fill(Space::Enriched, key),
             Target::Method(name) => {
                 let answers: &[&str] = match name.as_str() {
                     "GeoIpCity" => &["IsoCode", "IsInEU", "Latitude", "Longitude"],
