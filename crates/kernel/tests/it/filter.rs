@@ -119,7 +119,7 @@ fn rejected_senders_are_told() {
             let sender = peer.socket(from);
             sender.connect(to.local_addr().expect("an address")).expect("connected");
             sender.set_read_timeout(Some(Duration::from_millis(300))).expect("a limit");
-            let mut ask = || {
+            let ask = || {
                 sender
                     .send(b"x")
                     .and_then(|_| sender.recv(&mut [0; 8]))
