@@ -126,7 +126,7 @@ const TEXTS: &[&str] = &[
 /// - `rsyslog`: control characters as `#012`, the rest as it is (programs that leave escaping to rsyslog)
 /// - `xml`: with entities for what XML needs them for (Windows)
 /// - `audit`: in quotes or, where it has blanks, quotes or what cannot be printed, in hexadecimal digits (libaudit)
-pub const WAYS: &[&str] = &[
+pub(crate) const WAYS: &[&str] = &[
     "raw", "line", "basic", "greeting", "visible", "octal", "hex", "apache", "sharp", "json", "rsyslog",
     "xml", "audit", "pgname",
 ];

@@ -13,7 +13,6 @@ mod trial;
 
 pub use self::{
     bundle::{Bundle, BundleError},
-    hostile::WAYS,
     samples::Samples,
-    trial::{Case, Part, SAMPLE_YEAR, Trial},
+    trial::{Case, Part, Trial},
 };

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The year of dates in samples that have none.
-pub const SAMPLE_YEAR: i32 = 2026;
+pub(crate) const SAMPLE_YEAR: i32 = 2026;
 
 /// Failures that are kept of one entry: more of them say nothing new.
 const MAX_FAILURES: usize = 20;
@@ -286,17 +286,11 @@ impl Trial {
     fn log(&self, samples: &Samples, log: &Numbered<Log>, part: Part) -> Case {
         let Numbered { line, entry: log } = log;
         let mut case = Case::new(samples, *line, part, &log.about);
-        self.listed.set(log.list());
-        let sources = [source(log.kind.as_ref().unwrap_or(&samples.kind))];
-        let mut replay = Replay::new(&self.engine, &sources, Timestamp::default());
-        let mut found = Found::default();
-        for (number, line) in (1..).zip(log.lines()) {
-            replay.line(0, number, &line, &mut NoObserver, &mut found);
-            case.lines += 1;
-            if found.outcome.take() != Some(LineOutcome::Parsed) {
+        let found = self.replay(samples, log, &mut case, |case, line, outcome| {
+            if outcome != Some(LineOutcome::Parsed) {
                 case.fail(|| format!("no parser understands: {line}"));
             }
-        }
+        });
         let is_wanted = |(scenario, source, _): &Blame| *scenario == samples.rule && *source == log.source;
         if part == Part::Overflows && !found.overflows.iter().any(is_wanted) {
             case.fail(|| format!("it does not find {}", log.source));
@@ -309,10 +303,14 @@ impl Trial {
         case
     }
 
-    /// What a postoverflow makes of whom scenarios find.
-    fn afterwards(&self, samples: &Samples, log: &Numbered<Log>, part: Part) -> Case {
-        let Numbered { line, entry: log } = log;
-        let mut case = Case::new(samples, *line, part, &log.about);
+    /// Who is found in a log; `read` hears what became of each line.
+    fn replay(
+        &self,
+        samples: &Samples,
+        log: &Log,
+        case: &mut Case,
+        read: impl Fn(&mut Case, &str, Option<LineOutcome>),
+    ) -> Found {
         self.listed.set(log.list());
         let sources = [source(log.kind.as_ref().unwrap_or(&samples.kind))];
         let mut replay = Replay::new(&self.engine, &sources, Timestamp::default());
@@ -320,7 +318,16 @@ impl Trial {
         for (number, line) in (1..).zip(log.lines()) {
             replay.line(0, number, &line, &mut NoObserver, &mut found);
             case.lines += 1;
+            read(case, &line, found.outcome.take());
         }
+        found
+    }
+
+    /// What a postoverflow makes of whom scenarios find.
+    fn afterwards(&self, samples: &Samples, log: &Numbered<Log>, part: Part) -> Case {
+        let Numbered { line, entry: log } = log;
+        let mut case = Case::new(samples, *line, part, &log.about);
+        let found = self.replay(samples, log, &mut case, |_, _, _| ());
         if found.overflows.is_empty() {
             case.fail(|| "no scenario finds anybody".to_owned());
         }

@@ -2,8 +2,12 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args as ClapArgs, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use testudo_event::{Timestamp, duration};
+use testudo_lint::Kind;
 
 mod rule;
 
@@ -349,7 +353,7 @@ pub(crate) struct SelftestArgs {
     pub(crate) timeout: Duration,
     /// How the result is written
     #[arg(long, short, value_enum, default_value_t)]
-    pub(crate) output: TestOutput,
+    pub(crate) output: HumanOrJson,
 }
 
 /// Which rules run.
@@ -446,10 +450,10 @@ pub(crate) struct HubTestArgs {
     pub(crate) now: Option<Timestamp>,
 }
 
-/// How results of tests are written.
+/// For whom a result is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TestOutput {
-    /// For people: one line a test
+pub(crate) enum HumanOrJson {
+    /// For people
     #[default]
     Human,
     /// One JSON document
@@ -477,7 +481,7 @@ pub(crate) struct ExplainArgs {
     pub(crate) failures: bool,
     /// How the result is written
     #[arg(long, short, value_enum, default_value_t)]
-    pub(crate) output: TestOutput,
+    pub(crate) output: HumanOrJson,
     /// The present, for dates without a year
     #[arg(long, value_name = "TIME", value_parser = parse_now)]
     pub(crate) now: Option<Timestamp>,
@@ -489,8 +493,8 @@ pub(crate) struct LintArgs {
     #[arg(required_unless_present = "schema", value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// Print the JSON Schema of a kind of rule file, for editors, and check nothing
-    #[arg(long, value_name = "KIND", value_enum, conflicts_with = "paths")]
-    pub(crate) schema: Option<RuleKind>,
+    #[arg(long, value_name = "KIND", value_parser = kinds(), conflicts_with = "paths")]
+    pub(crate) schema: Option<Kind>,
     /// Rules that run beside them and are not checked: what they set may be read. What lies beside the paths is known without
     #[arg(long, value_name = "DIR")]
     pub(crate) with: Vec<PathBuf>,
@@ -499,38 +503,17 @@ pub(crate) struct LintArgs {
     pub(crate) deny_advice: bool,
     /// How the result is written
     #[arg(long, short, value_enum, default_value_t)]
-    pub(crate) output: LintOutput,
+    pub(crate) output: ResultOutput,
 }
 
-/// The kinds of rule files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RuleKind {
-    /// What reads lines, whitelists among them
-    Parser,
-    /// What looks at overflows
-    Postoverflow,
-    /// What counts
-    Scenario,
-    /// What alerts carry along
-    Context,
-    /// Which items belong together
-    Collection,
-    /// Which alerts get which decisions
-    Profiles,
-    /// Which scenarios decide nothing
-    Simulation,
-}
-
-/// How what was found in rules is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LintOutput {
-    /// For people: each finding with the line it is about
-    #[default]
-    Human,
-    /// One JSON document
-    Json,
-    /// JUnit's XML, for build servers
-    Junit,
+/// Reads a kind of rule files by its name.
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(Kind::ALL.map(Kind::name)).try_map(|name| {
+        Kind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| format!("`{name}` is no kind of rule"))
+    })
 }
 
 /// Reads a label.

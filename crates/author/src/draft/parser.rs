@@ -6,8 +6,8 @@ use testudo_event::{Layout, YearClock, parse_date};
 
 use super::{Meaning, Names, counted, is_plain, yaml};
 use crate::{
-    SAMPLE_YEAR,
     mine::{Definition, Envelope, MAX_MESSAGE_BYTES, Mined},
+    trial::SAMPLE_YEAR,
 };
 
 /// The whole file.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Meaning, Names, yaml};
 use crate::{
-    WAYS,
+    hostile::WAYS,
     mine::{Example, Field, Kind, Mined, Part},
 };
 

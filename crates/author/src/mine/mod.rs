@@ -108,7 +108,7 @@ impl Form {
     }
 
     /// The same, to change them.
-    pub fn fields_mut(&mut self) -> impl Iterator<Item = &mut Field> {
+    pub(crate) fn fields_mut(&mut self) -> impl Iterator<Item = &mut Field> {
         self.parts
             .iter_mut()
             .filter_map(|part| if let Part::Field(field) = part { Some(field) } else { None })

@@ -60,7 +60,7 @@ impl Kind {
     }
 
     /// Whether a client is likely to have a say in it.
-    pub fn is_of_client(self) -> bool {
+    pub(crate) fn is_of_client(self) -> bool {
         matches!(
             self,
             Kind::Host | Kind::Path | Kind::Mail | Kind::Quoted | Kind::User | Kind::Word | Kind::Text

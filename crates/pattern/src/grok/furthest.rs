@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn tells_where_the_piece_stands() {
-        let expanded = Library::standard().expand("^a %{INT:n} from %{IP:ip}$").unwrap();
-        let grok = Grok::new(&expanded, &|_| false).unwrap();
+        let expanded = Library::standard().expand("^a %{INT:n} from %{IP:ip}$").expect("known names");
+        let grok = Grok::new(&expanded, &|_| false).expect("a pattern");
         assert_eq!(grok.furthest("a 1 from x").piece, Some(17));
         assert_eq!(grok.furthest("a 1 for x").piece, Some(13));
         assert_eq!(grok.furthest("a 1 from 1.2.3.4").piece, None);

@@ -5,17 +5,17 @@ use std::{
     process::ExitCode,
 };
 
-use testudo_lint::{Kind, check, count, facts, gather, report, schema};
+use testudo_lint::{check, count, facts, gather, report, schema};
 
 use crate::{
-    args::{LintArgs, LintOutput, RuleKind},
+    args::{LintArgs, ResultOutput},
     failure::{self, FINDINGS, Failure},
 };
 
 /// Checks the files, and says what was found.
 pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     if let Some(kind) = args.schema {
-        println!("{:#}", schema::schema(kind_of(kind)));
+        println!("{:#}", schema::schema(kind));
         return Ok(ExitCode::SUCCESS);
     }
     let gathered = gather(&args.paths, &args.with)
@@ -31,9 +31,9 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut out = io::BufWriter::new(stdout.lock());
     match args.output {
-        LintOutput::Human => report::human(gathered.inputs.len(), &found, colour, &mut out),
-        LintOutput::Json => report::json(gathered.inputs.len(), &found, &mut out),
-        LintOutput::Junit => report::junit(&gathered.inputs, &found, args.deny_advice, &mut out),
+        ResultOutput::Human => report::human(gathered.inputs.len(), &found, colour, &mut out),
+        ResultOutput::Json => report::json(gathered.inputs.len(), &found, &mut out),
+        ResultOutput::Junit => report::junit(&gathered.inputs, &found, args.deny_advice, &mut out),
     }
     .and_then(|()| out.flush())
     .or_else(|error| {
@@ -41,16 +41,4 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     })?;
     let fails = errors > 0 || (args.deny_advice && advice > 0);
     Ok(if fails { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
-}
-
-fn kind_of(kind: RuleKind) -> Kind {
-    match kind {
-        RuleKind::Parser => Kind::Parser,
-        RuleKind::Postoverflow => Kind::Postoverflow,
-        RuleKind::Scenario => Kind::Scenario,
-        RuleKind::Context => Kind::Context,
-        RuleKind::Collection => Kind::Collection,
-        RuleKind::Profiles => Kind::Profiles,
-        RuleKind::Simulation => Kind::Simulation,
-    }
 }

@@ -39,7 +39,7 @@ use self::{
     report::Report,
 };
 use crate::{
-    args::{DATA_DIR, SelftestArgs, TestOutput},
+    args::{DATA_DIR, HumanOrJson, SelftestArgs},
     commands::enforcing::Signals,
     failure::{self, Failure},
 };
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<ExitCode, Failure> {
         (Link::Gate, enforcers::gate(args.gate.as_deref())?),
     ];
     let daemon = Daemon { socket: testudo_node::control_path(&config.paths.data_dir) };
-    let report = Report::new(args.output == TestOutput::Human);
+    let report = Report::new(args.output == HumanOrJson::Human);
     let mut test =
         Test { args, config, daemon, report, seen: Trace::default(), interrupted, asked: Instant::now() };
     let outcome = test.run(here);

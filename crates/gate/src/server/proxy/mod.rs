@@ -212,9 +212,11 @@ async fn handle(request: Request<Incoming>, visitor: &Visitor, proxy: &Proxy, se
         return own(page::plain(status, text));
     }
     let request = (parts.method.as_str(), parts.uri.path_and_query().map_or("/", |target| target.as_str()));
-    let (is_trusted, visit) = service.gate.with_policy(|policy| {
+    let (is_trusted, visit, identity) = service.gate.with_policy(|policy| {
         let peer = Peer::Address(visitor.peer);
-        (peer.is_trusted(&policy.proxies), Visit::read(Way::Own, peer, policy, request, &parts.headers))
+        let visit = Visit::read(Way::Own, peer, policy, request, &parts.headers);
+        let identity = visit.as_ref().ok().and_then(|visit| policy.host(&visit.host).second.identity.clone());
+        (peer.is_trusted(&policy.proxies), visit, identity)
     });
     let visit = match visit {
         Ok(visit) => Visit { is_https: visit.is_https || visitor.is_tls, ..visit },
@@ -244,7 +246,6 @@ async fn handle(request: Request<Incoming>, visitor: &Visitor, proxy: &Proxy, se
         is_tls: visitor.is_tls,
         is_tunnel: tunnel.is_some(),
     };
-    let identity = service.gate.with_policy(|policy| policy.host(&visit.host).second.identity.clone());
     let identity = match identity.as_deref() {
         Some(Identity::Header(name)) => Some(name),
         _ => None,

@@ -22,7 +22,7 @@ use testudo_event::YearClock;
 use self::{groups::Collector, way::Way};
 use super::replay::present;
 use crate::{
-    args::{ExplainArgs, TestOutput},
+    args::{ExplainArgs, HumanOrJson},
     failure::{self, Failure},
     replay::{
         guess,
@@ -79,8 +79,8 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let all_parsed = ways.iter().all(Way::is_parsed);
     let shown: Vec<Way> = ways.into_iter().filter(|way| !args.failures || !way.is_parsed()).collect();
     let text = match args.output {
-        TestOutput::Json => json(&Ways { schema: 1, lines: &shown })?,
-        TestOutput::Human => {
+        HumanOrJson::Json => json(&Ways { schema: 1, lines: &shown })?,
+        HumanOrJson::Human => {
             let mut text: String = shown.iter().map(|way| way.render(args.all_nodes)).collect();
             if lines.len() > MAX_LINES {
                 let _ = writeln!(text, "Only the first {MAX_LINES} lines are explained.");
@@ -113,8 +113,8 @@ fn in_groups(
     }
     let groups = collector.finish(&args.input, catalogue);
     let text = match args.output {
-        TestOutput::Json => json(&groups)?,
-        TestOutput::Human => groups.render(args.failures),
+        HumanOrJson::Json => json(&groups)?,
+        HumanOrJson::Human => groups.render(args.failures),
     };
     print(&text, groups.unparsed == 0)
 }

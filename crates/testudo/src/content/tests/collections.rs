@@ -26,7 +26,7 @@ struct Collection {
 
 fn collections() -> Vec<Collection> {
     let read = |path: String| -> Collection {
-        let text = fs::read_to_string(content().join(&path)).unwrap();
+        let text = fs::read_to_string(content().join(&path)).expect(&path);
         let read: Collection =
             serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
         assert_eq!(path, format!("collections/{}.yaml", read.name.trim_start_matches("testudo/")));
@@ -39,7 +39,7 @@ fn collections() -> Vec<Collection> {
 fn reach<'c>(collections: &'c [Collection], of: &'c Collection, into: &mut BTreeSet<&'c str>) {
     into.extend(of.parsers.iter().map(String::as_str));
     for name in &of.collections {
-        reach(collections, collections.iter().find(|c| c.name == *name).unwrap(), into);
+        reach(collections, collections.iter().find(|c| c.name == *name).expect(name), into);
     }
 }
 
