@@ -155,6 +155,11 @@ class Part:
     families = FAMILIES
     # What is reported: addresses, or something else.
     scope = "Ip"
+    # Types of single logs that have another one, by their names.
+    kinds = {}
+    # A class method that is a context manager of the part's folder: changes what the part needs of the machine itself, outside
+    # of all namespaces, and puts it back afterwards. Another process runs it.
+    beside = None
     # Samples in `content/samples` whose lines are put into what clients choose.
     samples = ()
 
@@ -173,6 +178,10 @@ class Part:
 
     def visit(self, source):
         """Uses the service properly, and mistypes a password once."""
+
+    def spellings(self, address):
+        """How the address of a victim may stand in the log."""
+        return [address]
 
     # Help for parts.
 
@@ -208,9 +217,9 @@ class Part:
                             raise Failed(f"nothing listens to {enclosed(target)}:{port}: {error}") from error
                         time.sleep(0.02)
 
-    def syslog(self):
-        """A real syslog daemon; for services that write to it."""
-        self.write("rsyslog.conf", RSYSLOG.format(folder=self.folder))
+    def syslog(self, more=""):
+        """A real syslog daemon, with `more` in its configuration; for services that write to it."""
+        self.write("rsyslog.conf", RSYSLOG.format(folder=self.folder) + more)
         self.start(find("rsyslogd"), "-n", "-f", self.folder / "rsyslog.conf", "-i", self.folder / "rsyslog.pid")
         end = time.monotonic() + PATIENCE
         while not Path("/dev/log").exists():
@@ -311,7 +320,8 @@ def sharpened(folder, scope):
 
 def replay(part, binary, files, *options):
     """The scenarios that report each source, and how many lines there were and were read."""
-    done = subprocess.run([str(word) for word in (binary, "replay", "-q", "-o", "json", "-k", part.kind, *options, *files)], capture_output=True, text=True, timeout=60)
+    kind = part.kinds.get(files[0].name, part.kind)
+    done = subprocess.run([str(word) for word in (binary, "replay", "-q", "-o", "json", "-k", kind, *options, *files)], capture_output=True, text=True, timeout=60)
     if done.returncode not in (0, 1) or not done.stdout:
         raise Failed(f"replay: {done.stderr.strip()}")
     report = json.loads(done.stdout)
@@ -349,8 +359,9 @@ def check_attack(part, binary, files, sharp):
     name = "+".join(path.name for path in files)
     text = b"".join(path.read_bytes() for path in files).decode(errors="replace")
     for attacker, victim in part.families:
-        if text.count(victim) < 10:
-            raise Failed(f"{name}: the address of {victim}, which {attacker} put into what he sent, stands in it {text.count(victim)} times only")
+        times = sum(text.count(spelling) for spelling in part.spellings(victim))
+        if times < 10:
+            raise Failed(f"{name}: the address of {victim}, which {attacker} put into what he sent, stands in it {times} times only")
     sources, _ = replay(part, binary, files, "--rules", sharp)
     others = sources.keys() - ({attacker for attacker, _ in part.families} if part.expected else set())
     if others:
@@ -380,7 +391,8 @@ def blamed(part, binary, files, sharp, others):
     found = []
     lines = [line for path in files for line in path.read_bytes().split(b"\n") if any(other.encode() in line for other in others)]
     for line in lines[:100]:
-        alone = part.folder / "alone"
+        alone = part.folder / "alone" / files[0].name
+        alone.parent.mkdir(exist_ok=True)
         alone.write_bytes(line + b"\n")
         if len(found) < 5 and replay(part, binary, [alone], "--rules", sharp)[0].keys() & others:
             found.append(line.decode(errors="replace"))

@@ -1,0 +1,218 @@
+"""Attacks of which the kernel tells: scans that a packet filter refuses, and log-ins in the audit trail."""
+
+import contextlib
+import errno
+import fcntl
+import ipaddress
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from others import Sshd
+from stage import ATTACKER6, MACHINE, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, Skipped, enclosed, find, sh
+
+# Whether the kernel logs what packet filters of other namespaces than the machine's say.
+ALL_NAMESPACES = Path("/proc/sys/net/netfilter/nf_log_all_netns")
+WEB = 8080
+
+# Sends errors about packets that the machine never sent: their inside is the sender's choice.
+FORGE = """\
+import ipaddress, socket, struct, sys
+target, victim = (ipaddress.ip_address(word) for word in sys.argv[1:3])
+for port in range(1000, 1040):
+    tcp = struct.pack("!HHIIBBHHH", 40000, port, 1, 0, 0x50, 2, 1024, 0, 0)
+    if target.version == 4:
+        inside = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 1, 0, 64, 6, 0, victim.packed, target.packed) + tcp
+        error = struct.pack("!BBHI", 3, 3, 0, 0) + inside
+        total = sum(struct.unpack(f"!{len(error) // 2}H", error))
+        total = (total & 0xFFFF) + (total >> 16)
+        error = error[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + error[4:]
+        family, protocol = socket.AF_INET, socket.IPPROTO_ICMP
+    else:
+        error = struct.pack("!BBHI", 1, 4, 0, 0) + struct.pack("!IHBB16s16s", 0x60000000, 20, 6, 64, victim.packed, target.packed) + tcp
+        family, protocol = socket.AF_INET6, socket.IPPROTO_ICMPV6
+    with socket.socket(family, socket.SOCK_RAW, protocol) as raw:
+        raw.sendto(error, (str(target), 0))
+"""
+
+
+class PacketFilter(Part):
+    """A machine with a packet filter, and a scanner on the other side of its network card."""
+
+    expected = {"testudo/port-scan"}
+    slip = "testudo/port-scan"
+    scanned = "100"
+
+    def prepare(self):
+        self.nmap = find("nmap")
+        find("rsyslogd")
+        # Lines of others are told apart by it.
+        self.card = f"v{self.folder.name[-8:]}"
+        for place in ("machine", "elsewhere"):
+            sh("ip", "netns", "add", place)
+            self.at(place, "ip", "link", "set", "lo", "up")
+        self.at("machine", "ip", "link", "add", self.card, "type", "veth", "peer", "name", "uplink", "netns", "elsewhere")
+        self.at("machine", "ip", "link", "set", self.card, "up")
+        self.at("elsewhere", "ip", "link", "set", "uplink", "up")
+        for target, source in MACHINE.items():
+            length, checks = (128, ["nodad"]) if ":" in target else (32, [])
+            self.at("machine", "ip", "address", "add", f"{target}/{length}", "dev", self.card, *checks)
+            self.at("machine", "ip", "route", "add", source, "dev", self.card)
+            self.at("elsewhere", "ip", "address", "add", f"{source}/{length}", "dev", "uplink", *checks)
+            self.at("elsewhere", "ip", "route", "add", target, "dev", "uplink", "src", source)
+        self.refuse()
+
+    def refuse(self):
+        """Sets up the packet filter."""
+
+    def at(self, place, *command):
+        return sh("ip", "netns", "exec", place, *command)
+
+    def spellings(self, address):
+        return {address, ipaddress.ip_address(address).exploded}
+
+    def serve(self):
+        self.start("ip", "netns", "exec", "machine", sys.executable, "-m", "http.server", "--bind", "::", "--directory", self.folder / "home", WEB)
+        end = time.monotonic() + PATIENCE
+        while self.fetch(ATTACKER6, WEB) != 0:
+            if time.monotonic() > end:
+                raise Failed("nobody serves pages")
+            time.sleep(0.05)
+
+    def fetch(self, source, port):
+        command = ["ip", "netns", "exec", "elsewhere", "curl", "-q", "-s", "-o", "/dev/null", "--connect-timeout", "1", f"http://{enclosed(TO_MACHINE[source])}:{port}/"]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, timeout=PATIENCE).returncode
+
+    def attack(self, source, victim):
+        target = TO_MACHINE[source]
+        family = ["-6"] if ":" in source else []
+        self.at("elsewhere", self.nmap, *family, "-Pn", "-n", "-sS", "--top-ports", self.scanned, target)
+        self.at("elsewhere", self.nmap, *family, "-Pn", "-n", "-sU", "-p", "53,123,161", target)
+        self.at("elsewhere", sys.executable, "-c", FORGE, target, victim)
+
+    def visit(self, source):
+        if self.fetch(source, WEB) != 0:
+            raise Failed(f"{source} gets no page")
+        if self.fetch(source, WEB + 1) == 0:
+            raise Failed("nothing is refused")
+
+
+class KernelLog(PacketFilter):
+    """A packet filter that writes to the kernel's log."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def beside(cls, _folder):
+        try:
+            setting = ALL_NAMESPACES.open("r+")
+        except OSError as error:
+            raise Skipped(f"the kernel logs no packets of namespaces: {error}") from error
+        with setting:
+            # One at a time, so that each finds what it has to put back.
+            fcntl.flock(setting, fcntl.LOCK_EX)
+            before = setting.read().strip()
+            ALL_NAMESPACES.write_text("1")
+            try:
+                yield
+            finally:
+                ALL_NAMESPACES.write_text(before)
+
+    def prepare(self):
+        super().prepare()
+        # The log itself is everybody's, and reading it as a syslog daemon does would take it away from others.
+        self.spout = self.folder / "kmsg"
+        os.mkfifo(self.spout)
+        os.mknod("/dev/kmsg", stat.S_IFCHR | 0o600, os.makedev(1, 11))
+        self.rounds, self.pump = 0, None
+
+    def serve(self):
+        self.syslog(f'module(load="imklog" LogPath="{self.spout}")\n')
+        self.kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self.kmsg, 0, os.SEEK_END)
+        self.finished = threading.Event()
+        self.trouble = None
+        self.pump = threading.Thread(target=self.pour)
+        self.pump.start()
+        super().serve()
+
+    def pour(self):
+        """Hands the lines about our card to the syslog daemon, as the kernel writes them for it."""
+        try:
+            with open(self.spout, "wb", buffering=0) as spout:
+                while True:
+                    # Whatever was logged before the end was announced is there by then.
+                    last = self.finished.is_set()
+                    try:
+                        head, _, text = os.read(self.kmsg, 8_192).partition(b";")
+                    except BlockingIOError:
+                        if last:
+                            spout.write(f"<6>[    0.000000] end of round {self.rounds}\n".encode())
+                            return
+                        self.finished.wait(0.02)
+                        continue
+                    level, _, micros, *_ = head.split(b",")
+                    if f"IN={self.card} ".encode() in text or f"OUT={self.card} ".encode() in text:
+                        spout.write(b"<%d>[%5d.%06d] %s\n" % (int(level) & 7, *divmod(int(micros), 1_000_000), text.split(b"\n")[0]))
+        except OSError as error:
+            self.trouble = "the kernel's log ran over" if error.errno == errno.EPIPE else str(error)
+
+    def drain(self):
+        """Until everything that was logged so far is in the syslog."""
+        self.rounds += 1
+        self.finished.set()
+        self.pump.join()
+        os.close(self.kmsg)
+        log = self.folder / "logs/syslog-iso"
+        end = time.monotonic() + PATIENCE
+        while self.trouble is None and f"end of round {self.rounds}" not in log.read_text(errors="replace"):
+            if time.monotonic() > end:
+                self.trouble = "rsyslogd does not read the kernel's log"
+            time.sleep(0.02)
+
+    def stop(self):
+        trouble = None
+        if self.pump is not None:
+            self.drain()
+            self.pump, trouble = None, self.trouble
+        super().stop()
+        if trouble:
+            raise Failed(trouble)
+
+
+class Nftables(KernelLog):
+    name = "nftables"
+
+    def refuse(self):
+        rules = self.write("rules.nft", f"""\
+table inet guard {{
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    iif lo accept
+    ct state established,related accept
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+    tcp dport {WEB} log prefix "[web accept] " level info accept
+    meta nfproto ipv6 log prefix "refused: " level info flags all drop
+    log prefix "[nft drop] " level info
+  }}
+}}
+""")
+        self.at("machine", find("nft"), "-f", rules)
+
+
+class Ufw(KernelLog):
+    """iptables, as most people have it. Below the level `high`, UFW logs three packets a minute."""
+
+    name = "ufw"
+
+    def refuse(self):
+        ufw = find("ufw")
+        for arguments in (["--force", "reset"], ["allow", f"{WEB}/tcp"], ["logging", "high"], ["--force", "enable"]):
+            self.at("machine", ufw, *arguments)
+
+
+PARTS = [Nftables, Ufw]
