@@ -1,7 +1,6 @@
 """Attacks of which the kernel tells: scans that a packet filter refuses, and log-ins in the audit trail."""
 
 import contextlib
-import errno
 import fcntl
 import ipaddress
 import os
@@ -14,7 +13,7 @@ import time
 from pathlib import Path
 
 from others import Sshd
-from stage import ATTACKER6, MACHINE, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, Skipped, enclosed, find, sh
+from stage import ATTACKER, ATTACKER6, MACHINE, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, Skipped, enclosed, find, sh
 
 # Whether the kernel logs what packet filters of other namespaces than the machine's say.
 ALL_NAMESPACES = Path("/proc/sys/net/netfilter/nf_log_all_netns")
@@ -41,12 +40,20 @@ for port in range(1000, 1040):
 """
 
 
+def until(condition, failure):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise Failed(failure)
+        time.sleep(0.02)
+
+
 class PacketFilter(Part):
     """A machine with a packet filter, and a scanner on the other side of its network card."""
 
     expected = {"testudo/port-scan"}
     slip = "testudo/port-scan"
-    scanned = "100"
+    serving = False
 
     def prepare(self):
         self.nmap = find("nmap")
@@ -78,11 +85,19 @@ class PacketFilter(Part):
 
     def serve(self):
         self.start("ip", "netns", "exec", "machine", sys.executable, "-m", "http.server", "--bind", "::", "--directory", self.folder / "home", WEB)
-        end = time.monotonic() + PATIENCE
-        while self.fetch(ATTACKER6, WEB) != 0:
-            if time.monotonic() > end:
-                raise Failed("nobody serves pages")
-            time.sleep(0.05)
+        until(lambda: self.fetch(ATTACKER6, WEB) == 0, "nobody serves pages")
+        self.serving = True
+
+    def drain(self):
+        """Until everything that was refused so far is in the logs."""
+
+    def stop(self):
+        try:
+            if self.serving:
+                self.serving = False
+                self.drain()
+        finally:
+            super().stop()
 
     def fetch(self, source, port):
         command = ["ip", "netns", "exec", "elsewhere", "curl", "-q", "-s", "-o", "/dev/null", "--connect-timeout", "1", f"http://{enclosed(TO_MACHINE[source])}:{port}/"]
@@ -90,9 +105,11 @@ class PacketFilter(Part):
 
     def attack(self, source, victim):
         target = TO_MACHINE[source]
-        family = ["-6"] if ":" in source else []
-        self.at("elsewhere", self.nmap, *family, "-Pn", "-n", "-sS", "--top-ports", self.scanned, target)
-        self.at("elsewhere", self.nmap, *family, "-Pn", "-n", "-sU", "-p", "53,123,161", target)
+        # Systems that offer congestion notification begin a connection with more flags than one.
+        family, flags = (["-6"], ["--scanflags", "SYNECECWR"]) if ":" in source else ([], [])
+        scan = [self.nmap, *family, "-Pn", "-n"]
+        self.at("elsewhere", *scan, "-sS", *flags, "--top-ports", "100", target)
+        self.at("elsewhere", *scan, "-sU", "-p", "53,123,161", target)
         self.at("elsewhere", sys.executable, "-c", FORGE, target, victim)
 
     def visit(self, source):
@@ -128,60 +145,43 @@ class KernelLog(PacketFilter):
         self.spout = self.folder / "kmsg"
         os.mkfifo(self.spout)
         os.mknod("/dev/kmsg", stat.S_IFCHR | 0o600, os.makedev(1, 11))
-        self.rounds, self.pump = 0, None
+        self.rounds = 0
 
     def serve(self):
         self.syslog(f'module(load="imklog" LogPath="{self.spout}")\n')
         self.kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self.kmsg, 0, os.SEEK_END)
         self.finished = threading.Event()
-        self.trouble = None
         self.pump = threading.Thread(target=self.pour)
         self.pump.start()
         super().serve()
 
     def pour(self):
         """Hands the lines about our card to the syslog daemon, as the kernel writes them for it."""
-        try:
-            with open(self.spout, "wb", buffering=0) as spout:
-                while True:
-                    # Whatever was logged before the end was announced is there by then.
-                    last = self.finished.is_set()
-                    try:
-                        head, _, text = os.read(self.kmsg, 8_192).partition(b";")
-                    except BlockingIOError:
-                        if last:
-                            spout.write(f"<6>[    0.000000] end of round {self.rounds}\n".encode())
-                            return
-                        self.finished.wait(0.02)
-                        continue
-                    level, _, micros, *_ = head.split(b",")
-                    if f"IN={self.card} ".encode() in text or f"OUT={self.card} ".encode() in text:
-                        spout.write(b"<%d>[%5d.%06d] %s\n" % (int(level) & 7, *divmod(int(micros), 1_000_000), text.split(b"\n")[0]))
-        except OSError as error:
-            self.trouble = "the kernel's log ran over" if error.errno == errno.EPIPE else str(error)
+        with open(self.spout, "wb", buffering=0) as spout:
+            while True:
+                # Whatever was logged before the end was announced is there by then.
+                last = self.finished.is_set()
+                try:
+                    head, _, text = os.read(self.kmsg, 8_192).partition(b";")
+                except BlockingIOError:
+                    if last:
+                        spout.write(f"<6>[    0.000000] end of round {self.rounds}\n".encode())
+                        return
+                    self.finished.wait(0.02)
+                    continue
+                level, _, micros, *_ = head.split(b",")
+                if f"IN={self.card} ".encode() in text or f"OUT={self.card} ".encode() in text:
+                    spout.write(b"<%d>[%5d.%06d] %s\n" % (int(level) & 7, *divmod(int(micros), 1_000_000), text.split(b"\n")[0]))
 
     def drain(self):
-        """Until everything that was logged so far is in the syslog."""
         self.rounds += 1
         self.finished.set()
         self.pump.join()
         os.close(self.kmsg)
         log = self.folder / "logs/syslog-iso"
-        end = time.monotonic() + PATIENCE
-        while self.trouble is None and f"end of round {self.rounds}" not in log.read_text(errors="replace"):
-            if time.monotonic() > end:
-                self.trouble = "rsyslogd does not read the kernel's log"
-            time.sleep(0.02)
-
-    def stop(self):
-        trouble = None
-        if self.pump is not None:
-            self.drain()
-            self.pump, trouble = None, self.trouble
-        super().stop()
-        if trouble:
-            raise Failed(trouble)
+        # Where the kernel overwrites what was not read yet, the end is missing, too.
+        until(lambda: f"end of round {self.rounds}" in log.read_text(errors="replace"), "the kernel's log was not read to its end")
 
 
 class Nftables(KernelLog):
@@ -215,4 +215,63 @@ class Ufw(KernelLog):
             self.at("machine", ufw, *arguments)
 
 
-PARTS = [Nftables, Ufw]
+class Ulogd(PacketFilter):
+    """A packet filter whose log goes past the kernel's, to a daemon that writes a file and to syslog."""
+
+    name = "ulogd"
+    logs = [["ulogd.log"], ["syslog"], ["syslog-iso"]]
+    kinds = {"ulogd.log": "ulogd"}
+    # Of packets inside of others it tells nothing.
+    mentions = 0
+    rounds = 0
+
+    def refuse(self):
+        self.ulogd = find("ulogd")
+        plugins = next(Path("/usr/lib").glob("*/ulogd"), None)
+        if plugins is None:
+            raise Skipped("no plugins of ulogd")
+        rules = self.write("rules.nft", f"""\
+table inet guard {{
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    iif lo accept
+    ct state established,related accept
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+    tcp dport {WEB} log prefix "[web accept] " group 1 accept
+    meta nfproto ipv6 log prefix "refused: " group 1 drop
+    log group 1
+  }}
+}}
+""")
+        self.at("machine", find("nft"), "-f", rules)
+        parts = ("inppkt_NFLOG", "raw2packet_BASE", "filter_IFINDEX", "filter_IP2STR", "filter_PRINTPKT", "output_LOGEMU", "output_SYSLOG")
+        self.write("ulogd.conf", "".join(["[global]\n", *(f'plugin="{plugins}/ulogd_{part}.so"\n' for part in parts)]) + f"""\
+logfile="{self.folder}/ulogd.out"
+stack=log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,print1:PRINTPKT,file1:LOGEMU
+stack=log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,print1:PRINTPKT,syslog1:SYSLOG
+[log1]
+group=1
+[file1]
+file="{self.folder}/logs/ulogd.log"
+sync=1
+[syslog1]
+facility=LOG_LOCAL2
+""")
+
+    def serve(self):
+        self.syslog()
+        self.start("ip", "netns", "exec", "machine", self.ulogd, "-c", self.folder / "ulogd.conf")
+        super().serve()
+
+    def drain(self):
+        # The kernel hands packets over in groups, and a last one does not hurt.
+        self.rounds += 1
+        port = str(20_000 + self.rounds)
+        self.at("elsewhere", sys.executable, "-c", "import socket, sys; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', (sys.argv[1], int(sys.argv[2])))",
+                TO_MACHINE[ATTACKER], port)
+        for name in ("ulogd.log", "syslog-iso"):
+            log = self.folder / "logs" / name
+            until(lambda log=log: f" DPT={port} " in log.read_text(errors="replace"), f"the last packet is not in {name}")
+
+
+PARTS = [Nftables, Ufw, Ulogd]

@@ -160,6 +160,8 @@ class Part:
     # A class method that is a context manager of the part's folder: changes what the part needs of the machine itself, outside
     # of all namespaces, and puts it back afterwards. Another process runs it.
     beside = None
+    # How often the address of each victim must stand in each log after the attack, so that something was tried.
+    mentions = 10
     # Samples in `content/samples` whose lines are put into what clients choose.
     samples = ()
 
@@ -360,7 +362,7 @@ def check_attack(part, binary, files, sharp):
     text = b"".join(path.read_bytes() for path in files).decode(errors="replace")
     for attacker, victim in part.families:
         times = sum(text.count(spelling) for spelling in part.spellings(victim))
-        if times < 10:
+        if times < part.mentions:
             raise Failed(f"{name}: the address of {victim}, which {attacker} put into what he sent, stands in it {times} times only")
     sources, _ = replay(part, binary, files, "--rules", sharp)
     others = sources.keys() - ({attacker for attacker, _ in part.families} if part.expected else set())
