@@ -13,11 +13,13 @@ import time
 from pathlib import Path
 
 from others import Sshd
-from stage import ATTACKER, ATTACKER6, MACHINE, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, Skipped, enclosed, find, sh
+from stage import ATTACKER, ATTACKER6, MACHINE, PATIENCE, TO_MACHINE, Failed, Part, Skipped, curl, enclosed, find, sh
 
 # Whether the kernel logs what packet filters of other namespaces than the machine's say.
 ALL_NAMESPACES = Path("/proc/sys/net/netfilter/nf_log_all_netns")
 WEB = 8080
+# Where an SSH server asks for names.
+NAMES = 2222
 
 # Sends errors about packets that the machine never sent: their inside is the sender's choice.
 FORGE = """\
@@ -274,4 +276,121 @@ facility=LOG_LOCAL2
             until(lambda log=log: f" DPT={port} " in log.read_text(errors="replace"), f"the last packet is not in {name}")
 
 
-PARTS = [Nftables, Ufw, Ulogd]
+class Auditd(Sshd):
+    """The audit trail of log-ins. The kernel hands it to one daemon of the whole machine, outside of all namespaces."""
+
+    name = "auditd"
+    kind = "auditd"
+    logs = [["audit.log"]]
+    expected = {"testudo/login-bruteforce"}
+    slip = "testudo/login-bruteforce"
+    samples = ["auditd"]
+
+    @classmethod
+    @contextlib.contextmanager
+    def beside(cls, folder):
+        auditd, auditctl = find("auditd"), find("auditctl")
+        state = cls.state(auditctl)
+        if state.get("pid") != "0":
+            raise Skipped(f"another daemon has the audit trail: {state}")
+        settings = folder / "auditd"
+        (settings / "plugins.d").mkdir(parents=True)
+        (settings / "auditd.conf").write_text(f"""\
+local_events = yes
+write_logs = yes
+log_file = {settings}/audit.log
+log_group = root
+log_format = ENRICHED
+flush = NONE
+max_log_file_action = IGNORE
+space_left = 2
+space_left_action = IGNORE
+admin_space_left = 1
+admin_space_left_action = IGNORE
+disk_full_action = IGNORE
+disk_error_action = IGNORE
+priority_boost = 0
+plugin_dir = {settings}/plugins.d
+""")
+        for path in (settings, settings / "plugins.d"):
+            path.chmod(0o750)
+        for path in settings.glob("*.conf"):
+            path.chmod(0o640)
+        # Where it notes its number is nobody else's business; it ends when this process does.
+        command = ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$0" "$@"', auditd, "-n", "-c", settings]
+        with open(folder / "auditd.out", "wb") as output:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            until(lambda: process.poll() is not None or cls.state(auditctl).get("pid") == str(process.pid), "auditd does not get the audit trail")
+            if process.poll() is not None:
+                raise Failed(f"auditd: {(folder / 'auditd.out').read_text(errors='replace')}")
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            sh(auditctl, "-e", state["enabled"])
+
+    @staticmethod
+    def state(auditctl):
+        """What the kernel says of its audit trail."""
+        try:
+            return dict(line.split(maxsplit=1) for line in sh(auditctl, "-s").splitlines() if " " in line)
+        except Failed as error:
+            raise Skipped(f"the kernel does not answer about its audit trail: {error}") from error
+
+    def prepare(self):
+        super().prepare()
+        self.auditctl = find("auditctl")
+        # Others log in on this machine, too: ours is known by its path.
+        self.sshd = shutil.copy(self.sshd, self.folder / "sshd")
+        # As Debian has it: what comes after pam_unix has the last word, so that PAM also tells names that nobody has.
+        Path("/etc/pam.d/sshd").write_text("""\
+auth [success=1 default=ignore] pam_unix.so nodelay
+auth requisite pam_deny.so
+auth required pam_permit.so
+account required pam_unix.so
+session required pam_permit.so
+""")
+        # One that asks the DNS who comes, where everybody can be called as he likes.
+        self.write("sshd_config_names", (self.folder / "sshd_config").read_text() + f"UseDNS yes\nPort {NAMES}\n")
+        self.rounds = 0
+
+    def serve(self):
+        self.start(self.sshd, "-D", "-f", self.folder / "sshd_config_names")
+        self.wait(NAMES)
+        super().serve()
+
+    def attack(self, source, victim):
+        super().attack(source, victim)
+        # Of a name no more than this is written.
+        short = [text.format(victim)[:32] for text in ("{}", "'{}", '"{}"', "{}'", "addr={}", "x addr={}", '" addr={}', "' addr={} '", "{}\n", "{} res=failed", "acct={}", "\x1d{}")]
+        target = enclosed(TO_MACHINE[source])
+        for port in (self.port, NAMES):
+            curl(*({"url": f"sftp://{target}:{port}/", "user": f"{name}:wrong", "insecure": True} for name in short), at_once=8)
+
+    def spellings(self, address):
+        """Names with a blank or a quote are written in hexadecimal digits, and those of hosts have no colons."""
+        return {address, address.encode().hex().upper(), address.replace(":", "-")}
+
+    def stop(self):
+        serving = bool(self.processes)
+        super().stop()
+        if serving:
+            self.collect()
+
+    def collect(self):
+        """Everything that our server told so far, once the daemon has written it."""
+        self.rounds += 1
+        mark = f"testudo-{self.folder.name}-{self.rounds}"
+        sh(self.auditctl, "-m", mark)
+        log = self.folder / "auditd/audit.log"
+        until(lambda: mark.encode() in log.read_bytes(), "auditd does not write all that it is told")
+        ours = f' exe="{self.sshd}" '.encode()
+        (self.folder / "logs/audit.log").write_bytes(b"".join(line for line in log.read_bytes().splitlines(keepends=True) if ours in line))
+
+
+PARTS = [Nftables, Ufw, Ulogd, Auditd]

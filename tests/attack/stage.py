@@ -261,7 +261,8 @@ class Part:
 def sample_lines(name):
     text = (ROOT / f"content/samples/{name}.yaml").read_text()
     quoted = re.findall(r"(?m)^  - line: (?:'((?:[^']|'')*)'|\"((?:[^\"\\]|\\.)*)\")$", text)
-    return [single.replace("''", "'") if single else json.loads(f'"{double}"') for single, double in quoted]
+    # YAML has one escape more than JSON.
+    return [single.replace("''", "'") if single else json.loads(re.sub(r"((?:^|[^\\])(?:\\\\)*)\\x", r"\1\\u00", f'"{double}"')) for single, double in quoted]
 
 
 def tell(target, port, *payloads, patience=0.5):
