@@ -347,14 +347,6 @@ plugin_dir = {settings}/plugins.d
         self.auditctl = find("auditctl")
         # Others log in on this machine, too: ours is known by its path.
         self.sshd = shutil.copy(self.sshd, self.folder / "sshd")
-        # As Debian has it: what comes after pam_unix has the last word, so that PAM also tells names that nobody has.
-        Path("/etc/pam.d/sshd").write_text("""\
-auth [success=1 default=ignore] pam_unix.so nodelay
-auth requisite pam_deny.so
-auth required pam_permit.so
-account required pam_unix.so
-session required pam_permit.so
-""")
         # One that asks the DNS who comes, where everybody can be called as he likes.
         self.write("sshd_config_names", (self.folder / "sshd_config").read_text() + f"UseDNS yes\nPort {NAMES}\n")
         self.rounds = 0

@@ -1,10 +1,15 @@
-"""Attacks on services that are neither web, mail nor file servers: OpenSSH and PostgreSQL."""
+"""Attacks on services that are neither web, mail nor file servers: logging in, and databases."""
 
 import concurrent.futures
+import contextlib
 import os
 import pwd
+import select
 import shutil
+import socket
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 from stage import OTHER_USER, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, curl, enclosed, find, sh, tell
@@ -193,4 +198,91 @@ class Sudo(Part):
             raise Failed(f"{source} cannot become root")
 
 
-PARTS = [Sshd, Postgresql, Mariadb, Sudo]
+class Telnet(Part):
+    """login, to which telnetd hands whoever comes."""
+
+    name = "telnet"
+    expected = {"testudo/login-bruteforce"}
+    slip = "testudo/login-bruteforce"
+    samples = ["pam"]
+    port = 23
+
+    def prepare(self):
+        self.has_rules("pam")
+        self.telnetd, self.telnet = find("telnetd"), find("telnet")
+        find("login")
+        find("rsyslogd")
+        # Where hosts have names, telnetd tells those, and no address.
+        Path("/etc/hosts").write_text("")
+        # Names that nobody has are told, too.
+        with open("/etc/login.defs", "a") as settings:
+            settings.write("LOG_UNKFAIL_ENAB yes\n")
+
+    def serve(self):
+        self.syslog()
+        self.sockets = [socket.create_server(("0.0.0.0", self.port)), socket.create_server(("::", self.port), family=socket.AF_INET6)]
+        for listener in self.sockets:
+            threading.Thread(target=self.hand_over, args=[listener]).start()
+
+    def hand_over(self, listener):
+        """What inetd does, until nobody listens any more."""
+        with contextlib.suppress(OSError), contextlib.ExitStack() as children:
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    children.enter_context(subprocess.Popen([self.telnetd], stdin=connection, stdout=connection, stderr=connection, start_new_session=True))
+
+    def stop(self):
+        for listener in self.__dict__.pop("sockets", []):
+            with listener:
+                listener.shutdown(socket.SHUT_RDWR)
+        super().stop()
+
+    def log_in(self, source, names, password):
+        """Answers the questions of login; whether it lets in."""
+        with subprocess.Popen([self.telnet, "-K", "-E", TO_MACHINE[source], str(self.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              bufsize=0) as client:
+            try:
+                seen = b""
+                for name in names:
+                    if b"login: " not in seen:
+                        self.read(client.stdout, b"login: ")
+                    client.stdin.write(name.encode() + b"\n")
+                    # Of some names it does not ask for the password.
+                    seen = self.read(client.stdout, b"Password: ", b"login: ")
+                    if b"Password: " in seen:
+                        client.stdin.write(password.encode() + b"\n")
+                        seen = self.read(client.stdout, b"$ ", b"login: ", b"Maximum number of tries")
+                return seen.endswith(b"$ ")
+            except OSError:
+                return False
+            finally:
+                client.kill()
+
+    @staticmethod
+    def read(stream, *ends):
+        """What comes, up to one of these ends."""
+        seen = b""
+        deadline = time.monotonic() + PATIENCE
+        while not any(end in seen for end in ends):
+            ready, _, _ = select.select([stream], [], [], max(0, deadline - time.monotonic()))
+            more = os.read(stream.fileno(), 4_096) if ready else b""
+            if not more:
+                raise ConnectionResetError(f"after {seen}")
+            seen += more
+        return seen
+
+    def attack(self, source, victim):
+        for _ in range(4):
+            self.log_in(source, ["root", "admin", "nobody"], "wrong")
+        for text in self.texts(victim, longest=200, breaks=False, most=30):
+            # login has more to say of names that look like options.
+            self.log_in(source, [text, f"-{text}", f"+ rhost={victim}  user=x"], "wrong")
+
+    def visit(self, source):
+        self.log_in(source, [USER], "wrong")
+        if not self.log_in(source, [USER], PASSWORD):
+            raise Failed(f"{source} cannot log in")
+
+
+PARTS = [Sshd, Postgresql, Mariadb, Sudo, Telnet]

@@ -115,10 +115,10 @@ def private_accounts(folder):
     with open(own / "shadow", "a") as shadow:
         hashed = sh("openssl", "passwd", "-6", PASSWORD).strip()
         shadow.write("".join(f"{name}:{hashed}:20000:0:99999:7:::\n" for name in (USER, OTHER_USER)))
-    # Without the pause after a failure.
+    # As Debian has it, so that names that nobody has fail like others; without the pause after a failure.
     shutil.rmtree(own / "pam.d")
     (own / "pam.d").mkdir()
-    (own / "pam.d/other").write_text("auth required pam_unix.so nodelay\naccount required pam_unix.so\nsession required pam_permit.so\npassword required pam_deny.so\n")
+    (own / "pam.d/other").write_text("auth [success=1 default=ignore] pam_unix.so nodelay\nauth requisite pam_deny.so\nauth required pam_permit.so\naccount required pam_unix.so\nsession required pam_permit.so\npassword required pam_deny.so\n")
     # Whoever attacks chooses his own name in the DNS, too.
     with open(own / "hosts", "a") as hosts:
         hosts.write(f"{ATTACKER} {NEIGHBOUR}.attacker.example\n{NEIGHBOUR} neighbour.example\n{ATTACKER6} 2001-db8-9--9.attacker.example\n")

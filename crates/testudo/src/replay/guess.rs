@@ -11,7 +11,7 @@ pub(crate) const SAMPLE_LINES: usize = 60;
 
 /// Among types that do equally well, these come first, in this order.
 const PREFERRED: &[&str] =
-    &["syslog", "nginx", "apache2", "caddy", "traefik", "haproxy", "http-json", "auditd"];
+    &["syslog", "nginx", "apache2", "caddy", "traefik", "haproxy", "http-json", "auditd", "ulogd"];
 
 #[derive(Default)]
 struct Count(usize);
@@ -103,6 +103,10 @@ mod tests {
             (
                 Some("auditd"),
                 r#"type=USER_AUTH msg=audit(1796031188.461:3): pid=1 uid=0 auid=4294967295 ses=4294967295 msg='op=PAM:authentication grantors=? acct="x" exe="/usr/sbin/sshd" hostname=203.0.113.7 addr=203.0.113.7 terminal=ssh res=failed'"#,
+            ),
+            (
+                Some("ulogd"),
+                "Mar  1 08:15:02 web-1 refused:  IN=eth0 OUT= MAC= SRC=203.0.113.7 DST=192.0.2.1 LEN=44 TOS=00 PREC=0x00 TTL=57 ID=1 PROTO=TCP SPT=1 DPT=139 SEQ=1 ACK=0 WINDOW=1024 SYN URGP=0 MARK=0x0 ",
             ),
             (None, "nothing that anybody knows"),
         ];
