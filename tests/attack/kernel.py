@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import ipaddress
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -154,7 +155,7 @@ class KernelLog(PacketFilter):
         self.kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self.kmsg, 0, os.SEEK_END)
         self.finished = threading.Event()
-        self.pump = threading.Thread(target=self.pour)
+        self.pump = threading.Thread(target=self.pour, daemon=True)
         self.pump.start()
         super().serve()
 
@@ -172,6 +173,9 @@ class KernelLog(PacketFilter):
                         return
                     self.finished.wait(0.02)
                     continue
+                except BrokenPipeError:
+                    # Some lines were overwritten before they were read; the next ones are there.
+                    continue
                 level, _, micros, *_ = head.split(b",")
                 if f"IN={self.card} ".encode() in text or f"OUT={self.card} ".encode() in text:
                     spout.write(b"<%d>[%5d.%06d] %s\n" % (int(level) & 7, *divmod(int(micros), 1_000_000), text.split(b"\n")[0]))
@@ -179,10 +183,9 @@ class KernelLog(PacketFilter):
     def drain(self):
         self.rounds += 1
         self.finished.set()
-        self.pump.join()
+        self.pump.join(PATIENCE)
         os.close(self.kmsg)
         log = self.folder / "logs/syslog-iso"
-        # Where the kernel overwrites what was not read yet, the end is missing, too.
         until(lambda: f"end of round {self.rounds}" in log.read_text(errors="replace"), "the kernel's log was not read to its end")
 
 
@@ -280,8 +283,8 @@ class Auditd(Sshd):
     """The audit trail of log-ins. The kernel hands it to one daemon of the whole machine, outside of all namespaces."""
 
     name = "auditd"
-    kind = "auditd"
-    logs = [["audit.log"]]
+    logs = [["audit.log"], ["syslog"], ["syslog-iso"]]
+    kinds = {"audit.log": "auditd"}
     expected = {"testudo/login-bruteforce"}
     slip = "testudo/login-bruteforce"
     samples = ["auditd"]
@@ -291,8 +294,8 @@ class Auditd(Sshd):
     def beside(cls, folder):
         auditd, auditctl = find("auditd"), find("auditctl")
         state = cls.state(auditctl)
-        if state.get("pid") != "0":
-            raise Skipped(f"another daemon has the audit trail: {state}")
+        if state.get("pid") != "0" or state.get("enabled") not in ("0", "1"):
+            raise Skipped(f"the audit trail is somebody else's: {state}")
         settings = folder / "auditd"
         (settings / "plugins.d").mkdir(parents=True)
         (settings / "auditd.conf").write_text(f"""\
@@ -312,10 +315,6 @@ disk_error_action = IGNORE
 priority_boost = 0
 plugin_dir = {settings}/plugins.d
 """)
-        for path in (settings, settings / "plugins.d"):
-            path.chmod(0o750)
-        for path in settings.glob("*.conf"):
-            path.chmod(0o640)
         # Where it notes its number is nobody else's business; it ends when this process does.
         command = ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$0" "$@"', auditd, "-n", "-c", settings]
         with open(folder / "auditd.out", "wb") as output:
@@ -344,7 +343,7 @@ plugin_dir = {settings}/plugins.d
 
     def prepare(self):
         super().prepare()
-        self.auditctl = find("auditctl")
+        self.auditctl, self.plugin = find("auditctl"), find("audisp-syslog")
         # Others log in on this machine, too: ours is known by its path.
         self.sshd = shutil.copy(self.sshd, self.folder / "sshd")
         # One that asks the DNS who comes, where everybody can be called as he likes.
@@ -372,17 +371,27 @@ plugin_dir = {settings}/plugins.d
         serving = bool(self.processes)
         super().stop()
         if serving:
-            self.collect()
+            try:
+                self.collect()
+            finally:
+                super().stop()
 
     def collect(self):
         """Everything that our server told so far, once the daemon has written it."""
         self.rounds += 1
         mark = f"testudo-{self.folder.name}-{self.rounds}"
         sh(self.auditctl, "-m", mark)
-        log = self.folder / "auditd/audit.log"
-        until(lambda: mark.encode() in log.read_bytes(), "auditd does not write all that it is told")
+        trail, log = self.folder / "auditd/audit.log", self.folder / "logs/audit.log"
+        until(lambda: mark.encode() in trail.read_bytes(), "auditd does not write all that it is told")
         ours = f' exe="{self.sshd}" '.encode()
-        (self.folder / "logs/audit.log").write_bytes(b"".join(line for line in log.read_bytes().splitlines(keepends=True) if ours in line))
+        known = log.read_bytes() if log.exists() else b""
+        log.write_bytes(b"".join(line for line in trail.read_bytes().splitlines(keepends=True) if ours in line))
+        # The daemon's plugin for syslog gets the same lines.
+        self.syslog()
+        told = log.read_bytes()
+        subprocess.run([self.plugin, "LOG_LOCAL2"], input=told[len(known):], check=True, timeout=PATIENCE)
+        written = self.folder / "logs/syslog-iso"
+        until(lambda: len(re.findall(rb"(?m)^\S+ \S+ audispd: type=", written.read_bytes())) == told.count(b"\n"), "rsyslogd does not write all that it is told")
 
 
-PARTS = [Nftables, Ufw, Ulogd, Auditd]
+PARTS = [Nftables, Ulogd, Ufw, Auditd]

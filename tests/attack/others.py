@@ -222,7 +222,7 @@ class Telnet(Part):
         self.syslog()
         self.sockets = [socket.create_server(("0.0.0.0", self.port)), socket.create_server(("::", self.port), family=socket.AF_INET6)]
         for listener in self.sockets:
-            threading.Thread(target=self.hand_over, args=[listener]).start()
+            threading.Thread(target=self.hand_over, args=[listener], daemon=True).start()
 
     def hand_over(self, listener):
         """What inetd does, until nobody listens any more."""
