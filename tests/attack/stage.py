@@ -132,6 +132,8 @@ def private_accounts(folder):
 
 def private_network():
     sh("ip", "link", "set", "lo", "up")
+    # New namespaces begin with ten messages for the log socket, and some services do not wait until there is room.
+    Path("/proc/sys/net/unix/max_dgram_qlen").write_text("10000")
     for address in (*MACHINE, *MACHINE.values()):
         plain = ":" not in address
         sh("ip", "address", "add", f"{address}/{32 if plain else 128}", "dev", "lo", *([] if plain else ["nodad"]))

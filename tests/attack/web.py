@@ -12,7 +12,7 @@ SCANS = {"testudo/http-probing", "testudo/http-sensitive-files", "testudo/http-p
          "testudo/http-script-injection", "testudo/http-crawl"}
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 
-ATTACKS = [*(f"/no-such-page-{number}.php" for number in range(170)),
+ATTACKS = [*(f"/no-such-page-{number}.php" for number in range(250)),
            "/.env", "/.git/config", "/backup.zip", "/wp-config.php~",
            "/../../etc/passwd", "/static/..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/a/..%5c..%5cwindows/win.ini",
            *(f"/download?file={'../' * depth}etc/passwd" for depth in (2, 3, 4)),
