@@ -270,6 +270,7 @@ primary_hostname = mail.site.example
 host_lookup = *
 domainlist local_domains = site.example
 daemon_smtp_ports = {SMTP}
+smtp_accept_max = 500
 local_interfaces = 0.0.0.0 ; ::0
 tls_advertise_hosts =
 acl_smtp_rcpt = check_rcpt
