@@ -8,7 +8,7 @@ use crate::{
     keys,
     load::{self, Fields, Loaded, Loading},
     place::{Place, SourceFile},
-    plan::{Grok, GrokPattern, GrokSource, OnSuccess, Parser, ParserNode, Stash, Strategy},
+    plan::{Grok, GrokPattern, GrokSource, NodeLabel, OnSuccess, Parser, ParserNode, Stash, Strategy},
     statics::{self, Under},
     whitelist,
     yaml::Node,
@@ -49,13 +49,39 @@ fn load_with(file: Arc<SourceFile>, stage: &str, usages: &Usages) -> Loaded<Pars
     })
 }
 
-fn node(load: &mut Loading, fields: &Fields<'_>, parent: Option<&str>, usages: &Usages) -> ParserNode {
+/// What a child takes from the node above it.
+struct Parent<'p> {
+    name: &'p str,
+    label: &'p NodeLabel,
+    /// The number of the child, from 1.
+    number: usize,
+}
+
+/// What messages call a node whose own name, if it has one, is `name`.
+fn label(load: &Loading, fields: &Fields<'_>, name: Option<&str>, parent: Option<&Parent<'_>>) -> NodeLabel {
+    let place = load.place(&fields.span);
+    let (rule, at) = match (name, parent) {
+        (Some(name), _) => (name.into(), "".into()),
+        (None, Some(Parent { label, number, .. })) if label.at.is_empty() => {
+            (label.rule.clone(), number.to_string().into())
+        }
+        (None, Some(Parent { label, number, .. })) => {
+            (label.rule.clone(), format!("{}.{number}", label.at).into())
+        }
+        (None, None) => (format!("{}:{}", place.file.path, place.line).into(), "".into()),
+    };
+    NodeLabel { rule, at, line: place.line }
+}
+
+fn node(load: &mut Loading, fields: &Fields<'_>, parent: Option<&Parent<'_>>, usages: &Usages) -> ParserNode {
     let errors = load.errors();
     load.format(fields);
     fields.ignore(load, &["author", "description", "stage"], &["debug", "profiling"], &["references"]);
-    let name: Arc<str> = match (fields.text(load, "name"), parent) {
-        (Some(name), _) => name.text.into(),
-        (None, Some(parent)) => format!("child-{parent}").into(),
+    let own_name = fields.text(load, "name").map(|name| name.text).filter(|name| !name.is_empty());
+    let label = label(load, fields, own_name, parent);
+    let name: Arc<str> = match (own_name, parent) {
+        (Some(name), _) => name.into(),
+        (None, Some(parent)) => format!("child-{}", parent.name).into(),
         (None, None) => Arc::from(""),
     };
     let on_success = fields.choice(
@@ -72,11 +98,11 @@ fn node(load: &mut Loading, fields: &Fields<'_>, parent: Option<&str>, usages: &
     let data = data::read(load, fields);
     let children = fields.get("nodes");
     let children = children.map_or(&[][..], |list| load.list(list, "`nodes`"));
-    let nodes: Vec<ParserNode> = children
-        .iter()
-        .map(|child| {
+    let nodes: Vec<ParserNode> = (1..)
+        .zip(children)
+        .map(|(number, child)| {
             let fields = Fields::read(load, child, &keys::NODE);
-            node(load, &fields, Some(&name), usages)
+            node(load, &fields, Some(&Parent { name: &name, label: &label, number }), usages)
         })
         .collect();
     let empty = grok.is_none() && statics.is_empty() && whitelist.is_none() && nodes.is_empty();
@@ -88,6 +114,7 @@ fn node(load: &mut Loading, fields: &Fields<'_>, parent: Option<&str>, usages: &
     let place = load.place(&fields.span);
     ParserNode {
         name,
+        label,
         place,
         on_success,
         filter,

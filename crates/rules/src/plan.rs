@@ -1,7 +1,7 @@
 //! The checked plan of one document: names given meaning, expressions parsed and typed, durations
 //! and networks read. Nothing in here depends on any other document.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use testudo_event::net::Prefix;
 use testudo_expr::{ast, core, error::Span};
@@ -49,11 +49,44 @@ pub struct Parser {
     pub node: ParserNode,
 }
 
+/// How people find a node: by its name or, where it has none of its own, by its rule and its place in that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLabel {
+    /// Its name; that of the next node above it that has one where it has none.
+    pub rule: Arc<str>,
+    /// Its number among the children of that node, and so on downwards: `2.1`. Empty for a node with a name.
+    pub at: Arc<str>,
+    /// The line in the file, from 1.
+    pub line: u32,
+}
+
+impl NodeLabel {
+    /// Without the name of the rule, where that is clear: `node 2.1 (line 14)`.
+    pub fn within_rule(&self) -> String {
+        if self.at.is_empty() {
+            self.rule.to_string()
+        } else {
+            format!("node {} (line {})", self.at, self.line)
+        }
+    }
+}
+
+impl fmt::Display for NodeLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.at.is_empty() {
+            return f.write_str(&self.rule);
+        }
+        write!(f, "{}, node {} (line {})", self.rule, self.at, self.line)
+    }
+}
+
 /// A node of a parser tree.
 #[derive(Clone, Debug)]
 pub struct ParserNode {
-    /// Its name; `child-<name of the parent>` where a child has none.
+    /// Its name; `child-<name of the parent>` where a child has none, as counters and the tests of a hub have it.
     pub name: Arc<str>,
+    /// What messages call it.
+    pub label: NodeLabel,
     /// Where it begins.
     pub place: Place,
     /// What follows when it succeeds.

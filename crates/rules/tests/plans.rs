@@ -83,6 +83,14 @@ data:
     assert_eq!(names, ["ZED", "ALPHA"]);
     let [first, second] = &node.nodes[..] else { panic!("{} nodes", node.nodes.len()) };
     assert_eq!((&*first.name, &*second.nodes[0].name), ("child-me/parser", "child-child-me/parser"));
+    let labels = [node, first, second, &second.nodes[0]].map(|node| node.label.to_string());
+    let expected = [
+        "me/parser",
+        "me/parser, node 1 (line 17)",
+        "me/parser, node 2 (line 20)",
+        "me/parser, node 2.1 (line 21)",
+    ];
+    assert_eq!(labels, expected);
     assert_eq!(first.on_success, OnSuccess::Continue);
     let grok = first.grok.as_ref().expect("a grok");
     assert!(matches!(grok.source, GrokSource::Line));

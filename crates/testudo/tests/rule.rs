@@ -181,3 +181,25 @@ fn lines_are_grouped_by_what_becomes_of_them() {
     assert!(help.as_str().is_some_and(|help| help.contains("`refused`")), "{}", groups[2]);
     assert_eq!(groups[2]["form"], "<time> login of '<quoted>' refused from <ip>:<number>");
 }
+
+#[test]
+fn a_node_without_a_name_is_told_by_its_rule_and_its_line() {
+    let folder = drafted();
+    let rule = fs::read_to_string(folder.path().join("rules/parsers/s01-parse/toyd.yaml")).expect("a draft");
+    let line = LINE.replace("failed", "refused");
+    let explain = |more: &[&str]| {
+        let args = ["explain", "--with", "rules", "--type", "toyd", line.as_str()];
+        testudo(folder.path(), &[&args[..], more].concat())
+    };
+    let report = json(&explain(&["-o", "json"]));
+    let told = report["lines"][0]["furthest"]["node"].as_str().expect("a node");
+    let number = |text: &str| text.parse::<usize>().expect("a number");
+    let (at, place) =
+        told.strip_prefix("me/toyd, node ").and_then(|rest| rest.split_once(" (line ")).expect(told);
+    let begins = rule.lines().nth(number(place.trim_end_matches(')')) - 1).expect("a line of the file");
+    assert!(begins.starts_with("  - ") && number(at) > 0, "{told}: {begins}");
+    let human = explain(&["--all-nodes"]);
+    let human = text(&human.stdout);
+    assert!(human.contains(&format!("furthest came a pattern of {told}")), "{human}");
+    assert!(human.contains("✗ node 1 (line ") && !human.contains("child-"), "{human}");
+}

@@ -154,6 +154,7 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
     Ok(Pending {
         plan: Node {
             name: plan.name.clone(),
+            label: plan.label.clone(),
             id: Node::UNCOUNTED,
             on_success: plan.on_success,
             filter,
@@ -316,7 +317,7 @@ impl Finisher<'_> {
                     self.diagnostics.push(Diagnostic {
                         code: codes::PATTERN_BAD,
                         severity: Severity::Error,
-                        message: format!("`{}`: {error}", node.name),
+                        message: format!("`{}`: {error}", node.label),
                         place: open.place,
                         hint: error.hint(),
                     });

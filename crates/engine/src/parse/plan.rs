@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 use testudo_event::net::Prefix;
 use testudo_expr::{Slot, program::Program};
 use testudo_pattern::Grok;
-use testudo_rules::plan::{OnSuccess, TextField};
+use testudo_rules::plan::{NodeLabel, OnSuccess, TextField};
 
 use crate::{
     dispatch::{Dispatch, Scan},
@@ -38,6 +38,8 @@ pub(crate) struct Stage {
 pub struct Node {
     /// Its name.
     pub name: Arc<str>,
+    /// What messages call it.
+    pub label: NodeLabel,
     /// Number under which it is counted; [`Node::UNCOUNTED`] for those without a name.
     pub(crate) id: u32,
     pub(crate) on_success: OnSuccess,

@@ -120,7 +120,7 @@ fn last_node(node: &ParserNode, into: &mut Vec<Diagnostic>) {
             codes::LAST_NODE,
             node.place.clone(),
             format!("of the {} nodes below `{}` all are tried, and only the last one decides whether its statics run",
-                node.nodes.len(), node.name),
+                node.nodes.len(), node.label),
             "add `onsuccess: next_stage` to stop at the first that succeeds, or end with one that always does",
         ));
     }

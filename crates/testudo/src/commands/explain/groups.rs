@@ -104,9 +104,9 @@ struct Note<'e> {
 impl Observer for Note<'_> {
     fn leave(&mut self, stage: &str, node: &Node, depth: usize, ok: bool, _: &Record, _: &Keys) {
         if depth == 0 && ok && !self.is_done {
-            self.nodes.push(node.name.to_string());
+            self.nodes.push(node.label.to_string());
             if stage != self.ends.0 && stage != self.ends.1 {
-                self.by.push(node.name.to_string());
+                self.by.push(node.label.to_string());
             }
         }
     }

@@ -101,7 +101,8 @@ impl Observer for Trace {
 
     fn enter(&mut self, stage: &str, node: &Node, depth: usize) {
         self.open.push(self.visits.len());
-        let visit = Visit { stage: stage.to_owned(), name: node.name.to_string(), depth, ..Visit::default() };
+        let name = if depth == 0 { node.label.to_string() } else { node.label.within_rule() };
+        let visit = Visit { stage: stage.to_owned(), name, depth, ..Visit::default() };
         self.visits.push(visit);
     }
 
@@ -114,7 +115,7 @@ impl Observer for Trace {
                 if let (Some((pattern, grok)), Some(text)) = (node.pattern(), text) {
                     let furthest = grok.furthest(text);
                     visit.failed = Some(Failed {
-                        node: node.name.to_string(),
+                        node: node.label.to_string(),
                         pattern: pattern.to_owned(),
                         input: text.to_owned(),
                         reached: furthest.end,
