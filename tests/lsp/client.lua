@@ -56,6 +56,15 @@ local ok, problem = pcall(function()
   seen = {}
   for _, item in ipairs(items or {}) do seen[item.label] = true end
   check(seen['ssh_failed-auth'], 'completion knows their texts, in a text that is no YAML')
+
+  -- A file that another loader reads.
+  vim.cmd('edit! ' .. vim.fn.fnameescape(vim.env.ACQUIS))
+  vim.lsp.buf_attach_client(0, client)
+  check(vim.wait(20000, function() return codes().A002 == 3 end), 'findings come for acquisition files, too')
+  items = ask('textDocument/completion', 3, 3)
+  seen = {}
+  for _, item in ipairs(items or {}) do seen[item.label] = true end
+  check(seen.listen_port and not seen.filenames, 'completion knows the keys of a kind of source')
   say('all is well')
 end)
 if not ok then

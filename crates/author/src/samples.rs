@@ -286,7 +286,28 @@ fn numbered<T>(spot: &Spot, entries: Vec<At<T>>) -> Vec<Numbered<T>> {
 
 #[cfg(test)]
 mod tests {
+    use testudo_config::decode::keys_of;
+    use testudo_rules::keys::{self, Keys};
+
     use super::*;
+
+    /// What editors are told is what is read.
+    #[test]
+    fn the_table_of_keys_is_that_of_the_types() {
+        let check = |table: &Keys, read: &[&str]| {
+            let (mut told, mut read) = (table.names(), read.to_vec());
+            told.sort_unstable();
+            read.sort_unstable();
+            assert_eq!(told, read, "{}", table.what);
+        };
+        check(&keys::SAMPLES, keys_of::<File>());
+        check(&keys::MATCH, keys_of::<Match>());
+        check(&keys::REFUSE, keys_of::<Refuse>());
+        check(&keys::HOSTILE, keys_of::<Hostile>());
+        check(&keys::LOG, keys_of::<Log>());
+        check(&keys::ON_LIST, keys_of::<OnList>());
+        check(&keys::STEP, keys_of::<Lines>());
+    }
 
     #[test]
     fn entries_know_their_lines() {

@@ -26,6 +26,40 @@ pub fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Diagnostic>> {
     T::deserialize(Reader(node)).map_err(|fault| fault.diagnostics(&node.spot))
 }
 
+/// The keys that a structure takes, as its type names them: tables of keys are held to it.
+pub fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
+    let mut keys: &'static [&'static str] = &[];
+    // It ends with an error: there is nothing to read.
+    let _: Result<T, de::value::Error> = T::deserialize(Asked(&mut keys));
+    keys
+}
+
+/// Takes down the keys that it is asked for.
+struct Asked<'k>(&'k mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Asked<'_> {
+    type Error = de::value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(de::Error::custom("it is no structure"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        keys: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = keys;
+        Err(de::Error::custom("there is nothing to read"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
 /// A value with its place: the range in the text of its file with the variables put in, see
 /// [`Spot::with_span`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

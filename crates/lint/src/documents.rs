@@ -27,6 +27,8 @@ pub(crate) enum Documents {
     Collections(Vec<Collection>),
     Profiles,
     Simulation,
+    /// What loaders of other crates read.
+    Foreign,
 }
 
 /// Reads a file.
@@ -55,6 +57,9 @@ pub(crate) fn load(input: &Input) -> File {
         }
         Kind::Profiles => (Documents::Profiles, load_profiles(file).diagnostics),
         Kind::Simulation => (Documents::Simulation, load_simulation(file).diagnostics),
+        Kind::Acquisition | Kind::Samples | Kind::Expectations | Kind::HubTest => {
+            (Documents::Foreign, Vec::new())
+        }
     };
     File { documents, diagnostics }
 }

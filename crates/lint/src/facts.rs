@@ -99,7 +99,7 @@ impl Facts {
                     .iter()
                     .for_each(|item| self.item(Kind::Collection, "collections", &item.name, &item.place));
             }
-            Documents::Contexts(_) | Documents::Profiles | Documents::Simulation => {}
+            Documents::Contexts(_) | Documents::Profiles | Documents::Simulation | Documents::Foreign => {}
         }
     }
 

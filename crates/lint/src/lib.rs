@@ -53,9 +53,12 @@ pub fn facts(inputs: &[Input]) -> Facts {
     facts
 }
 
-/// Checks files. `beside`: what the files that run beside them do; these are not checked themselves. What is
-/// found comes in the order of the files and of the places in them.
-pub fn check(inputs: &[Input], beside: &Facts) -> Vec<Diagnostic> {
+/// What is wrong with a file whose loader is in a crate that this one does not know: acquisition, samples.
+pub type Foreign = fn(&Input) -> Vec<Diagnostic>;
+
+/// Checks files. `beside`: what the files that run beside them do; these are not checked themselves. `foreign` is asked
+/// about kinds whose loaders are elsewhere. What is found comes in the order of the files and of the places in them.
+pub fn check(inputs: &[Input], beside: &Facts, foreign: Foreign) -> Vec<Diagnostic> {
     let files = in_parallel(inputs, documents::load);
     let mut facts = beside.clone();
     files.iter().for_each(|file| facts.add(file));
@@ -68,6 +71,9 @@ pub fn check(inputs: &[Input], beside: &Facts) -> Vec<Diagnostic> {
     for ((input, file), mut found) in work.into_iter().zip(advice) {
         same_names(file, &mut seen, &mut found);
         found.extend(file.diagnostics.iter().cloned());
+        if matches!(file.documents, Documents::Foreign) {
+            found.extend(foreign(input));
+        }
         found.extend(engine.iter().filter(|d| d.place.file.path == input.file.path).cloned());
         allow::apply(&input.file, &mut found);
         found.sort_by(|a, b| (a.place.offset, a.code).cmp(&(b.place.offset, b.code)));
@@ -120,7 +126,7 @@ fn of_file(file: &File, facts: &Facts, library: &Library) -> Vec<Diagnostic> {
                 names::items(collection, facts, &mut found);
             }
         }
-        Documents::Profiles | Documents::Simulation => {}
+        Documents::Profiles | Documents::Simulation | Documents::Foreign => {}
     }
     found
 }
@@ -137,7 +143,11 @@ fn same_names(file: &File, seen: &mut names::Seen, found: &mut Vec<Diagnostic>) 
         Documents::Scenarios(list) => {
             list.iter().for_each(|item| seen.check(Kind::Scenario, &item.name, &item.place, found));
         }
-        Documents::Contexts(_) | Documents::Collections(_) | Documents::Profiles | Documents::Simulation => {}
+        Documents::Contexts(_)
+        | Documents::Collections(_)
+        | Documents::Profiles
+        | Documents::Simulation
+        | Documents::Foreign => {}
     }
 }
 

@@ -13,7 +13,7 @@ use crate::Kind;
 /// Where the schemas can be had.
 const HOME: &str = "docs/schemas";
 
-/// The keys of a document of this kind.
+/// The keys of a document of this kind; of an acquisition file, those of its kind of source are [`keys_of_source`].
 pub fn keys_of(kind: Kind) -> &'static Keys {
     match kind {
         Kind::Parser | Kind::Postoverflow => &keys::PARSER,
@@ -22,15 +22,44 @@ pub fn keys_of(kind: Kind) -> &'static Keys {
         Kind::Collection => &keys::COLLECTION,
         Kind::Profiles => &keys::PROFILE,
         Kind::Simulation => &keys::SIMULATION,
+        Kind::Acquisition => &keys::FILE_SOURCE,
+        Kind::Samples => &keys::SAMPLES,
+        Kind::Expectations => &keys::EXPECTATIONS,
+        Kind::HubTest => &keys::HUB_TEST,
+    }
+}
+
+/// The keys of an acquisition document by the value of its `source`.
+pub fn keys_of_source(name: &str) -> Option<&'static Keys> {
+    keys::LINE_SOURCES.iter().find(|(known, _)| *known == name).map(|(_, keys)| *keys)
+}
+
+/// Of which one must be there, in kinds of sources.
+const ONE_OF: [(&str, [&str; 2]); 2] =
+    [("file", ["filename", "filenames"]), ("http", ["listen_addr", "listen_socket"])];
+
+/// What tells the kind of a source that does not say it.
+fn telling(source: &str) -> &'static [&'static str] {
+    match source {
+        "file" => &["filename", "filenames"],
+        "journalctl" => &["journalctl_filter"],
+        _ => &[],
     }
 }
 
 /// The schema of a kind, in the draft of 2020-12.
 pub fn schema(kind: Kind) -> Value {
-    let mut definitions = Definitions::default();
+    let mut definitions = Definitions { variables: kind == Kind::Acquisition, ..Definitions::default() };
     let keys = keys_of(kind);
-    // Beside its context an item may say whatever it likes.
-    let mut root = definitions.map(keys, kind == Kind::Context);
+    let mut what = keys.what;
+    let mut root = match kind {
+        Kind::Acquisition => {
+            what = "an acquisition file";
+            definitions.sources()
+        }
+        // Beside its context an item may say whatever it likes, and tests misspell keys.
+        _ => definitions.map(keys, matches!(kind, Kind::Context | Kind::HubTest)),
+    };
     while let Some(next) = definitions.open.pop() {
         let map = definitions.map(next.keys, next.open);
         definitions.done.insert(name_of(next.keys), map);
@@ -40,7 +69,7 @@ pub fn schema(kind: Kind) -> Value {
     let mut schema = Map::new();
     schema.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
     schema.insert("$id".into(), json!(format!("{HOME}/{}.schema.json", kind.name())));
-    schema.insert("title".into(), json!(format!("Testudo: {}", keys.what)));
+    schema.insert("title".into(), json!(format!("Testudo: {what}")));
     schema.append(&mut root);
     if !definitions.done.is_empty() {
         schema.insert(
@@ -62,6 +91,8 @@ struct Definitions {
     done: BTreeMap<String, Map<String, Value>>,
     seen: Vec<&'static str>,
     open: Vec<Open>,
+    /// Whether variables of the environment are put in, so that `$PORT` may be a number.
+    variables: bool,
 }
 
 /// The name of a definition: that of the map without its article.
@@ -101,6 +132,42 @@ impl Definitions {
             map.insert("additionalProperties".into(), false.into());
         }
         map
+    }
+
+    /// A document is what its `source` says, or else what its keys tell.
+    fn sources(&mut self) -> Map<String, Value> {
+        let one_of =
+            |names: &[&str]| names.iter().map(|name| json!({ "required": [name] })).collect::<Vec<_>>();
+        let mut cases = Vec::new();
+        let mut told: Vec<&str> = vec!["source"];
+        for (name, keys) in &keys::LINE_SOURCES {
+            let says = json!({ "required": ["source"], "properties": { "source": { "enum": [name] } } });
+            let tells = telling(name);
+            told.extend(tells);
+            let when = if tells.is_empty() {
+                says
+            } else {
+                let tells = json!({ "not": { "required": ["source"] }, "anyOf": one_of(tells) });
+                json!({ "anyOf": [says, tells] })
+            };
+            let mut then = vec![self.reference(keys, false)];
+            if let Some((_, names)) = ONE_OF.iter().find(|(of, _)| of == name) {
+                then.push(json!({ "anyOf": one_of(names) }));
+            }
+            cases.push(json!({ "if": when, "then": { "allOf": then } }));
+        }
+        let mut root = Map::new();
+        if let Some(source) = keys::FILE_SOURCE.get("source") {
+            let mut property = self.shape(&source.shape);
+            property.insert("description".into(), source.text.into());
+            root.insert("properties".into(), json!({ "source": property }));
+        }
+        root.insert(
+            "anyOf".into(),
+            json!([{ "enum": [null] }, { "type": ["object"], "anyOf": one_of(&told) }]),
+        );
+        root.insert("allOf".into(), cases.into());
+        root
     }
 
     /// Nothing is the same as no key, wherever there is one.
@@ -144,6 +211,12 @@ impl Definitions {
                 let shapes: Vec<Value> = shapes.iter().map(|shape| self.shape(shape).into()).collect();
                 json!({ "anyOf": shapes })
             }
+        };
+        let narrow = ["enum", "minimum", "pattern"].iter().any(|word| shape.get(word).is_some());
+        let shape = if self.variables && (narrow || shape["type"] == json!(["boolean", "null"])) {
+            json!({ "anyOf": [shape, { "type": ["string"], "pattern": r"\$" }] })
+        } else {
+            shape
         };
         match shape {
             Value::Object(map) => map,

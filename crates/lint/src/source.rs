@@ -7,10 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use testudo_rules::{Diagnostic, Place, Severity, SourceFile};
+use testudo_rules::{Diagnostic, Place, Severity, SourceFile, keys};
 use thiserror::Error;
 
-use crate::codes;
+use crate::{codes, schema::keys_of_source};
 
 /// Largest rule file that is read: a hundred times the largest public one.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -36,11 +36,19 @@ pub enum Kind {
     Profiles,
     /// Which scenarios decide nothing.
     Simulation,
+    /// Where lines come from.
+    Acquisition,
+    /// What a rule must do, and what it must not.
+    Samples,
+    /// What a backtest is compared with.
+    Expectations,
+    /// A functional test of a hub.
+    HubTest,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Parser,
         Kind::Postoverflow,
         Kind::Scenario,
@@ -48,6 +56,10 @@ impl Kind {
         Kind::Collection,
         Kind::Profiles,
         Kind::Simulation,
+        Kind::Acquisition,
+        Kind::Samples,
+        Kind::Expectations,
+        Kind::HubTest,
     ];
 
     /// Its name, in the singular.
@@ -60,6 +72,10 @@ impl Kind {
             Kind::Collection => "collection",
             Kind::Profiles => "profiles",
             Kind::Simulation => "simulation",
+            Kind::Acquisition => "acquisition",
+            Kind::Samples => "samples",
+            Kind::Expectations => "expectations",
+            Kind::HubTest => "hub-test",
         }
     }
 
@@ -71,7 +87,12 @@ impl Kind {
             Kind::Scenario => Some("scenarios"),
             Kind::Context => Some("contexts"),
             Kind::Collection => Some("collections"),
-            Kind::Profiles | Kind::Simulation => None,
+            Kind::Profiles
+            | Kind::Simulation
+            | Kind::Acquisition
+            | Kind::Samples
+            | Kind::Expectations
+            | Kind::HubTest => None,
         }
     }
 }
@@ -310,12 +331,15 @@ pub fn recognise(path: &Path, text: &str) -> Option<(Kind, String)> {
             _ => Some((kind, String::new())),
         };
     }
-    match *file {
-        "profiles.yaml" => return Some((Kind::Profiles, String::new())),
-        "simulation.yaml" => return Some((Kind::Simulation, String::new())),
-        _ => {}
-    }
-    let kind = by_keys(text)?;
+    let kind = match *file {
+        "profiles.yaml" => Kind::Profiles,
+        "simulation.yaml" => Kind::Simulation,
+        "acquis.yaml" => Kind::Acquisition,
+        _ if folders.last() == Some(&"acquis.d") => Kind::Acquisition,
+        // Others have such folders, too.
+        _ if folders.last() == Some(&"samples") && may_be(&keys::SAMPLES, text) => Kind::Samples,
+        _ => by_keys(text)?,
+    };
     let stage = match kind {
         Kind::Parser if text.contains("whitelist:") => "s02-enrich",
         Kind::Parser => "s01-parse",
@@ -325,20 +349,44 @@ pub fn recognise(path: &Path, text: &str) -> Option<(Kind, String)> {
     Some((kind, stage.to_owned()))
 }
 
-/// What a text holds by the keys of its documents. Works on text that is no YAML yet.
-fn by_keys(text: &str) -> Option<Kind> {
-    let keys: BTreeSet<&str> = text
-        .lines()
+/// The keys of the documents of a text, which may be no YAML yet.
+fn top_keys(text: &str) -> BTreeSet<&str> {
+    text.lines()
         .filter_map(|line| line.split_once(':'))
         .map(|(key, _)| key)
         .filter(|key| !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
-        .collect();
+        .collect()
+}
+
+/// Whether a text has one of some keys, or none at all yet.
+fn may_be(known: &keys::Keys, text: &str) -> bool {
+    let keys = top_keys(text);
+    keys.is_empty() || keys.iter().any(|key| known.get(key).is_some())
+}
+
+/// What a text holds by the keys of its documents.
+fn by_keys(text: &str) -> Option<Kind> {
+    let keys = top_keys(text);
     let has = |names: &[&str]| names.iter().any(|name| keys.contains(name));
     if has(&["filters", "decisions", "duration_expr"]) {
         return Some(Kind::Profiles);
     }
     if has(&["simulation"]) {
         return Some(Kind::Simulation);
+    }
+    if has(&["rule"]) && has(&["matches", "refuses", "hostile", "overflows", "quiet", "lets_off", "blames"]) {
+        return Some(Kind::Samples);
+    }
+    if has(&[
+        "min_hits",
+        "min_overflows",
+        "max_overflows",
+        "max_suspected",
+        "max_banned",
+        "banned",
+        "not_banned",
+    ]) {
+        return Some(Kind::Expectations);
     }
     if has(&[
         "leakspeed",
@@ -360,6 +408,12 @@ fn by_keys(text: &str) -> Option<Kind> {
     }
     if has(&["context"]) {
         return Some(Kind::Context);
+    }
+    // Other programs have files with such keys as well.
+    let source = text.lines().find_map(|line| line.strip_prefix("source:")).unwrap_or_default();
+    let is_kind = keys_of_source(source.split('#').next().unwrap_or_default().trim()).is_some();
+    if is_kind || (has(&["filename", "filenames", "journalctl_filter"]) && has(&["labels"])) {
+        return Some(Kind::Acquisition);
     }
     (has(&["name"]) && has(&["parsers", "scenarios", "postoverflows", "collections", "contexts"]))
         .then_some(Kind::Collection)
@@ -390,7 +444,16 @@ mod tests {
             Some((Kind::Postoverflow, "s01-whitelist")),
         );
         check("x.yaml", "name: a/b\nparsers:\n  - c/d", Some((Kind::Collection, "")));
-        check("x.yaml", "source: file\nlabels:\n  type: nginx", None);
+        check("x.yaml", "source: docker\nlabels:\n  type: nginx", Some((Kind::Acquisition, "")));
+        check("x.yaml", "filenames:\n  - /var/log/x\nlabels: {}\nname: x", Some((Kind::Acquisition, "")));
+        check("x.yaml", "source: https://example.org\nfilename: x", None);
+        check("etc/acquis.d/x.yaml", "", Some((Kind::Acquisition, "")));
+        check("x.yaml", "rule: a/b\ntype: x\nmatches: []", Some((Kind::Samples, "")));
+        check("rules/samples/x.yaml", "", Some((Kind::Samples, "")));
+        check("rules/samples/x.yaml", "quiet:\nruel: x", Some((Kind::Samples, "")));
+        check("charts/samples/x.yaml", "apiVersion: v1\nkind: x", None);
+        check("expect.yaml", "max_banned: 1", Some((Kind::Expectations, "")));
+        check("config.yaml", "common: {}", None);
         check("x.yaml", "\0\u{feff}\n:::", None);
     }
 

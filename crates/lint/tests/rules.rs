@@ -15,7 +15,7 @@ fn root() -> PathBuf {
 #[test]
 fn ours_are_clean() {
     let gathered = gather(&[root().join("content")], &[]).expect("a folder");
-    let found = check(&gathered.inputs, &Facts::default());
+    let found = check(&gathered.inputs, &Facts::default(), |_| Vec::new());
     let told: Vec<String> = found
         .iter()
         .chain(&gathered.diagnostics)
@@ -34,7 +34,7 @@ fn the_hub_has_no_errors() {
         return;
     }
     let gathered = gather(&[hub], &[]).expect("a folder");
-    let found = check(&gathered.inputs, &Facts::default());
+    let found = check(&gathered.inputs, &Facts::default(), |_| Vec::new());
     let (errors, advice) = count(&found);
     assert_eq!(errors, 0, "{:?}", found.iter().find(|d| d.severity == testudo_rules::Severity::Error));
     // Many, but for a third of the rules at most: advice that is everywhere is none.
@@ -51,7 +51,7 @@ fn lint(files: &[(&str, &str)], paths: &[&str]) -> Vec<String> {
     }
     let paths: Vec<PathBuf> = paths.iter().map(|path| folder.path().join(path)).collect();
     let gathered = gather(&paths, &[]).expect("they are there");
-    let found = check(&gathered.inputs, &facts(&gathered.beside));
+    let found = check(&gathered.inputs, &facts(&gathered.beside), |_| Vec::new());
     gathered
         .diagnostics
         .iter()

@@ -8,7 +8,7 @@ use std::{
 
 use regex::Regex;
 use serde_json::{Map, Number, Value};
-use testudo_lint::{Kind, gather, schema::schema};
+use testudo_lint::{Kind, gather, recognise, schema::schema};
 use testudo_rules::{
     Severity, SourceFile, load_collection, load_context, load_parsers, load_profiles, load_scenarios,
     load_simulation,
@@ -49,6 +49,48 @@ fn the_hub_fits() {
     assert!(fit(&hub) > 500);
 }
 
+/// The functional tests of the hub, and our examples of what others read.
+#[test]
+fn real_tests_and_examples_fit() {
+    let fits = |kind: Kind, path: &Path| {
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let schema = schema(kind);
+        for document in yaml::documents(&text).into_iter().flatten() {
+            let verdict = holds(&schema, &schema, &json(&document), "");
+            assert_eq!(verdict, Ok(()), "{}", path.display());
+        }
+    };
+    // What stands in the documentation, as far as it is a whole document.
+    let mut examples = 0;
+    for entry in fs::read_dir(root().join("docs")).expect("a folder").flatten() {
+        let Ok(page) = fs::read_to_string(entry.path()) else { continue };
+        for block in page.split("\n```yaml\n").skip(1) {
+            let text = block.split("\n```").next().unwrap_or_default();
+            let Some((kind, _)) = recognise(Path::new("x.yaml"), text) else { continue };
+            let schema = schema(kind);
+            for document in yaml::documents(text) {
+                let verdict = holds(&schema, &schema, &json(&document.expect(text)), "");
+                assert_eq!(verdict, Ok(()), "{}: {text}", entry.path().display());
+                examples += 1;
+            }
+        }
+    }
+    assert!(examples > 3, "{examples}");
+    let shared = std::env::var_os("TESTUDO_SHARED").map_or(root().join("../shared"), PathBuf::from);
+    let tests = shared.join("hub/.tests");
+    let Ok(entries) = fs::read_dir(&tests) else {
+        eprintln!("skipped: no tests at {}", tests.display());
+        return;
+    };
+    let configs: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path().join("config.yaml"))
+        .filter(|path| path.is_file())
+        .collect();
+    assert!(configs.len() > 100);
+    configs.iter().for_each(|path| fits(Kind::HubTest, path));
+}
+
 /// Holds every document below a folder to the schema of its kind; says how many there were.
 fn fit(folder: &Path) -> usize {
     let gathered = gather(&[folder.to_owned()], &[]).expect("a folder");
@@ -80,6 +122,8 @@ fn loaders_and_schemas_agree_on_keys() {
             Kind::Collection => load_collection(file).diagnostics,
             Kind::Profiles => load_profiles(file).diagnostics,
             Kind::Simulation => load_simulation(file).diagnostics,
+            // Their loaders are in other crates, which compare on their side.
+            Kind::Acquisition | Kind::Samples | Kind::Expectations | Kind::HubTest => return,
         };
         let errors: Vec<_> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
         assert_eq!(errors.is_empty(), fits, "{text}: {errors:?}");
@@ -112,6 +156,48 @@ fn loaders_and_schemas_agree_on_keys() {
     check(Kind::Collection, "parsers: [a/b]\n", true);
     check(Kind::Collection, "parser: [a/b]\n", false);
     check(Kind::Context, "context: {user: [evt.Meta.user]}\nanything: 1\n", true);
+    let files = "filenames: [/var/log/nginx/*.log]\nlabels: {type: nginx}\n";
+    check(Kind::Acquisition, files, true);
+    check(Kind::Acquisition, &format!("source: file\n{files}mode: cat\n"), true);
+    check(Kind::Acquisition, &format!("source: file\n{files}mode: server\n"), false);
+    check(Kind::Acquisition, &format!("{files}filenmae: /x\n"), false);
+    check(Kind::Acquisition, &files.replace("[/var/log/nginx/*.log]", "/var/log/nginx/*.log"), false);
+    check(Kind::Acquisition, "filenames: [/var/log/x]\n", false);
+    check(Kind::Acquisition, "source: file\nlabels: {type: x}\n", false);
+    check(Kind::Acquisition, "source: flie\nfilename: x\nlabels: {type: x}\n", false);
+    check(Kind::Acquisition, "labels: {type: x}\n", false);
+    check(Kind::Acquisition, "- filename: x\n", false);
+    check(
+        Kind::Acquisition,
+        "journalctl_filter: [_SYSTEMD_UNIT=ssh.service]\nlabels: {type: syslog}\n",
+        true,
+    );
+    check(Kind::Acquisition, "source: journalctl\nlabels: {type: syslog}\n", false);
+    check(Kind::Acquisition, "source: docker\nuse_container_labels: true\n", true);
+    check(Kind::Acquisition, "source: docker\ncontainer_name: web\n", false);
+    check(Kind::Acquisition, "source: syslog\nlisten_port: '514'\nlabels: {type: syslog}\n", false);
+    check(Kind::Acquisition, "source: syslog\nlisten_port: 514\nlabels: {type: syslog}\n", true);
+    check(Kind::Acquisition, "source: syslog\nlisten_port: ${PORT}\nlabels: {type: syslog}\n", true);
+    check(Kind::Acquisition, "source: file\nfilename: $LOG\nmode: $MODE\nlabels: {type: $TYPE}\n", true);
+    let http = "source: http\nlisten_addr: 127.0.0.1:1\nauth_type: basic_auth\nlabels: {type: x}\n";
+    check(Kind::Acquisition, &format!("{http}basic_auth: {{username: a, password: b}}\n"), true);
+    check(Kind::Acquisition, &format!("{http}basic_auth: {{user: a, password: b}}\n"), false);
+    check(Kind::Acquisition, &http.replace("listen_addr: 127.0.0.1:1\n", ""), false);
+    check(Kind::Acquisition, &http.replace("basic_auth", "basic"), false);
+    let samples = "rule: a/b\ntype: x\nmatches: [{line: a, meta: {x: 1}}]\n";
+    check(Kind::Samples, samples, true);
+    check(Kind::Samples, &samples.replace("meta", "mata"), false);
+    check(Kind::Samples, &samples.replace("line: a, ", ""), false);
+    check(
+        Kind::Samples,
+        &format!("{samples}quiet: [{{about: x, steps: [{{line: x, count: many}}]}}]\n"),
+        false,
+    );
+    check(Kind::Expectations, "min_hits: 1\nbanned: [203.0.113.7]\n", true);
+    check(Kind::Expectations, "min_hit: 1\n", false);
+    check(Kind::Expectations, "max_banned: -1\n", false);
+    check(Kind::HubTest, "parsers: [./a.yaml]\nlog_file: x.log\nparser: x\n", true);
+    check(Kind::HubTest, "parsers: ./a.yaml\n", false);
 }
 
 /// A document as JSON. What YAML takes for a boolean is one.
@@ -173,6 +259,18 @@ fn holds(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
                 is(!value.is_object()
                     || list(says).iter().all(|name| value.get(name.as_str().unwrap_or_default()).is_some()))?;
             }
+            "allOf" => {
+                for schema in list(says) {
+                    holds(root, &schema, value, at)?;
+                }
+            }
+            "not" => is(holds(root, says, value, at).is_err())?,
+            "if" => {
+                if holds(root, says, value, at).is_ok() {
+                    holds(root, &keywords["then"], value, at)?;
+                }
+            }
+            "then" => {}
             "anyOf" => is(list(says).iter().any(|schema| holds(root, schema, value, at).is_ok()))?,
             "items" => {
                 for item in list(value) {

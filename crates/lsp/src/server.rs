@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use testudo_lint::Foreign;
 
 use crate::{
     frame::{self, Incoming},
@@ -39,11 +40,15 @@ pub enum Ending {
     Abrupt,
 }
 
-/// Serves one client until it leaves.
+/// Serves one client until it leaves. `foreign` says what is wrong with files that `lint` has no loader for.
 ///
 /// # Errors
 /// The answers cannot be written.
-pub fn serve<R: BufRead + Send + 'static>(mut input: R, output: &mut dyn Write) -> io::Result<Ending> {
+pub fn serve<R: BufRead + Send + 'static>(
+    mut input: R,
+    output: &mut dyn Write,
+    foreign: Foreign,
+) -> io::Result<Ending> {
     let (sender, receiver) = mpsc::sync_channel(MAX_WAITING);
     thread::spawn(move || {
         // A stream that cannot be read is one that has ended.
@@ -53,7 +58,7 @@ pub fn serve<R: BufRead + Send + 'static>(mut input: R, output: &mut dyn Write) 
             }
         }
     });
-    let mut server = Server::default();
+    let mut server = Server::new(foreign);
     loop {
         let wait = server.due.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
         match receiver.recv_timeout(wait) {
@@ -75,16 +80,14 @@ pub fn serve<R: BufRead + Send + 'static>(mut input: R, output: &mut dyn Write) 
     Ok(if server.state == State::Over { Ending::Orderly } else { Ending::Abrupt })
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    #[default]
     New,
     Running,
     /// After `shutdown`.
     Over,
 }
 
-#[derive(Default)]
 struct Server {
     state: State,
     workspace: Workspace,
@@ -94,6 +97,10 @@ struct Server {
 }
 
 impl Server {
+    fn new(foreign: Foreign) -> Server {
+        Server { state: State::New, workspace: Workspace::new(foreign), open: BTreeSet::new(), due: None }
+    }
+
     /// Looks at a message; whether it was the last one.
     fn incoming(&mut self, incoming: Incoming, output: &mut dyn Write) -> io::Result<bool> {
         let message = match incoming {

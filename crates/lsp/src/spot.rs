@@ -1,7 +1,10 @@
 //! What stands at a place of a rule file: which key of which map, or which value. Read line by line and by
 //! indentation, so that it works while the text is no YAML.
 
-use testudo_lint::{Kind, schema::keys_of};
+use testudo_lint::{
+    Kind,
+    schema::{keys_of, keys_of_source},
+};
 use testudo_rules::keys::{Key, Keys, Shape};
 
 /// What stands somewhere.
@@ -76,7 +79,7 @@ pub(crate) fn at(kind: Kind, text: &str, offset: usize) -> Option<Spot> {
     if here.content.starts_with('#') && cursor > here.column {
         return None;
     }
-    let root = keys_of(kind);
+    let root = root(kind, text, start);
     // A line of a block of text belongs to the key above it.
     if let Some((owner, from)) = block_above(&above, &here) {
         let path = path_to(&above[..owner], &Line::of(above[owner]));
@@ -102,6 +105,27 @@ pub(crate) fn at(kind: Kind, text: &str, offset: usize) -> Option<Spot> {
     }
 }
 
+/// The keys of the document around the line that begins at a byte.
+fn root(kind: Kind, text: &str, start: usize) -> &'static Keys {
+    if kind != Kind::Acquisition {
+        return keys_of(kind);
+    }
+    let begin = text[..start].rfind("\n---").map_or(0, |at| at + 1);
+    let mut lines = text[begin..].lines();
+    // The line of dashes that begins the document ends none.
+    let first = lines.next().filter(|line| !line.starts_with("---"));
+    let document = first.into_iter().chain(lines.take_while(|line| !line.starts_with("---")));
+    let says = |line: &str| {
+        let (key, value) = line.split_once(':')?;
+        match key {
+            "source" => keys_of_source(value.split('#').next()?.trim().trim_matches(['"', '\''])),
+            "journalctl_filter" => keys_of_source("journalctl"),
+            _ => None,
+        }
+    };
+    document.into_iter().find_map(says).unwrap_or_else(|| keys_of(kind))
+}
+
 /// The key at a byte, if the byte is in its name.
 pub(crate) fn key_at(
     kind: Kind,
@@ -121,7 +145,9 @@ pub(crate) fn key_at(
     if !range.contains(&offset) {
         return None;
     }
-    let Container::Map(keys) = container(keys_of(kind), &path_to(&above, &here))? else { return None };
+    let Container::Map(keys) = container(root(kind, text, start), &path_to(&above, &here))? else {
+        return None;
+    };
     Some((keys.get(name)?, range))
 }
 
@@ -325,6 +351,17 @@ mod tests {
         check(Kind::Profiles, "attribution:\n  prefixes:\n    bu‸", "key of `prefixes` beside");
         check(Kind::Parser, "pattern_syntax:\n  ‸", "nothing");
         check(Kind::Parser, "# na‸me", "nothing");
+        check(Kind::Acquisition, "file‸", "key of a source of log files beside");
+        let two = "source: syslog # here\nlisten_port: 1\n---\nsource: 'http'\nbasic_auth:\n  user‸\n";
+        check(Kind::Acquisition, two, "key of `basic_auth` beside");
+        let two = "source: syslog # here\nlis‸\n---\nsource: http\n";
+        check(Kind::Acquisition, two, "key of a syslog server beside source");
+        check(
+            Kind::Acquisition,
+            "since‸\njournalctl_filter: []\n",
+            "key of a source of the journal beside journalctl_filter",
+        );
+        check(Kind::Samples, "matches:\n  - li‸", "key of a line that must match beside");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use testudo_lint::{Facts, Input, Kind, Read, check, folders_of, gather, recognise, root_of};
+use testudo_lint::{Facts, Foreign, Input, Kind, Read, check, folders_of, gather, recognise, root_of};
 use testudo_rules::{Diagnostic, Place, Severity, SourceFile};
 
 use crate::{complete, hover, spot, text};
@@ -25,14 +25,19 @@ struct Document {
 }
 
 /// What is open and what lies beside it.
-#[derive(Default)]
 pub(crate) struct Workspace {
+    /// What says what is wrong with files that `lint` has no loader for.
+    foreign: Foreign,
     documents: HashMap<String, Document>,
     /// The files below each folder of rules, as they are on the disk.
     roots: HashMap<PathBuf, Vec<(PathBuf, Read)>>,
 }
 
 impl Workspace {
+    pub(crate) fn new(foreign: Foreign) -> Workspace {
+        Workspace { foreign, documents: HashMap::new(), roots: HashMap::new() }
+    }
+
     /// Takes the text of a file that was opened or changed.
     pub(crate) fn open(&mut self, uri: &str, contents: String, version: Value) {
         let path = text::path_of(uri).unwrap_or_default();
@@ -86,7 +91,7 @@ impl Workspace {
         let facts = self.facts(uri, false);
         let document = self.documents.get(uri)?;
         let found = match &document.rule {
-            Some((input, _)) => check(std::slice::from_ref(input), &facts),
+            Some((input, _)) => check(std::slice::from_ref(input), &facts, self.foreign),
             None => Vec::new(),
         };
         let items: Vec<Value> = found.iter().map(|found| diagnostic(&document.text.text, found)).collect();

@@ -7,17 +7,32 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use testudo_lint::Input;
 use testudo_lsp::{Ending, serve};
+use testudo_rules::{Diagnostic, Place, Severity};
 
 fn framed(message: &Value) -> Vec<u8> {
     let body = message.to_string();
     format!("Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
+/// Knows one fault of files that `lint` does not read.
+fn foreign(input: &Input) -> Vec<Diagnostic> {
+    let found = input.file.text.find("wrong").map(|at| Diagnostic {
+        code: "A002",
+        severity: Severity::Error,
+        message: "that is wrong".to_owned(),
+        place: Place::of(&input.file, at..at + 5),
+        hint: None,
+    });
+    found.into_iter().collect()
+}
+
 /// Lets the server read some bytes to their end; gives what it answered.
 fn talk(bytes: Vec<u8>) -> (Vec<Value>, Ending) {
     let mut output = Vec::new();
-    let ending = serve(BufReader::new(Cursor::new(bytes)), &mut output).expect("a vector takes everything");
+    let ending =
+        serve(BufReader::new(Cursor::new(bytes)), &mut output, foreign).expect("a vector takes everything");
     let mut answers = Vec::new();
     let mut rest = &output[..];
     while !rest.is_empty() {
@@ -245,4 +260,26 @@ fn clients_that_do_as_they_like() {
         bytes.extend(framed(&message));
     }
     check(&bytes, &[-32600, -32601]);
+}
+
+#[test]
+fn acquisition_files_are_completed_and_checked() {
+    let uri = "file:///etc/testudo/acquis.d/web.yaml";
+    let text = "source: syslog\nwrong: 1\nlis\n";
+    let at = json!({ "textDocument": { "uri": uri }, "position": { "line": 2, "character": 3 } });
+    let mut bytes = framed(&request(0, "initialize", json!({ "capabilities": {} })));
+    bytes.extend(framed(&open(uri, text)));
+    bytes.extend(framed(&request(1, "textDocument/completion", at)));
+    // Without a word of goodbye what is open is checked at the end.
+    let (answers, _) = talk(bytes);
+    let published = answers.iter().find(|answer| answer["method"] == "textDocument/publishDiagnostics");
+    let found = &published.expect("findings")["params"]["diagnostics"];
+    assert_eq!(
+        (&found[0]["message"], &found[0]["range"]["start"]["line"]),
+        (&"that is wrong".into(), &1.into())
+    );
+    let completed = answers.iter().find(|answer| answer["id"] == 1).expect("an answer");
+    let labels = completed["result"].as_array().expect("proposals").iter();
+    let labels: Vec<&str> = labels.filter_map(|item| item["label"].as_str()).collect();
+    assert!(labels.contains(&"listen_port") && !labels.contains(&"filenames"), "{labels:?}");
 }

@@ -1,5 +1,16 @@
 //! Every key of every kind of rule file, once: what the loaders take, what the schemas say, what editors show.
 
+mod sources;
+mod trials;
+
+pub use self::{
+    sources::{
+        BASIC_AUTH, DOCKER_SOURCE, FILE_SOURCE, HTTP_SOURCE, JOURNAL_SOURCE, LINE_SOURCES, LISTEN_TLS,
+        SYSLOG_SOURCE,
+    },
+    trials::{EXPECTATIONS, HOSTILE, HUB_TEST, LOG, MATCH, ON_LIST, REFUSE, SAMPLES, STEP},
+};
+
 /// The keys of a map.
 #[derive(Debug)]
 pub struct Keys {

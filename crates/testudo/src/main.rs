@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod content;
 mod failure;
+mod foreign;
 mod listed;
 mod names;
 mod replay;

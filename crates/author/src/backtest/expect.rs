@@ -156,3 +156,18 @@ impl Expectations {
 pub(super) fn prefix(text: &str) -> Option<Prefix> {
     Prefix::parse(text).or_else(|| text.parse::<IpAddr>().ok().map(Prefix::single))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What editors are told is what is read.
+    #[test]
+    fn the_table_of_keys_is_that_of_the_type() {
+        let mut told = testudo_rules::keys::EXPECTATIONS.names();
+        let mut read = testudo_config::decode::keys_of::<File>().to_vec();
+        told.sort_unstable();
+        read.sort_unstable();
+        assert_eq!(told, read);
+    }
+}

@@ -114,3 +114,41 @@ pub(super) fn log_lines(text: &str) -> Result<Vec<&str>, String> {
         None => Ok(lines),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testudo_rules::keys::{HUB_TEST, Shape};
+
+    use super::*;
+
+    /// What editors are told is what is read.
+    #[test]
+    fn the_table_of_keys_is_that_of_the_type() {
+        let line = |key: &testudo_rules::keys::Key| match key.shape {
+            Shape::List(Shape::Text) => format!("{}: [x]\n", key.name),
+            Shape::List(_) => format!("{}: [{{meta: x, value: y}}]\n", key.name),
+            Shape::Table(_) => format!("{}: {{x: y}}\n", key.name),
+            Shape::Flag => format!("{}: true\n", key.name),
+            _ => format!("{}: x\n", key.name),
+        };
+        let text: String = HUB_TEST.keys.iter().map(line).collect();
+        let read = Config::parse(&text).expect("it is read");
+        let Config {
+            parsers: Some(_),
+            scenarios: Some(_),
+            postoverflows: Some(_),
+            log_file: Some(_),
+            log_type: Some(_),
+            labels: Some(_),
+            ignore_parsers: Some(true),
+            override_statics: Some(_),
+        } = &read
+        else {
+            panic!("a key is missing in the table: {read:?}")
+        };
+        let shown = format!("{read:?}");
+        for key in HUB_TEST.names() {
+            assert!(shown.contains(&format!("{key}: Some(")), "{key} is not read");
+        }
+    }
+}

@@ -300,3 +300,35 @@ fn dsns() {
         bad("docker://web?since=whenever", "since");
     }
 }
+
+/// What editors are told is what is read.
+#[test]
+fn the_table_of_keys_is_that_of_the_types() {
+    use documents::{
+        BasicAuthDocument, DockerDocument, FileDocument, HttpDocument, JournalDocument, SyslogDocument,
+        TlsDocument,
+    };
+    use testudo_config::decode::keys_of;
+    use testudo_rules::keys::{self, Keys};
+
+    fn sorted(mut names: Vec<&str>) -> Vec<&str> {
+        names.sort_unstable();
+        names
+    }
+    let check = |table: &Keys, read: &[&'static str]| {
+        assert_eq!(sorted(table.names()), sorted(read.to_vec()), "{}", table.what);
+    };
+    check(&keys::FILE_SOURCE, keys_of::<FileDocument>());
+    check(&keys::JOURNAL_SOURCE, keys_of::<JournalDocument>());
+    check(&keys::SYSLOG_SOURCE, keys_of::<SyslogDocument>());
+    check(&keys::DOCKER_SOURCE, keys_of::<DockerDocument>());
+    check(&keys::HTTP_SOURCE, keys_of::<HttpDocument>());
+    check(&keys::BASIC_AUTH, keys_of::<BasicAuthDocument>());
+    check(&keys::LISTEN_TLS, keys_of::<TlsDocument>());
+    let kinds: Vec<&str> = keys::LINE_SOURCES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(kinds, names());
+    let source = keys::FILE_SOURCE.get("source").expect("a key");
+    assert!(
+        matches!(source.shape, keys::Shape::Choice(choices) if choices.iter().map(|(name, _)| *name).eq(kinds))
+    );
+}

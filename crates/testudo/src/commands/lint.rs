@@ -10,6 +10,7 @@ use testudo_lint::{check, count, facts, gather, report, schema};
 use crate::{
     args::{LintArgs, ResultOutput},
     failure::{self, FINDINGS, Failure},
+    foreign,
 };
 
 /// Checks the files, and says what was found.
@@ -25,7 +26,7 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
             .hint("rules lie in folders such as `parsers/s01-parse` and `scenarios`, and end in `.yaml`"));
     }
     let mut found = gathered.diagnostics;
-    found.extend(check(&gathered.inputs, &facts(&gathered.beside)));
+    found.extend(check(&gathered.inputs, &facts(&gathered.beside), foreign::check));
     let (errors, advice) = count(&found);
     let stdout = io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
