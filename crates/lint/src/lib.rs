@@ -2,7 +2,8 @@
 //!
 //! [`gather`] finds the files at some paths and those that run beside them. [`check`] gives everything that is
 //! wrong with them: what the loaders and the engine refuse, which is asked of themselves, and advice of our own
-//! ([`codes`]). [`schema`] describes rule files for editors. [`report`] writes it for people and for programs, [`junit`] as build servers read it.
+//! ([`codes`]). [`schema`] describes rule files for editors. [`report`] writes it for people and for programs, [`junit`]
+//! as build servers read it, [`sarif`] as code hosts do.
 
 mod allow;
 mod cells;
@@ -13,6 +14,7 @@ mod facts;
 mod forge;
 pub mod junit;
 pub mod report;
+pub mod sarif;
 pub mod schema;
 mod source;
 

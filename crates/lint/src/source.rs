@@ -208,15 +208,15 @@ fn add(path: &Path, named: bool, seen: &mut BTreeSet<PathBuf>, into: &mut Vec<In
 
 /// Reads a rule file; else says in words why not.
 pub(crate) fn read(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let metadata = fs::metadata(path).map_err(|error| format!("it cannot be read: {error}"))?;
     if !metadata.is_file() {
-        return Err("is no file".to_owned());
+        return Err("it is no file".to_owned());
     }
     if metadata.len() > MAX_FILE_BYTES {
-        return Err(format!("has {} bytes; a rule file has at most {MAX_FILE_BYTES}", metadata.len()));
+        return Err(format!("it has {} bytes; a rule file has at most {MAX_FILE_BYTES}", metadata.len()));
     }
-    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    String::from_utf8(bytes).map_err(|error| format!("is no UTF-8 text: {}", error.utf8_error()))
+    let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    String::from_utf8(bytes).map_err(|error| format!("it is no UTF-8 text: {}", error.utf8_error()))
 }
 
 fn about_file(
@@ -256,7 +256,7 @@ fn enter(
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
-            let (message, hint) = (format!("cannot be read: {error}"), "mend or remove it");
+            let (message, hint) = (format!("it cannot be read: {error}"), "mend or remove it");
             diagnostics.push(about_file(folder, codes::UNREADABLE, Severity::Error, message, hint));
             return;
         }
@@ -281,7 +281,7 @@ fn enter(
             }
             Ok(_) => {}
             Err(error) if is_yaml(&path) => {
-                let (message, hint) = (format!("cannot be read: {error}"), "mend or remove it");
+                let (message, hint) = (format!("it cannot be read: {error}"), "mend or remove it");
                 diagnostics.push(about_file(&path, codes::UNREADABLE, Severity::Error, message, hint));
             }
             Err(_) => {}

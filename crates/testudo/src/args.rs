@@ -503,7 +503,21 @@ pub(crate) struct LintArgs {
     pub(crate) deny_advice: bool,
     /// How the result is written
     #[arg(long, short, value_enum, default_value_t)]
-    pub(crate) output: ResultOutput,
+    pub(crate) output: LintOutput,
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LintOutput {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON document
+    Json,
+    /// JUnit XML, for build servers
+    Junit,
+    /// SARIF 2.1.0, for code hosts
+    Sarif,
 }
 
 /// Reads a kind of rule files by its name.

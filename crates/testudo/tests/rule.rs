@@ -1,4 +1,4 @@
-//! `testudo rule` and `testudo explain` as people call them, on good and on bad input.
+//! `testudo rule`, `testudo explain` and `testudo lint` as people call them, on good and on bad input.
 
 use std::{
     fs,
@@ -202,4 +202,29 @@ fn a_node_without_a_name_is_told_by_its_rule_and_its_line() {
     let human = text(&human.stdout);
     assert!(human.contains(&format!("furthest came a pattern of {told}")), "{human}");
     assert!(human.contains("✗ node 1 (line ") && !human.contains("child-"), "{human}");
+}
+
+#[test]
+fn findings_are_written_for_code_hosts() {
+    let folder = drafted();
+    let lint = |paths: &[&str]| testudo(folder.path(), &[&["lint", "-o", "sarif"], paths].concat());
+    let output = lint(&["rules"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    assert_eq!(json(&output)["runs"][0]["results"].as_array().map(Vec::len), Some(0));
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("acquis.yaml"), "filenames: [/var/log/toyd.log]\nlabls: {type: toyd}\n")
+        .expect("it is written");
+    fs::write(at("rules/samples/toyd.yaml"), "rule: me/toyd\ntype: toyd\nmatchs: []\n")
+        .expect("it is written");
+    let output = lint(&["rules", "./acquis.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report = json(&output);
+    let mut found: Vec<(&str, &str, u64)> = Vec::new();
+    for result in report["runs"][0]["results"].as_array().expect("results") {
+        let place = &result["locations"][0]["physicalLocation"];
+        let uri = place["artifactLocation"]["uri"].as_str().expect("an address");
+        let line = place["region"]["startLine"].as_u64().expect("a line");
+        found.push((result["ruleId"].as_str().expect("a code"), uri, line));
+    }
+    assert_eq!(found, [("A002", "acquis.yaml", 2), ("C002", "rules/samples/toyd.yaml", 3)]);
 }

@@ -5,10 +5,10 @@ use std::{
     process::ExitCode,
 };
 
-use testudo_lint::{check, count, facts, gather, report, schema};
+use testudo_lint::{check, count, facts, gather, report, sarif, schema};
 
 use crate::{
-    args::{LintArgs, ResultOutput},
+    args::{LintArgs, LintOutput},
     failure::{self, FINDINGS, Failure},
     foreign,
 };
@@ -32,9 +32,13 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut out = io::BufWriter::new(stdout.lock());
     match args.output {
-        ResultOutput::Human => report::human(gathered.inputs.len(), &found, colour, &mut out),
-        ResultOutput::Json => report::json(gathered.inputs.len(), &found, &mut out),
-        ResultOutput::Junit => report::junit(&gathered.inputs, &found, args.deny_advice, &mut out),
+        LintOutput::Human => report::human(gathered.inputs.len(), &found, colour, &mut out),
+        LintOutput::Json => report::json(gathered.inputs.len(), &found, &mut out),
+        LintOutput::Junit => report::junit(&gathered.inputs, &found, args.deny_advice, &mut out),
+        LintOutput::Sarif => {
+            let here = std::env::current_dir().unwrap_or_default();
+            sarif::write(&found, args.deny_advice, &here, &mut out)
+        }
     }
     .and_then(|()| out.flush())
     .or_else(|error| {
