@@ -142,6 +142,11 @@ impl Catalogue {
         self.entries.iter().find(|entry| entry.pattern == pattern).map(|entry| entry.key.as_deref())
     }
 
+    /// How many words a pattern and a text have in common.
+    pub fn likeness(&self, pattern: &str, text: &str) -> usize {
+        words(pattern).intersection(&words(&shortened(text))).count()
+    }
+
     /// How far a text follows a pattern, and what would help.
     pub fn reach(&self, pattern: &str, text: &str) -> Option<Reach> {
         let text = shortened(text);
@@ -198,7 +203,9 @@ impl Catalogue {
                 .trim_end_matches('}')
                 .split_once(':')
                 .map(|(_, field)| field);
-            for wider in WIDER {
+            // Where the line has nothing at this place, nothing wider helps.
+            let wider = if word_of(found).is_empty() { &[][..] } else { WIDER };
+            for wider in wider {
                 let other = match field {
                     Some(field) => format!("%{{{wider}:{field}}}"),
                     None => format!("%{{{wider}}}"),

@@ -163,6 +163,8 @@ pub(crate) fn sketch(message: &str) -> String {
     let mut out = String::new();
     for piece in pieces(message, &HashSet::new()) {
         match piece {
+            // A number of something, such as `P0815123`: it is another one in the next line.
+            Piece::Constant { text, .. } if has_number(text) => out.push_str("<word>"),
             Piece::Constant { text, .. } => out.push_str(text),
             Piece::Place(kind) => {
                 out.push('<');
@@ -172,6 +174,15 @@ pub(crate) fn sketch(message: &str) -> String {
         }
     }
     out
+}
+
+/// Whether three digits follow each other somewhere.
+fn has_number(text: &str) -> bool {
+    let mut run = 0;
+    text.bytes().any(|b| {
+        run = if b.is_ascii_digit() { run + 1 } else { 0 };
+        run > 2
+    })
 }
 
 /// The names of users that stand behind words such as `user`.

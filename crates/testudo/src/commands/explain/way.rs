@@ -8,6 +8,7 @@ use testudo_engine::{
     Dump, Engine, Keys, Line, LineOutcome, Node, Observer, Record, Replay, Sink, Source, Step,
 };
 use testudo_event::{Overflow, Timestamp};
+use testudo_pattern::Furthest;
 
 use crate::table::{cut, printable};
 
@@ -39,6 +40,9 @@ pub(super) struct Way {
     /// And a pattern of any other node that comes nearer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nearest: Option<Nearest>,
+    /// What is amiss with the line as such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
 }
 
 /// A pattern that a text follows further than others.
@@ -113,13 +117,13 @@ impl Observer for Trace {
             Step::Whitelisted => visit.whitelisted = true,
             Step::NoMatch => {
                 if let (Some((pattern, grok)), Some(text)) = (node.pattern(), text) {
-                    let furthest = grok.furthest(text);
+                    let (reached, wanted) = from_word(pattern, text, grok.furthest(text));
                     visit.failed = Some(Failed {
                         node: node.label.to_string(),
                         pattern: pattern.to_owned(),
                         input: text.to_owned(),
-                        reached: furthest.end,
-                        wanted: furthest.failed,
+                        reached,
+                        wanted,
                         change: None,
                         changed: None,
                     });
@@ -142,6 +146,27 @@ impl Observer for Trace {
     fn poured(&mut self, scenario: &str) {
         self.scenarios.push(scenario.to_owned());
     }
+}
+
+/// How far a text follows a pattern, and what comes next in that; not from the middle of a word on.
+fn from_word(pattern: &str, text: &str, furthest: Furthest) -> (usize, Option<String>) {
+    let Furthest { end, failed: Some(wanted), piece: Some(piece) } = furthest else {
+        return (furthest.end, furthest.failed);
+    };
+    let (Some(before), Some(done)) = (pattern.get(..piece), text.get(..end)) else {
+        return (end, Some(wanted));
+    };
+    let mut same = 0;
+    if wanted.starts_with(char::is_alphanumeric) {
+        let pairs = before.chars().rev().zip(done.chars().rev());
+        same = pairs.take_while(|(a, b)| a == b && a.is_alphanumeric()).map(|(c, _)| c.len_utf8()).sum();
+    }
+    let (above, word) = before.split_at(before.len() - same);
+    // What stands behind it is a class, such as `\d`, and no letter.
+    if above.ends_with('\\') {
+        return (end, Some(wanted));
+    }
+    (end - same, Some(format!("{word}{wanted}")))
 }
 
 /// What became of the line.
@@ -232,6 +257,7 @@ pub(super) fn follow(
         overflows: end.overflows,
         furthest: None,
         nearest: None,
+        hint: None,
     };
     if !matches!(end.outcome, Some(LineOutcome::Parsed | LineOutcome::Whitelisted)) {
         way.look_for_help(catalogue, trace.last.parsed.get("message").map(String::as_str));
@@ -263,8 +289,15 @@ impl Way {
         let of_stage = |visit: &&Visit| Some(&visit.stage) == last_stage;
         let mut candidates: Vec<&Failed> =
             self.nodes.iter().filter(of_stage).filter_map(|visit| visit.failed.as_ref()).collect();
-        candidates.sort_by_key(|failed| std::cmp::Reverse(failed.reached));
+        candidates.sort_by_cached_key(|failed| {
+            std::cmp::Reverse((failed.reached, catalogue.likeness(&failed.pattern, &failed.input)))
+        });
         let mut best = candidates.first().map(|failed| (*failed).clone());
+        if self.kind == "syslog" && last_stage == self.nodes.first().map(|visit| &visit.stage) {
+            // A change of what takes off envelopes would be none that an author wants.
+            self.hint = Some("it is no line of a syslog: name the type of its log with `--type NAME`");
+            candidates.clear();
+        }
         for failed in candidates.into_iter().take(CHANGES_TRIED) {
             let Some(reach) = catalogue.reach(&failed.pattern, &failed.input) else { continue };
             if let Some(Change { what, pattern, .. }) = reach.change {
@@ -283,7 +316,11 @@ impl Way {
             (None, Some(message)) => (Some("message"), message, ""),
             (None, None) => (None, self.line.as_str(), ""),
         };
-        let reached = self.furthest.as_ref().map_or(0, |failed| failed.reached);
+        // A pattern for which a change is known is near enough.
+        let reached = self.furthest.as_ref().map_or(0, |failed| match failed.change {
+            Some(_) => usize::MAX,
+            None => failed.reached,
+        });
         self.nearest = catalogue
             .nearest(key, text, except)
             .filter(|near| near.matches || near.end > reached)
@@ -337,6 +374,10 @@ impl Way {
 
     /// The pattern that came furthest, what would help, and what comes nearer.
     pub(super) fn render_help(&self, text: &mut String, indent: &str) {
+        if let Some(hint) = self.hint {
+            let _ = writeln!(text, "{indent}└ {hint}");
+            return;
+        }
         if let Some(failed) = &self.furthest {
             let _ = writeln!(text, "{indent}└ furthest came a pattern of {}", failed.node);
             let _ = writeln!(text, "{indent}    {}", printable(&failed.pattern));
@@ -347,12 +388,11 @@ impl Way {
             }
         }
         if let Some(near) = &self.nearest {
-            let how = if near.matches {
-                "would match, if it were asked".to_owned()
+            let _ = if near.matches {
+                writeln!(text, "{indent}└ a pattern of {} would match, if it were asked", near.rule)
             } else {
-                format!("the line follows to byte {}", near.reached)
+                writeln!(text, "{indent}└ it follows a pattern of {} to byte {}", near.rule, near.reached)
             };
-            let _ = writeln!(text, "{indent}└ a pattern of {} {how}", near.rule);
             let _ = writeln!(text, "{indent}    {}", printable(&near.pattern));
         }
     }
@@ -390,4 +430,26 @@ fn render_place(text: &mut String, failed: &Failed, indent: &str) {
     };
     let _ =
         writeln!(text, "{indent}{}▲ followed to byte {reached}, {wanted}", " ".repeat(shown.chars().count()));
+}
+
+#[cfg(test)]
+mod tests {
+    use testudo_pattern::{Grok, Library};
+
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_begins_with_a_word() {
+        let check = |pattern: &str, text: &str, expected: (usize, &str)| {
+            let expanded = Library::standard().expand(pattern).expect(pattern);
+            let grok = Grok::new(&expanded, &|_| false).expect(pattern);
+            let (reached, wanted) = from_word(pattern, text, grok.furthest(text));
+            assert_eq!((reached, wanted.as_deref().unwrap_or_default()), expected, "{pattern} {text}");
+        };
+        check("^sign-in rejected for %{WORD:x}$", "sign-in refused for x", (8, "rejected for "));
+        check("^user %{WORD:x} in$", "user x is", (7, "in$"));
+        check(r"^a\dbc$", "a1xc", (2, "bc$"));
+        check(r"^\wx$", "wz", (1, "x$"));
+        check("^%{WORD:x} a$", "-", (0, "%{WORD:x}"));
+    }
 }
