@@ -1,7 +1,7 @@
 //! Rule files and files of samples that somebody names on a command line, gathered for a run.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,6 +18,9 @@ pub const SAMPLES: &str = "samples";
 
 /// The stage of a parser whose path names none.
 pub const DEFAULT_STAGE: &str = "s01-parse";
+
+/// Largest file that is read: rules have at most half of that, samples as much.
+const MAX_BYTES: u64 = 8 << 20;
 
 /// What was named.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +43,7 @@ pub enum BundleError {
         path: PathBuf,
         /// Why.
         #[source]
-        error: std::io::Error,
+        error: io::Error,
     },
     /// It is no YAML.
     #[error("{0}")]
@@ -113,9 +116,7 @@ impl Bundle {
     }
 
     fn rule_file(&mut self, path: &Path) -> Result<(), BundleError> {
-        let text =
-            fs::read_to_string(path).map_err(|error| BundleError::Read { path: path.to_owned(), error })?;
-        let (rules, diagnostics) = load(path, text);
+        let (rules, diagnostics) = load(path, read(path)?);
         self.diagnostics.extend(diagnostics);
         self.extend(rules);
         Ok(())
@@ -179,10 +180,23 @@ pub fn load(path: &Path, text: String) -> (RuleSet, Vec<Diagnostic>) {
     (rules, diagnostics)
 }
 
+/// The text of a file.
+fn read(path: &Path) -> Result<String, BundleError> {
+    let failed = |error| BundleError::Read { path: path.to_owned(), error };
+    let length = fs::metadata(path).map_err(failed)?.len();
+    if length > MAX_BYTES {
+        let message = format!("it has {length} bytes, more than {MAX_BYTES}: split it");
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, message)));
+    }
+    String::from_utf8(fs::read(path).map_err(failed)?).map_err(|_| {
+        let message = "it is no text in UTF-8: save it as such";
+        failed(io::Error::new(io::ErrorKind::InvalidData, message))
+    })
+}
+
 /// Whether a file is one of samples: it says of which rule.
 fn is_samples(path: &Path) -> Result<bool, BundleError> {
-    let text =
-        fs::read_to_string(path).map_err(|error| BundleError::Read { path: path.to_owned(), error })?;
+    let text = read(path)?;
     if !text.lines().any(|line| line.starts_with("rule:")) {
         return Ok(false);
     }

@@ -365,8 +365,8 @@ impl Contents {
     /// Reads a file. One that cannot be read is told like one that cannot be used.
     pub(crate) fn read(kind: ItemKind, stage: &str, path: &Path, item: Option<&Item>) -> Contents {
         let shown = path.display().to_string();
-        let broken = |message: String| {
-            let hint = "check that the file exists, may be read and is UTF-8 text".to_owned();
+        let broken = |message: String, hint: &str| {
+            let hint = hint.to_owned();
             let mut contents = Contents::parse(kind, stage, shown.clone(), String::new());
             contents.diagnostics =
                 vec![file_diagnostic(codes::UNREADABLE, Severity::Error, path, message, hint)];
@@ -374,7 +374,10 @@ impl Contents {
         };
         let bytes = match files::read(path, MAX_RULE_BYTES) {
             Ok(bytes) => bytes,
-            Err(error) => return broken(error.to_string()),
+            Err(error @ HubError::TooLarge { .. }) => {
+                return broken(error.to_string(), "split it; long lists belong in a data file");
+            }
+            Err(error) => return broken(error.to_string(), "check that the file exists, and may be read"),
         };
         let origin = item.map(|item| {
             let hash = hex(&Sha256::digest(&bytes));
@@ -382,7 +385,12 @@ impl Contents {
         });
         let text = match String::from_utf8(bytes) {
             Ok(text) => text,
-            Err(error) => return broken(format!("is no UTF-8 text: {}", error.utf8_error())),
+            Err(error) => {
+                return broken(
+                    format!("it is no UTF-8 text: {}", error.utf8_error()),
+                    "save it as text in UTF-8",
+                );
+            }
         };
         Contents { origin: origin.unwrap_or_default(), ..Contents::parse(kind, stage, shown, text) }
     }

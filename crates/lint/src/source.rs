@@ -184,8 +184,7 @@ fn add(path: &Path, named: bool, seen: &mut BTreeSet<PathBuf>, into: &mut Vec<In
     }
     let text = match read(path) {
         Ok(text) => text,
-        Err(reason) => {
-            let hint = "check that it may be read, and is text in UTF-8";
+        Err((reason, hint)) => {
             return Some(about_file(path, codes::UNREADABLE, Severity::Error, reason, hint));
         }
     };
@@ -206,17 +205,21 @@ fn add(path: &Path, named: bool, seen: &mut BTreeSet<PathBuf>, into: &mut Vec<In
     }
 }
 
-/// Reads a rule file; else says in words why not.
-pub(crate) fn read(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| format!("it cannot be read: {error}"))?;
+/// Reads a rule file; else says in words why not, and what to do.
+fn read(path: &Path) -> Result<String, (String, &'static str)> {
+    let unreadable = |error| (format!("it cannot be read: {error}"), "check that it may be read");
+    let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err("it is no file".to_owned());
+        return Err(("it is no file".to_owned(), "name files and folders"));
     }
     if metadata.len() > MAX_FILE_BYTES {
-        return Err(format!("it has {} bytes; a rule file has at most {MAX_FILE_BYTES}", metadata.len()));
+        let message = format!("it has {} bytes; a rule file has at most {MAX_FILE_BYTES}", metadata.len());
+        return Err((message, "split it; long lists belong in a data file"));
     }
-    let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
-    String::from_utf8(bytes).map_err(|error| format!("it is no UTF-8 text: {}", error.utf8_error()))
+    let bytes = fs::read(path).map_err(unreadable)?;
+    let no_text = "save it as text in UTF-8";
+    String::from_utf8(bytes)
+        .map_err(|error| (format!("it is no UTF-8 text: {}", error.utf8_error()), no_text))
 }
 
 fn about_file(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use testudo_lint::{Facts, Foreign, Input, Kind, Read, check, folders_of, gather, recognise, root_of};
+use testudo_lint::{Facts, Foreign, Input, Kind, Read, check, codes, folders_of, gather, recognise, root_of};
 use testudo_rules::{Diagnostic, Place, Severity, SourceFile};
 
 use crate::{complete, hover, spot, text};
@@ -22,6 +22,8 @@ struct Document {
     version: Value,
     /// As it was read; `None` if it is no rule.
     rule: Option<(Input, Read)>,
+    /// Bytes of a text that is too long to be looked at.
+    excess: Option<usize>,
 }
 
 /// What is open and what lies beside it.
@@ -41,7 +43,8 @@ impl Workspace {
     /// Takes the text of a file that was opened or changed.
     pub(crate) fn open(&mut self, uri: &str, contents: String, version: Value) {
         let path = text::path_of(uri).unwrap_or_default();
-        let contents = if contents.len() > MAX_TEXT { String::new() } else { contents };
+        let excess = Some(contents.len()).filter(|bytes| *bytes > MAX_TEXT);
+        let contents = if excess.is_some() { String::new() } else { contents };
         let file = Arc::new(SourceFile { path: path.display().to_string(), text: contents });
         let known = recognise(&path, &file.text);
         let rule = known.map(|(kind, stage)| {
@@ -49,7 +52,7 @@ impl Workspace {
             let read = Read::new(&input);
             (input, read)
         });
-        self.documents.insert(uri.to_owned(), Document { path, text: file, version, rule });
+        self.documents.insert(uri.to_owned(), Document { path, text: file, version, rule, excess });
     }
 
     /// Forgets a file that was closed.
@@ -90,9 +93,10 @@ impl Workspace {
     pub(crate) fn diagnostics(&mut self, uri: &str) -> Option<Value> {
         let facts = self.facts(uri, false);
         let document = self.documents.get(uri)?;
-        let found = match &document.rule {
-            Some((input, _)) => check(std::slice::from_ref(input), &facts, self.foreign),
-            None => Vec::new(),
+        let found = match (document.excess, &document.rule) {
+            (Some(bytes), _) => vec![too_long(&document.text, bytes)],
+            (None, Some((input, _))) => check(std::slice::from_ref(input), &facts, self.foreign),
+            (None, None) => Vec::new(),
         };
         let items: Vec<Value> = found.iter().map(|found| diagnostic(&document.text.text, found)).collect();
         Some(json!({ "uri": uri, "version": document.version, "diagnostics": items }))
@@ -140,6 +144,17 @@ impl Workspace {
         let name = line.trim().trim_start_matches("- ").trim().trim_matches(['"', '\'']);
         let kind = Kind::ALL.into_iter().find(|kind| format!("{}s", kind.name()) == *folder)?;
         Some(location(facts.place_of(kind, name)?))
+    }
+}
+
+/// A text is not looked at.
+fn too_long(file: &Arc<SourceFile>, bytes: usize) -> Diagnostic {
+    Diagnostic {
+        code: codes::UNREADABLE,
+        severity: Severity::Error,
+        message: format!("it has {bytes} bytes; a rule file has at most {MAX_TEXT}"),
+        place: Place::of(file, 0..0),
+        hint: Some("split it; long lists belong in a data file".to_owned()),
     }
 }
 

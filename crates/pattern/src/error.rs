@@ -74,7 +74,7 @@ impl PatternError {
             Self::Syntax { hint, .. } => Some((*hint).to_owned()),
             Self::UnknownReference { suggestion: Some(name), .. } => Some(format!("did you mean `{name}`?")),
             Self::UnknownReference { suggestion: None, .. } => {
-                Some("a pattern must be defined before it is used".to_owned())
+                Some("a pattern must be defined before it is used, and cannot refer to itself".to_owned())
             }
             Self::TooDeep { .. } | Self::TooLong { .. } => {
                 Some("split the pattern, or refer to fewer definitions".to_owned())

@@ -50,18 +50,13 @@ pub(crate) fn documents<T>(
 /// The state of loading one file.
 pub(crate) struct Loading {
     pub(crate) file: Arc<SourceFile>,
-    /// Offsets at which lines begin.
-    lines: Vec<usize>,
     diagnostics: Vec<Diagnostic>,
     errors: usize,
 }
 
 impl Loading {
     fn new(file: Arc<SourceFile>) -> Self {
-        let newlines = file.text.match_indices('\n').map(|(at, _)| at + 1);
-        let bom = file.text.len() - file.text.trim_start_matches('\u{feff}').len();
-        let lines = std::iter::once(bom).chain(newlines).collect();
-        Loading { file, lines, diagnostics: Vec::new(), errors: 0 }
+        Loading { file, diagnostics: Vec::new(), errors: 0 }
     }
 
     /// How many errors were reported so far.
@@ -71,15 +66,7 @@ impl Loading {
 
     /// The place of a byte range.
     pub(crate) fn place(&self, span: &Range<usize>) -> Place {
-        let line = self.lines.partition_point(|&start| start <= span.start).max(1);
-        let before = self.file.text.get(self.lines[line - 1]..span.start).unwrap_or_default();
-        Place {
-            file: Arc::clone(&self.file),
-            line: line as u32,
-            column: before.chars().count() as u32 + 1,
-            offset: span.start as u32,
-            length: span.len() as u32,
-        }
+        Place::of(&self.file, span.clone())
     }
 
     /// Reports something for which the document cannot be used.
@@ -278,6 +265,12 @@ impl<'n> Fields<'n> {
                 if value.fract() == 0.0 && value.abs() < 9e18 =>
             {
                 Some(*value as i64)
+            }
+            Kind::Scalar(Scalar { resolved: Resolved::Float(_), text }) => {
+                let message = format!("`{key}` takes a whole number, not {text}");
+                let hint = "write digits alone; the largest are about 9 trillion million".to_owned();
+                load.error(codes::WRONG_TYPE, node.span.clone(), message, Some(hint));
+                None
             }
             _ => {
                 load.wrong_type(node, format_args!("`{key}`"), "a whole number", unquote(node));

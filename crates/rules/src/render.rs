@@ -1,5 +1,7 @@
 //! Diagnostics as people read them: message, file, line, a caret below the words, and what to do.
 
+use std::ops::Range;
+
 use annotate_snippets::{
     AnnotationKind, Level, Renderer, Snippet, normalize_untrusted_str, renderer::DecorStyle,
 };
@@ -14,10 +16,20 @@ pub fn render(diagnostic: &Diagnostic, colour: bool) -> String {
     };
     let message = normalize_untrusted_str(&diagnostic.message);
     let place = &diagnostic.place;
+    let text = &place.file.text;
+    let (mut mark, mut number) = (underline(place), place.line as usize);
+    if number > 1 && mark.start == text.len() && text.ends_with('\n') {
+        // Behind the last line there is nothing to be shown.
+        let end = text.len() - 1;
+        (mark, number) = (end..end, number - 1);
+    }
+    // Not the whole file, which would be searched for its lines each time.
+    let line = line_of(text, &mark);
     let mut group = level.primary_title(message).id(diagnostic.code).element(
-        Snippet::source(&place.file.text)
+        Snippet::source(&text[line.clone()])
             .path(&place.file.path)
-            .annotation(AnnotationKind::Primary.span(underline(place))),
+            .line_start(number)
+            .annotation(AnnotationKind::Primary.span(mark.start - line.start..mark.end - line.start)),
     );
     let hint = diagnostic.hint.as_deref().map(normalize_untrusted_str);
     if let Some(hint) = hint {
@@ -27,9 +39,17 @@ pub fn render(diagnostic: &Diagnostic, colour: bool) -> String {
     renderer.decor_style(DecorStyle::Ascii).render(&[group])
 }
 
+/// The line of a range.
+fn line_of(text: &str, range: &Range<usize>) -> Range<usize> {
+    let start = text[..range.start].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[range.end..].find('\n').map_or(text.len(), |at| range.end + at);
+    let end = text[..end].strip_suffix('\r').map_or(end, str::len);
+    start..end.max(range.end)
+}
+
 /// What to underline: the place on its first line, without the white space around it; at least one
 /// character, if there is one.
-fn underline(place: &Place) -> std::ops::Range<usize> {
+fn underline(place: &Place) -> Range<usize> {
     let text = &place.file.text;
     let start = text.len().min(place.offset as usize);
     let start = (0..=start).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);

@@ -10,6 +10,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{
     DefaultMessageFormatter, Error, Location, MessageFormatter, Spanned,
+    budget::BudgetBreach,
     options::{DuplicateKeyPolicy, NonFiniteFloatPolicy},
 };
 
@@ -310,19 +311,43 @@ fn describe(error: &Error, text: &str, base: usize) -> YamlError {
     });
     let length = text[start..].chars().next().map_or(0, |c| if c == '\n' { 0 } else { c.len_utf8() });
     let message: Cow<'_, str> = DefaultMessageFormatter.format_message(error);
-    let too_large = message.contains("recursion limit")
-        || matches!(
-            error,
-            Error::Budget { .. }
-                | Error::AliasReplayLimitExceeded { .. }
-                | Error::AliasExpansionLimitExceeded { .. }
-                | Error::AliasReplayStackDepthExceeded { .. }
-        );
+    let span = base + start..base + start + length;
+    if let Some((message, hint)) = too_large(error, &message) {
+        return YamlError { message, span, hint: Some(hint), too_large: true };
+    }
     YamlError {
         message: message.replace('`', "'"),
-        span: base + start..base + start + length,
+        span,
         hint: hint(text, start, &message),
-        too_large,
+        too_large: false,
+    }
+}
+
+/// Which bound a document goes over, and what to do.
+fn too_large(error: &Error, message: &str) -> Option<(String, &'static str)> {
+    let deep = || (format!("lists and maps are nested more than {MAX_DEPTH} deep"), "nest less");
+    let aliases = || {
+        let message = "anchors and aliases make the document too large".to_owned();
+        (message, "write out what they stand for, or split the document")
+    };
+    match error {
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => Some(deep()),
+        Error::Budget {
+            breach:
+                BudgetBreach::Aliases { .. }
+                | BudgetBreach::Anchors { .. }
+                | BudgetBreach::AliasAnchorRatio { .. },
+            ..
+        }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => Some(aliases()),
+        Error::Budget { .. } => {
+            let message = format!("the document holds more than {MAX_NODES} values");
+            Some((message, "split it; long lists belong in a data file"))
+        }
+        _ if message.contains("recursion limit") => Some(deep()),
+        _ => None,
     }
 }
 
@@ -354,7 +379,10 @@ fn hint(text: &str, at: usize, message: &str) -> Option<&'static str> {
         ("after single-quoted", "inside single quotes, write a quote twice"),
         ("after double-quoted", "inside double quotes, write a quote as `\\\"`"),
         ("unknown anchor", "put the value into quotes if its `*` belongs to it"),
-        ("recursion limit", "lists and maps are nested too deeply"),
+        ("recursive references", "an anchor cannot stand for a part of itself: write out what is meant"),
+        ("tabs disallowed", "indent with spaces: YAML does not take tabs"),
+        (r"\u{0}", "the file holds a NUL byte: remove it, or save the file as UTF-8 text"),
+        ("cannot be a key", "write a single word before the colon, in quotes if it has brackets"),
     ];
     known.iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| *hint)
 }

@@ -1,7 +1,7 @@
 //! What is wrong with a document is told with its code, place and remedy, and harms no other
 //! document.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use testudo_rules::{
     Diagnostic, Loaded, Severity, SourceFile, load_context, load_parsers, load_profiles, load_scenarios,
@@ -92,11 +92,51 @@ fn yaml() {
         "- name\n",
         &["error R005 1:1 a parser takes a map, not a list | write `key: value` lines below it, indented"],
     );
-    parser("{[a]: b}\n", &["error R001 1:1 a list or map cannot be a key | -"]);
     parser(
-        &format!("name: a\ndebug: {}\n", "[".repeat(60)),
-        &["error R002 2:56 recursion limit exceeded | lists and maps are nested too deeply"],
+        "{[a]: b}\n",
+        &[
+            "error R001 1:1 a list or map cannot be a key | write a single word before the colon, in quotes if it has brackets",
+        ],
     );
+    parser(
+        "a: &a [*a]\n",
+        &[
+            "error R001 1:8 recursive references require weak recursion types | an anchor cannot stand for a part of itself: write out what is meant",
+        ],
+    );
+    parser(
+        "name: a\0b\n",
+        &[
+            "error R001 1:8 unexpected character: '\\u{0}' | the file holds a NUL byte: remove it, or save the file as UTF-8 text",
+        ],
+    );
+    parser(
+        "name: a\ndata:\n\t- b\n",
+        &[
+            "error R001 3:2 tabs disallowed within this context (block indentation) | indent with spaces: YAML does not take tabs",
+        ],
+    );
+}
+
+/// Each is refused at once, whatever it would become.
+#[test]
+fn too_large() {
+    let deep = "lists and maps are nested more than 48 deep | nest less";
+    parser(&format!("name: a\ndebug: {}\n", "[".repeat(60)), &[&format!("error R002 2:56 {deep}")]);
+    let node = |depth| format!("{0}nodes:\n{0}- name: a\n", "  ".repeat(depth));
+    let nodes: String = (0..60).map(node).collect();
+    // Builds without optimisation take more than a thread has by itself.
+    let read = move || parser(&nodes, &[&format!("error R002 48:49 {deep}")]);
+    thread::Builder::new().stack_size(16 << 20).spawn(read).expect("a thread").join().expect("it is refused");
+    let many = "the document holds more than 100000 values | split it; long lists belong in a data file";
+    let list = "  - a\n".repeat(110_000);
+    parser(&format!("name: a\nreferences:\n{list}"), &[&format!("error R002 99998:5 {many}")]);
+    let aliases = "anchors and aliases make the document too large | write out what they stand for, or split the document";
+    let nine = |n: i32| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 9].join(", "));
+    let bomb: String = (1..12).map(nine).collect();
+    parser(&format!("a0: &a0 [x, x, x]\n{bomb}name: a\n"), &[&format!("error R002 1:9 {aliases}")]);
+    let same = "  - *r\n".repeat(2_000);
+    parser(&format!("name: a\nreferences:\n  - &r a\n{same}"), &[&format!("error R002 1004:5 {aliases}")]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn broken_yaml() {
         "name: me/rule\nfilter: \"evt.Line.Raw == 'x'\n",
         r#"
 error[R001]: invalid indentation in multiline quoted scalar
- --> scenarios/me/rule.yaml:2:30
+ --> scenarios/me/rule.yaml:2:29
   |
 2 | filter: "evt.Line.Raw == 'x'
   |                             ^

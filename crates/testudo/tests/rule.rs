@@ -233,7 +233,8 @@ fn findings_are_written_for_code_hosts() {
 fn lines_of_a_foreign_form_are_one_group_and_get_no_change_of_the_envelope() {
     let folder = tempfile::tempdir().expect("a folder");
     let line = |n: u32| format!("2026-11-30T08:00:{n:02}.5 [ship] label printed parcel=P{}\n", 815_000 + n);
-    fs::write(folder.path().join("parcel.log"), (0..40).map(line).collect::<String>()).expect("it is written");
+    fs::write(folder.path().join("parcel.log"), (0..40).map(line).collect::<String>())
+        .expect("it is written");
     let report = json(&testudo(folder.path(), &["explain", "parcel.log", "-o", "json"]));
     let groups = report["groups"].as_array().expect("groups");
     assert_eq!((groups.len(), &groups[0]["count"]), (1, &40.into()), "{report:#}");

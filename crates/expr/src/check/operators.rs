@@ -152,7 +152,12 @@ impl Checker<'_> {
             && let Kind::Const(Value::Str(pattern)) = &right.kind
         {
             let regex = testudo_pattern::compile(pattern).map_err(|error| {
-                SyntaxError::new(format!("this is not a regular expression: {error}"), right.span)
+                let wrong =
+                    SyntaxError::new(format!("this is not a regular expression: {error}"), right.span);
+                match error.hint() {
+                    Some(hint) => wrong.hint(hint),
+                    None => wrong,
+                }
             })?;
             return Ok(pure(Kind::Matches(Box::new(left), regex), ty, span));
         }

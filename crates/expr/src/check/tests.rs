@@ -390,7 +390,7 @@ fn operands_are_checked() {
         "evt.Line.Raw matches 'a('",
         "'a('",
         "this is not a regular expression: this group is never closed",
-        "",
+        r"write `\(` for a parenthesis",
     );
     refuse(
         "n in ['a']",

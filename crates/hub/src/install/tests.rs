@@ -151,6 +151,22 @@ fn a_collection_comes_with_its_parts_and_goes_with_them() {
 }
 
 #[test]
+fn collections_that_hold_each_other_come_and_go_once() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    made.collection("demo/all", json!({"collections": ["demo/ring"], "parsers": ["demo/logs"]}));
+    made.collection(
+        "demo/ring",
+        json!({"collections": ["demo/all", "demo/ring"], "scenarios": ["demo/seen"]}),
+    );
+    machine.install(&made, ItemKind::Collection, "demo/all").expect("it is installed");
+    assert!(machine.text(SEEN).is_some() && machine.text(LOGS).is_some());
+    assert!(machine.install(&made, ItemKind::Collection, "demo/ring").expect("it is there").steps.is_empty());
+    let force = Remove { force: true, ..Remove::default() };
+    machine.remove(&made, ItemKind::Collection, "demo/all", force).expect("it goes");
+    assert!(machine.text("etc/collections/all.yaml").is_none());
+}
+
+#[test]
 fn parts_that_others_need_stay() {
     let (machine, mut made) = (Machine::new(), Made::usual());
     made.collection("demo/other", json!({"parsers": ["demo/logs"]}));

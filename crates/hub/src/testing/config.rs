@@ -47,7 +47,9 @@ impl Config {
     /// Reads the text of a file; the error is in words.
     pub(super) fn parse(text: &str) -> Result<Config, String> {
         // An empty document is a configuration of nothing.
-        let config: Option<Config> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        let options = serde_saphyr::options! { with_snippet: false };
+        let config: Option<Config> = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| format!("config.yaml: {error}"))?;
         Ok(config.unwrap_or_default())
     }
 
@@ -150,5 +152,12 @@ mod tests {
         for key in HUB_TEST.names() {
             assert!(shown.contains(&format!("{key}: Some(")), "{key} is not read");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_in_a_line() {
+        let told = Config::parse("parsers: [").expect_err("it is no YAML");
+        assert!(told.starts_with("config.yaml: ") && told.contains("line 1"), "{told}");
+        assert!(!told.contains('\n'), "{told}");
     }
 }

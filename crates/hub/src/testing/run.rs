@@ -126,8 +126,11 @@ impl Outcome {
 
     fn tell(&mut self, diagnostics: &[Diagnostic]) {
         for diagnostic in diagnostics {
-            let Diagnostic { code, severity, message, place, .. } = diagnostic;
-            let text = format!("{}:{}: [{code}] {message}", place.file.path, place.line);
+            let Diagnostic { code, severity, message, place, hint } = diagnostic;
+            let mut text = format!("{}:{}: [{code}] {message}", place.file.path, place.line);
+            if let Some(hint) = hint {
+                text = format!("{text} ({hint})");
+            }
             match severity {
                 Severity::Error => self.errors.push(text),
                 Severity::Warning => self.warnings.push(text),
@@ -145,7 +148,6 @@ impl Test<'_> {
         let mut options = Options::new(YearClock::Current(year));
         options.capture_all = self.way == Way::Watched;
         // Results are compared with those of an engine that takes each address for itself.
-        options.v6_key_bits = 128;
         options.v6_key_bits = 128;
         let (engine, diagnostics) = Engine::new(&rules, &TestData::new(self.data, &rules), options);
         outcome.tell(&diagnostics);
