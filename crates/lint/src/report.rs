@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
-use testudo_rules::{Diagnostic, Severity, render};
+use testudo_rules::{Diagnostic, Severity, render, render_within};
 
 use crate::{
     Input,
@@ -18,13 +18,19 @@ fn page(code: &str) -> &'static str {
     if code.starts_with('L') { "docs/lint.md" } else { "docs/codes.md" }
 }
 
-/// For people: each finding with the line it is about, and how many there are.
+/// For people: each finding with the line it is about, and how many there are. `columns`: those of the terminal.
 ///
 /// # Errors
 /// The writer's.
-pub fn human(checked: usize, found: &[Diagnostic], colour: bool, out: &mut dyn Write) -> io::Result<()> {
+pub fn human(
+    checked: usize,
+    found: &[Diagnostic],
+    colour: bool,
+    columns: usize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     for diagnostic in found {
-        writeln!(out, "{}\n", render(diagnostic, colour))?;
+        writeln!(out, "{}\n", render_within(diagnostic, colour, columns))?;
     }
     let (errors, advice) = crate::count(found);
     let number = |count: usize, one: &str, many: &str| match count {

@@ -38,6 +38,6 @@ pub use load::Loaded;
 pub use parser::{load_parsers, load_postoverflows};
 pub use place::{Diagnostic, Place, Severity, SourceFile};
 pub use profile::load_profiles;
-pub use render::render;
+pub use render::{render, render_within};
 pub use scenario::load_scenarios;
 pub use simulation::load_simulation;

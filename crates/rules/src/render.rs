@@ -8,8 +8,16 @@ use annotate_snippets::{
 
 use crate::place::{Diagnostic, Place, Severity};
 
-/// Draws a diagnostic for a terminal, with colours if `colour`.
+/// Columns of what is drawn for no terminal: logs and reports.
+const COLUMNS: usize = 140;
+
+/// Draws a diagnostic, with colours if `colour`.
 pub fn render(diagnostic: &Diagnostic, colour: bool) -> String {
+    render_within(diagnostic, colour, COLUMNS)
+}
+
+/// The same for a terminal with so many columns: what is underlined stands above its mark.
+pub fn render_within(diagnostic: &Diagnostic, colour: bool, columns: usize) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -36,7 +44,7 @@ pub fn render(diagnostic: &Diagnostic, colour: bool) -> String {
         group = group.element(Level::HELP.message(hint));
     }
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    renderer.decor_style(DecorStyle::Ascii).render(&[group])
+    renderer.decor_style(DecorStyle::Ascii).term_width(columns).render(&[group])
 }
 
 /// The line of a range.

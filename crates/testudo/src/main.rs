@@ -12,6 +12,7 @@ mod names;
 mod replay;
 mod rules;
 mod table;
+mod terminal;
 
 use std::{path::Path, process::ExitCode};
 

@@ -5,9 +5,9 @@ use std::{io::IsTerminal, path::PathBuf};
 use testudo_author::{Bundle, bundle};
 use testudo_engine::{Engine, Options};
 use testudo_hub::{DataFolders, Hub, Selection};
-use testudo_rules::{Diagnostic, Severity, render, set::RuleSet};
+use testudo_rules::{Diagnostic, Severity, render_within, set::RuleSet};
 
-use crate::{args::RuleArgs, content, failure::Failure, listed};
+use crate::{args::RuleArgs, content, failure::Failure, listed, terminal};
 
 /// Loads the rules; without any choice, those that the binary carries.
 pub(crate) fn load(args: &RuleArgs) -> Result<(RuleSet, Vec<Diagnostic>), Failure> {
@@ -86,9 +86,10 @@ pub(crate) fn compiled(args: &RuleArgs, options: Options) -> Result<(RuleSet, En
 /// Prints errors in full, and warnings as one line each.
 pub(crate) fn print(diagnostics: &[Diagnostic]) {
     let colour = std::io::stderr().is_terminal();
+    let columns = terminal::columns(&std::io::stderr());
     for diagnostic in diagnostics {
         match diagnostic.severity {
-            Severity::Error => eprintln!("{}", render(diagnostic, colour)),
+            Severity::Error => eprintln!("{}", render_within(diagnostic, colour, columns)),
             Severity::Warning => {
                 let place = &diagnostic.place;
                 eprintln!(

@@ -10,7 +10,7 @@ use testudo_lint::{check, count, facts, gather, report, sarif, schema};
 use crate::{
     args::{LintArgs, LintOutput},
     failure::{self, FINDINGS, Failure},
-    foreign,
+    foreign, terminal,
 };
 
 /// Checks the files, and says what was found.
@@ -32,7 +32,9 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut out = io::BufWriter::new(stdout.lock());
     match args.output {
-        LintOutput::Human => report::human(gathered.inputs.len(), &found, colour, &mut out),
+        LintOutput::Human => {
+            report::human(gathered.inputs.len(), &found, colour, terminal::columns(&stdout), &mut out)
+        }
         LintOutput::Json => report::json(gathered.inputs.len(), &found, &mut out),
         LintOutput::Junit => report::junit(&gathered.inputs, &found, args.deny_advice, &mut out),
         LintOutput::Sarif => {

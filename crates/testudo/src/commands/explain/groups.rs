@@ -220,8 +220,8 @@ impl<'e> Collector<'e> {
 }
 
 impl Groups {
-    /// For people.
-    pub(super) fn render(&self, failures_only: bool) -> String {
+    /// For people, in so many columns.
+    pub(super) fn render(&self, failures_only: bool, columns: usize) -> String {
         let mut text = format!("{}: {} lines of type {}\n\n", self.file, grouped(self.lines), self.kind);
         let is_shown =
             |group: &&Group| !failures_only || !matches!(group.key.outcome, "parsed" | "whitelisted");
@@ -255,13 +255,15 @@ impl Groups {
             if !form.is_empty() {
                 let _ = write!(text, ": {}", printable(form));
             }
-            let _ = writeln!(text, "\n  line {}: {}", group.first_line, cut(&group.example, SHOWN));
+            let head = format!("  line {}: ", group.first_line);
+            let shown = SHOWN.min(columns.saturating_sub(head.len()));
+            let _ = writeln!(text, "\n{head}{}", cut(&group.example, shown));
             if *outcome == "parsed" {
                 let into = if scenarios.is_empty() { "no scenario".to_owned() } else { scenarios.join(", ") };
                 let _ = writeln!(text, "  poured into {into}");
             }
             if let Some(way) = &group.way {
-                way.render_help(&mut text, "  ");
+                way.render_help(&mut text, "  ", columns);
             }
         }
         text

@@ -28,7 +28,7 @@ use crate::{
         guess,
         input::{self, Batches, Tally},
     },
-    rules,
+    rules, terminal,
 };
 
 /// Lines of a file whose way is shown.
@@ -81,7 +81,8 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let text = match args.output {
         HumanOrJson::Json => json(&Ways { schema: 1, lines: &shown })?,
         HumanOrJson::Human => {
-            let mut text: String = shown.iter().map(|way| way.render(args.all_nodes)).collect();
+            let columns = terminal::columns(&io::stdout());
+            let mut text: String = shown.iter().map(|way| way.render(args.all_nodes, columns)).collect();
             if lines.len() > MAX_LINES {
                 let _ = writeln!(text, "Only the first {MAX_LINES} lines are explained.");
             }
@@ -114,7 +115,7 @@ fn in_groups(
     let groups = collector.finish(&args.input, catalogue);
     let text = match args.output {
         HumanOrJson::Json => json(&groups)?,
-        HumanOrJson::Human => groups.render(args.failures),
+        HumanOrJson::Human => groups.render(args.failures, terminal::columns(&io::stdout())),
     };
     print(&text, groups.unparsed == 0)
 }

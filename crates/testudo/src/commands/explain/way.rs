@@ -332,8 +332,8 @@ impl Way {
             });
     }
 
-    /// For people.
-    pub(super) fn render(&self, all_nodes: bool) -> String {
+    /// For people, in so many columns.
+    pub(super) fn render(&self, all_nodes: bool, columns: usize) -> String {
         let mut text = format!("line: {}\ntype: {}\n", cut(&self.line, 400), self.kind);
         let mut stage = "";
         for visit in &self.nodes {
@@ -344,7 +344,7 @@ impl Way {
                 stage = &visit.stage;
                 let _ = writeln!(text, "├ {stage}");
             }
-            render_visit(&mut text, visit);
+            render_visit(&mut text, visit, columns);
         }
         let verdict = match self.outcome {
             "parsed" => "parsed".to_owned(),
@@ -367,13 +367,13 @@ impl Way {
         for message in &self.overflows {
             let _ = writeln!(text, "    overflow: {}", printable(message));
         }
-        self.render_help(&mut text, "");
+        self.render_help(&mut text, "", columns);
         text.push('\n');
         text
     }
 
     /// The pattern that came furthest, what would help, and what comes nearer.
-    pub(super) fn render_help(&self, text: &mut String, indent: &str) {
+    pub(super) fn render_help(&self, text: &mut String, indent: &str, columns: usize) {
         if let Some(hint) = self.hint {
             let _ = writeln!(text, "{indent}└ {hint}");
             return;
@@ -381,7 +381,7 @@ impl Way {
         if let Some(failed) = &self.furthest {
             let _ = writeln!(text, "{indent}└ furthest came a pattern of {}", failed.node);
             let _ = writeln!(text, "{indent}    {}", printable(&failed.pattern));
-            render_place(text, failed, &format!("{indent}    "));
+            render_place(text, failed, &format!("{indent}    "), columns);
             if let (Some(change), Some(changed)) = (&failed.change, &failed.changed) {
                 let _ = writeln!(text, "{indent}    change: {}", printable(change));
                 let _ = writeln!(text, "{indent}    then it matches: {}", printable(changed));
@@ -398,7 +398,7 @@ impl Way {
     }
 }
 
-fn render_visit(text: &mut String, visit: &Visit) {
+fn render_visit(text: &mut String, visit: &Visit, columns: usize) {
     let indent = "  ".repeat(visit.depth);
     let mark = if visit.ok { "✓" } else { "✗" };
     let note = match visit {
@@ -411,25 +411,36 @@ fn render_visit(text: &mut String, visit: &Visit) {
         let _ = writeln!(text, "│   {indent}    {change}");
     }
     if let Some(failed) = &visit.failed {
-        render_place(text, failed, &format!("│   {indent}    "));
+        render_place(text, failed, &format!("│   {indent}    "), columns);
     }
 }
 
 /// The text with a mark below the place up to which it follows the pattern.
-fn render_place(text: &mut String, failed: &Failed, indent: &str) {
+fn render_place(text: &mut String, failed: &Failed, indent: &str, columns: usize) {
+    // The mark must stand below its place: no line may be longer than the terminal is wide.
+    let room = columns.saturating_sub(indent.chars().count() + 1);
+    let (before, behind) = (BEFORE.min((room * 2 / 3).saturating_sub(2)), BEHIND.min(room / 3));
     let reached = failed.input.floor_char_boundary(failed.reached);
     let (done, rest) = failed.input.split_at(reached);
-    let from = done.char_indices().rev().nth(BEFORE).map_or(0, |(at, _)| at);
+    let from = done.char_indices().rev().nth(before).map_or(0, |(at, _)| at);
     let dots = if from > 0 { "…" } else { "" };
     let shown = format!("{dots}{}", printable(&done[from..]));
-    let _ = writeln!(text, "{indent}{shown}{}", cut(rest, BEHIND));
+    let _ = writeln!(text, "{indent}{shown}{}", cut(rest, behind));
     let wanted = match &failed.wanted {
         Some(piece) if piece == "$" => "then it should end".to_owned(),
         Some(piece) => format!("then it wants {}", cut(piece, VALUE_WIDTH)),
         None => "and that is all of it".to_owned(),
     };
-    let _ =
-        writeln!(text, "{indent}{}▲ followed to byte {reached}, {wanted}", " ".repeat(shown.chars().count()));
+    let note = format!("followed to byte {reached}, {wanted}");
+    let (at, length) = (shown.chars().count(), note.chars().count());
+    // Behind the mark, before it, or below.
+    let _ = if at + 2 + length <= room {
+        writeln!(text, "{indent}{}▲ {note}", " ".repeat(at))
+    } else if length < at {
+        writeln!(text, "{indent}{note:>0$} ▲", at - 1)
+    } else {
+        writeln!(text, "{indent}{}▲\n{indent}{note}", " ".repeat(at))
+    };
 }
 
 #[cfg(test)]
@@ -437,6 +448,32 @@ mod tests {
     use testudo_pattern::{Grok, Library};
 
     use super::*;
+
+    /// However wide the terminal is.
+    #[test]
+    fn the_mark_stands_below_its_place() {
+        let input = "0123456789".repeat(20);
+        for columns in 40..150 {
+            for reached in 0..200 {
+                let failed = Failed {
+                    node: "x".into(),
+                    pattern: "x".into(),
+                    input: input.clone(),
+                    reached,
+                    wanted: Some("y".into()),
+                    change: None,
+                    changed: None,
+                };
+                let mut text = String::new();
+                render_place(&mut text, &failed, "│   ", columns);
+                let lines: Vec<Vec<char>> = text.lines().map(|line| line.chars().collect()).collect();
+                assert!(lines[..2].iter().all(|line| line.len() <= columns), "{columns}: {text}");
+                let at = lines[1].iter().position(|c| *c == '▲').expect("a mark");
+                let shown = lines[0].get(at).and_then(|c| c.to_digit(10));
+                assert_eq!(shown, Some(reached as u32 % 10), "{columns}: {text}");
+            }
+        }
+    }
 
     #[test]
     fn what_is_wanted_begins_with_a_word() {
