@@ -121,6 +121,29 @@ fn scenarios() {
     );
 }
 
+/// Parsers that are elsewhere may set what is read.
+#[test]
+fn slips_are_told_without_the_first_stage() {
+    let parser = "name: me/p\nfilter: evt.Parsed.program == 'p'\nonsuccess: next_stage\nstatics:\n  - meta: log_type\n    value: p_failed-auth\n  - meta: target_user\n    value: x\n";
+    let check = |condition: &str, expected: &[&str]| {
+        let scenario = format!(
+            "type: leaky\nname: me/s\ndescription: d\ncapacity: 3\nleakspeed: 5s\ngroupby: evt.Meta.source_ip\nlabels: {{behavior: b, classification: [c], confidence: 1, label: l, service: s, spoofable: 0, remediation: true}}\nfilter: {condition}\n"
+        );
+        let found = lint(&[("parsers/s01-parse/p.yaml", parser), ("scenarios/s.yaml", &scenario)], &["."]);
+        assert_eq!(found, expected, "{condition}");
+    };
+    check("evt.Meta.log_type == 'p_failed-auth' && evt.Meta.target_user != 'a'", &[]);
+    check("evt.Meta.log_type == 'other_failed-auth' && evt.Meta.elsewhere != 'a'", &[]);
+    check(
+        "evt.Meta.log_type == 'p_faild-auth'",
+        &["L014 8 no parser here gives `evt.Meta.log_type` the text `p_faild-auth`"],
+    );
+    check(
+        "evt.Meta.log_type == 'p_failed-auth' && evt.Meta.taget_user != 'a'",
+        &["L013 8 no parser here sets `evt.Meta.taget_user`"],
+    );
+}
+
 /// One parser, alone.
 fn parser(text: &str, expected: &[&str]) {
     let text = format!("name: me/p\nfilter: evt.Parsed.program == 'p'\n{text}");

@@ -10,7 +10,7 @@ use testudo_expr::{
 };
 use testudo_rules::{Diagnostic, plan::Expression};
 
-use super::{advice, similar};
+use super::{advice, similar, slip};
 use crate::{
     cells::{self, Space},
     codes,
@@ -99,7 +99,7 @@ fn not_given(
     texts: &[&str],
     facts: &Facts,
 ) -> Option<Diagnostic> {
-    if !facts.reads_lines || texts.contains(&"") {
+    if texts.contains(&"") {
         return None;
     }
     let Some(Texts::Only(known)) = facts.texts(space, key) else { return None };
@@ -107,9 +107,14 @@ fn not_given(
         return None;
     }
     let wanted = texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" or ");
-    let slip = texts.iter().find_map(|text| similar(text, known.iter().map(|text| &**text)));
-    let hint = match slip {
+    let known = || known.iter().map(|text| &**text);
+    let meant = texts.iter().find_map(|text| {
+        // Parsers that are elsewhere may give it.
+        if facts.reads_lines { similar(text, known()) } else { slip(text, known()) }
+    });
+    let hint = match meant {
         Some(text) => format!("did you mean `{text}`?"),
+        None if !facts.reads_lines => return None,
         None => "correct the text, or add the parser that gives it".to_owned(),
     };
     Some(advice(
@@ -122,20 +127,21 @@ fn not_given(
 
 /// Cells that an expression uses and nobody fills.
 pub(crate) fn reads(expression: &Expression, facts: &Facts, into: &mut Vec<Diagnostic>) {
-    if !facts.reads_lines {
-        return;
-    }
     let mut told: Vec<(Space, Arc<str>)> = Vec::new();
     cells::used(&expression.node, &mut |node, space, key| {
-        if facts.texts(space, key).is_none() && !told.contains(&(space, key.clone())) {
-            told.push((space, key.clone()));
-            into.push(advice(
-                codes::NOT_SET,
-                expression.place_of(node.span),
-                format!("no parser here sets `evt.{}.{key}`: it is always empty", space.name()),
-                not_set_hint(space, key, facts),
-            ));
+        if facts.texts(space, key).is_some() || told.contains(&(space, key.clone())) {
+            return;
         }
+        let mut message = format!("no parser here sets `evt.{}.{key}`", space.name());
+        if facts.reads_lines {
+            message.push_str(": it is always empty");
+        } else if slip(key, facts.cells(space)).is_none() {
+            // One that is elsewhere may do.
+            return;
+        }
+        told.push((space, key.clone()));
+        let hint = not_set_hint(space, key, facts);
+        into.push(advice(codes::NOT_SET, expression.place_of(node.span), message, hint));
     });
 }
 

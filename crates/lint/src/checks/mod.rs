@@ -30,6 +30,12 @@ pub(crate) fn similar<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
+/// The same where others may know `name`: the two differ by one letter, and are no short words.
+pub(crate) fn slip<'k>(name: &str, mut known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let is_long = name.chars().count() > 5;
+    known.find(|candidate| is_long && strsim::osa_distance(name, candidate) == 1)
+}
+
 /// The place of a key of a document that begins at `document`; the document, where it is not written at the
 /// beginning of a line.
 pub(crate) fn key_place(document: &Place, key: &str) -> Place {
