@@ -243,3 +243,25 @@ fn lines_of_a_foreign_form_are_one_group_and_get_no_change_of_the_envelope() {
     assert!(way["hint"].as_str().is_some_and(|hint| hint.contains("--type")), "{way:#}");
     assert!(way["furthest"]["change"].is_null(), "{way:#}");
 }
+
+#[test]
+fn rules_that_do_nothing_are_told() {
+    let folder = drafted();
+    let args = ["rule", "backtest", "rules", "--logs", "toyd.log", "--no-cost"];
+    let told = |output: &Output| text(&output.stderr).to_owned();
+    assert_eq!(told(&testudo(folder.path(), &args)), "");
+    let change = |path: &str, from: &str, to: &str| {
+        let path = folder.path().join(path);
+        let rule = fs::read_to_string(&path).expect("a draft");
+        fs::write(&path, rule.replace(from, to)).expect("it is written");
+    };
+    change("rules/scenarios/toyd-bruteforce.yaml", "toyd_failed-auth", "toyd_faild-auth");
+    let output = testudo(folder.path(), &args);
+    assert!(told(&output).contains("no event fits the filter"), "{}", told(&output));
+    // And what that says finds it.
+    let output = testudo(folder.path(), &["lint", "rules"]);
+    assert!(text(&output.stdout).contains("did you mean `toyd_failed-auth`?"), "{}", text(&output.stdout));
+    change("rules/parsers/s01-parse/toyd.yaml", "login of", "logout of");
+    let output = testudo(folder.path(), &[&args[..], &["--type", "toyd"]].concat());
+    assert!(told(&output).contains("none of these parsers reads a line"), "{}", told(&output));
+}

@@ -112,6 +112,9 @@ pub(crate) fn run(args: &BacktestArgs) -> Result<ExitCode, Failure> {
     for problem in &problems {
         eprintln!("warning: {problem}");
     }
+    if let Some(idle) = idle(&subjects, &findings) {
+        eprintln!("note: {idle}");
+    }
     let cost = cost(&without, &with, &sources, now, &kept);
     let checks = expectations.as_ref().map_or_else(Vec::new, |expectations| expectations.check(&findings));
     let names: Vec<&str> = subjects.parsers.iter().chain(&subjects.scenarios).map(String::as_str).collect();
@@ -201,6 +204,22 @@ fn sources(args: &BacktestArgs, engine: &Engine) -> Result<Vec<Source>, Failure>
         sources.push(Source { name: path.display().to_string(), module: "file".to_owned(), labels });
     }
     Ok(sources)
+}
+
+/// Why nothing came of it, where rules did nothing at all.
+fn idle(subjects: &Subjects, findings: &Findings) -> Option<&'static str> {
+    if findings.lines == 0 {
+        return None;
+    }
+    if !subjects.parsers.is_empty() && findings.hits == 0 {
+        return Some(
+            "none of these parsers reads a line; `testudo explain --with RULES LOG` shows how far they come",
+        );
+    }
+    (!subjects.scenarios.is_empty() && findings.poured == 0).then_some(
+        "no event fits the filter of these scenarios; `testudo lint` finds slips, and `testudo explain --each --with RULES LOG` \
+         shows what events hold",
+    )
 }
 
 fn human(rules: &[&str], findings: &Findings, cost: Option<Cost>, checks: &[Check]) -> String {
