@@ -252,7 +252,7 @@ impl Service {
             target.is_ok_and(|target| !self.allowed_by(target, now_ms).is_empty())
         };
         let services = IndexServices::new(self.store(), now_ms).with_listings(self.listings());
-        match self.profiles().decide(&overflow, &services, &barred) {
+        match self.profiles().decide(overflow, &services, &barred) {
             Ok(decided) => decided.into_iter().flat_map(|decided| decided.alert.decisions).collect(),
             Err(error) => {
                 tracing::error!(scenario = alert.scenario, %error, "a profile failed");

@@ -65,11 +65,10 @@ impl Profiles {
     /// A filter failed, and its profile has no `on_error` that lets this pass.
     pub fn decide(
         &self,
-        overflow: &Overflow,
+        mut overflow: Overflow,
         services: &dyn Services,
         barred: &dyn Fn(Prefix) -> bool,
     ) -> Result<Vec<Decided>, ProfileError> {
-        let mut overflow = overflow.clone();
         for source in overflow.sources.values_mut() {
             source.scope = normalise_scope(&source.scope).to_owned();
         }

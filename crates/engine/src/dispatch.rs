@@ -99,6 +99,11 @@ impl Few {
         self.0.iter().any(|&(at, word)| set.0.get(at as usize).is_some_and(|other| word & other != 0))
     }
 
+    /// The greatest number.
+    fn last(&self) -> usize {
+        self.0.last().map_or(0, |&(at, word)| at as usize * 64 + word.ilog2() as usize)
+    }
+
     /// Takes all of these out of a set.
     fn remove_from(&self, set: &mut BitSet) {
         for &(at, word) in &self.0 {
@@ -106,6 +111,21 @@ impl Few {
                 *other &= !word;
             }
         }
+    }
+}
+
+/// A slot that decides which rules can match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decider {
+    pub(crate) slot: Slot,
+    /// The last of the rules about which it decides.
+    last: usize,
+}
+
+impl Decider {
+    /// Whether it decides about a rule from this one on.
+    pub(crate) fn concerns(self, from: usize) -> bool {
+        self.last >= from
     }
 }
 
@@ -208,12 +228,13 @@ impl Dispatch {
     }
 
     /// The slots that decide, each once.
-    pub(crate) fn slots(&self) -> Vec<Slot> {
-        let groups = self.groups.iter().map(|group| group.slot);
-        let mut slots: Vec<Slot> = groups.chain(self.scans.iter().map(Scan::slot)).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        slots
+    pub(crate) fn deciders(&self) -> Vec<Decider> {
+        let groups = self.groups.iter().map(|group| Decider { slot: group.slot, last: group.members.last() });
+        let scans = self.scans.iter().map(|scan| Decider { slot: scan.slot(), last: scan.last() });
+        let mut deciders: Vec<Decider> = groups.chain(scans).collect();
+        deciders.sort_unstable_by_key(|decider| (decider.slot, Reverse(decider.last)));
+        deciders.dedup_by_key(|decider| decider.slot);
+        deciders
     }
 }
 
@@ -242,6 +263,16 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_of_a_few() {
+        for last in [0, 63, 64, 199] {
+            let mut set = BitSet::new(200);
+            set.insert(0);
+            set.insert(last);
+            assert_eq!(Few::new(&set).last(), last);
+        }
+    }
 
     #[test]
     fn bits_come_back_in_order() {

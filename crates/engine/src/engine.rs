@@ -84,7 +84,7 @@ impl Engine {
                 hint: Some("give the folder that holds it with --data".to_owned()),
             });
         }
-        let mut keys = Keys::default();
+        let mut keys = Keys::new();
         let known = WellKnown::new(&mut keys);
         let mut layouts = Vec::new();
         // An installation's definitions may be in any order; the standard ones stay as they are.

@@ -137,11 +137,7 @@ trait View {
     fn call(&self, keys: &Keys, name: &str, arguments: &[Value]) -> Result<Value, EvalError> {
         match name {
             "GetMeta" => Ok(self.get_meta(keys, argument(arguments, 0)?)),
-            "GetType" => Ok(Value::str(match self.kind() {
-                EventKind::Log => "log",
-                EventKind::Overflow => "overflow",
-                EventKind::Appsec => "unknown",
-            })),
+            "GetType" => Ok(Value::str(keys::type_name(self.kind()))),
             "ParseIPSources" => Ok(Value::strings(self.ip_sources(keys).iter().map(ToString::to_string))),
             _ => Err(unknown(name)),
         }

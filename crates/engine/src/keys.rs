@@ -7,7 +7,7 @@
 use hashbrown::{Equivalent, HashMap};
 use testudo_expr::Slot;
 
-use crate::record::Span;
+use crate::record::{EventKind, Span};
 
 /// The text maps of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,10 +55,30 @@ fixed_slots! {
     STAGE = 7;
     /// `evt.Overflow.Alert.Source.IP`, in postoverflow stages
     OVERFLOW_SOURCE_IP = 8;
+    /// `evt.GetType()`; there in every record, and asked of the event itself once it is frozen
+    TYPE = 9;
+}
+
+/// The text of [`TYPE`] for each type of event: every record's text begins with them.
+const TYPES: &str = "logoverflowunknown";
+
+/// Where the text of [`TYPE`] stands for a type of event.
+pub(crate) fn type_span(kind: EventKind) -> Span {
+    match kind {
+        EventKind::Log => Span { start: 0, len: 3 },
+        EventKind::Overflow => Span { start: 3, len: 8 },
+        EventKind::Appsec => Span { start: 11, len: 7 },
+    }
+}
+
+/// What `evt.GetType()` says of a type of event.
+pub(crate) fn type_name(kind: EventKind) -> &'static str {
+    let Span { start, len } = type_span(kind);
+    TYPES.get(start as usize..(start + len) as usize).unwrap_or_default()
 }
 
 /// All the names of a rule set.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Keys {
     slots: HashMap<(Space, Box<str>), Slot>,
     names: Vec<(Space, Box<str>)>,
@@ -78,6 +98,21 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// None yet.
+    pub(crate) fn new() -> Keys {
+        Keys {
+            slots: HashMap::new(),
+            names: Vec::new(),
+            read: Vec::new(),
+            read_all: [false; 4],
+            stage_read: false,
+            asks_lists: false,
+            constants: TYPES.to_owned(),
+            constant_spans: HashMap::new(),
+            rank: Vec::new(),
+        }
+    }
+
     /// The slot of a key, made if it is new.
     pub(crate) fn intern(&mut self, space: Space, key: &str) -> Slot {
         if let Some(slot) = self.lookup(space, key) {

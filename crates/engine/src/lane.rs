@@ -207,7 +207,7 @@ fn pouring(engine: &Engine, source: u32, now: Timestamp) -> Pouring<'_> {
 /// Makes a record of an overflow, as its stages see it.
 fn present(record: &mut Record, overflow: Overflow, mode: Mode, now: Timestamp, time: Timestamp) {
     record.clear();
-    record.kind = EventKind::Overflow;
+    record.set_kind(EventKind::Overflow);
     record.mode = mode;
     record.now = now;
     record.arrival = time;

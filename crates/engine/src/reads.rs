@@ -194,6 +194,7 @@ impl testudo_expr::program::Resolver for EventResolver<'_> {
             ["Line", "Labels", key] => Some(self.keys.intern(Space::Labels, key)),
             ["Overflow", "Alert", "Source", "IP"] if self.overflow => Some(keys::OVERFLOW_SOURCE_IP),
             [name] => fixed(name),
+            ["GetType", "()"] => Some(keys::TYPE),
             [map, key] => Some(self.keys.intern(space_of(map)?, key)),
             _ => None,
         }

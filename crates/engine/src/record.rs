@@ -119,7 +119,18 @@ impl Record {
     pub fn new(keys: &Keys) -> Self {
         let buffer = keys.constants().to_owned();
         let (constants, base) = (buffer.len(), (buffer.len(), Vec::new()));
-        Record { buffer, constants, base, slots: vec![Span::ABSENT; keys.len()], ..Record::default() }
+        let slots = vec![Span::ABSENT; keys.len()];
+        let mut record = Record { buffer, constants, base, slots, ..Record::default() };
+        record.set_kind(EventKind::Log);
+        record
+    }
+
+    /// Says what type of event it is.
+    pub(crate) fn set_kind(&mut self, kind: EventKind) {
+        self.kind = kind;
+        if let Some(cell) = self.slots.get_mut(crate::keys::TYPE.0 as usize) {
+            *cell = crate::keys::type_span(kind);
+        }
     }
 
     /// Forgets everything, keeping the memory.
@@ -153,7 +164,7 @@ impl Record {
         }
         self.side.clear();
         self.unmarshaled.clear();
-        self.kind = EventKind::Log;
+        self.set_kind(EventKind::Log);
         self.mode = Mode::Live;
         self.whitelisted = false;
         self.process = false;

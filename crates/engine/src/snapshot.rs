@@ -213,6 +213,9 @@ impl Snapshot {
 
     /// The text in a slot; `None` where it is absent.
     pub(crate) fn get(&self, slot: Slot) -> Option<&str> {
+        if slot == keys::TYPE {
+            return Some(keys::type_name(self.kind()));
+        }
         Some(self.at(self.common.position(slot)?))
     }
 

@@ -44,7 +44,7 @@ fn profiles(text: &str) -> Profiles {
 }
 
 fn decide(text: &str, overflow: &Overflow) -> Vec<Decided> {
-    profiles(text).decide(overflow, &NoServices, &|_| false).expect("the profiles run")
+    profiles(text).decide(overflow.clone(), &NoServices, &|_| false).expect("the profiles run")
 }
 
 fn decided(text: &str, values: &[&str]) -> Vec<String> {
@@ -64,7 +64,7 @@ fn about(decided: &[Decided]) -> Vec<Vec<String>> {
 #[test]
 fn every_source_is_decided_from_the_time_of_the_overflow() {
     let decided = Profiles::new(crate::default_profiles())
-        .decide(&overflow(&["192.0.2.1", "192.0.2.2"]), &NoServices, &|_| false)
+        .decide(overflow(&["192.0.2.1", "192.0.2.2"]), &NoServices, &|_| false)
         .expect("the profiles run");
     let ends: Vec<_> =
         decided.iter().map(|d| (d.alert.source.value.as_str(), d.alert.decisions[0].until.unix())).collect();
@@ -101,7 +101,7 @@ fn duration_is_computed_where_it_can_be() {
 fn a_failing_filter_is_told_or_passes_as_the_profile_says() {
     let failing = "name: p\nfilters:\n - Alert.Decisions[7].Value == 'x'\ndecisions:\n - type: ban\n";
     let error =
-        profiles(failing).decide(&overflow(&["192.0.2.1"]), &NoServices, &|_| false).expect_err("it fails");
+        profiles(failing).decide(overflow(&["192.0.2.1"]), &NoServices, &|_| false).expect_err("it fails");
     assert_eq!(error.profile, "p");
     for way in ["continue", "apply"] {
         let passing = format!("{failing}on_error: {way}\n");
@@ -125,7 +125,7 @@ fn helpers_ask_the_services() {
                 decisions: [{type: ban}]\n\
                 duration_expr: \"Sprintf('%dh', GetDecisionsCount(Alert.GetValue()) + 1)\"\n";
     let decided = profiles(text)
-        .decide(&overflow(&["192.0.2.1", "192.0.2.2"]), &Store, &|_| false)
+        .decide(overflow(&["192.0.2.1", "192.0.2.2"]), &Store, &|_| false)
         .expect("the profiles run");
     let durations: Vec<_> = decided.iter().map(|d| d.alert.decisions[0].duration.as_str()).collect();
     assert_eq!(durations, ["4h", "1h"]);
@@ -160,7 +160,7 @@ fn what_was_attacked_is_never_decided_about() {
     overflow.alert.scenario = "testudo/distributed-bruteforce".into();
     let default = |overflow: &Overflow| {
         let profiles = Profiles::new(crate::default_profiles());
-        let decided = profiles.decide(overflow, &NoServices, &|_| false).expect("no filter fails");
+        let decided = profiles.decide(overflow.clone(), &NoServices, &|_| false).expect("no filter fails");
         about(&decided)
     };
     // Nobody is left who contributed, since all of them are on a whitelist.
@@ -208,7 +208,7 @@ fn prefixes_are_decided_about_within_the_budget() {
     let check = |attribution: &str, barred: &str, expected: &[&str]| {
         let barred: Prefix = barred.parse().expect(barred);
         let decided = profiles(&format!("{PROFILE}attribution: {attribution}\n"))
-            .decide(&overflow, &NoServices, &|network| network.contains(barred.addr()))
+            .decide(overflow.clone(), &NoServices, &|network| network.contains(barred.addr()))
             .expect("the profiles run");
         assert_eq!(about(&decided), [expected], "{attribution}");
         assert_eq!(decided[0].alert.decisions[0].until.unix(), 1_000 + 3_600);

@@ -11,7 +11,7 @@ pub(crate) mod tally;
 use std::{collections::HashMap, sync::Arc};
 
 use sha1::{Digest, Sha1};
-use testudo_expr::{Node, Slot, program::Program};
+use testudo_expr::{Node, program::Program};
 use testudo_rules::{
     plan::{self, BucketKind},
     set::Origin,
@@ -24,7 +24,7 @@ pub(crate) use select::{DEFAULT_V6_KEY_BITS, Frozen, Held, Pours, Selector};
 pub(crate) use store::{BucketCounts, Buckets, Clocks, DEFAULT_BUCKET_BYTES, Emission, Pouring};
 
 use crate::{
-    dispatch::Dispatch,
+    dispatch::{Decider, Dispatch},
     keys::Keys,
     reads::{EventResolver, NoSlots, Reads},
     snapshot::Kept,
@@ -46,6 +46,8 @@ pub(crate) struct Scenario {
     pub(crate) distinct: Option<Program>,
     pub(crate) cancel_on: Option<Program>,
     pub(crate) scope: Option<Program>,
+    /// Whether the scope expression says what the key does.
+    pub(crate) scope_is_group: bool,
     pub(crate) condition: Option<Program>,
     /// The condition with its looks at the queue replaced by what the bucket knows of it.
     pub(crate) quick_condition: Option<Program>,
@@ -83,7 +85,7 @@ pub(crate) struct Scenarios {
     pub(crate) all: Vec<Scenario>,
     pub(crate) dispatch: Dispatch,
     /// Slots that decide which scenarios are asked.
-    pub(crate) guards: Vec<Slot>,
+    pub(crate) guards: Vec<Decider>,
     pub(crate) context: Vec<ContextField>,
     pub(crate) kept: Kept,
     /// See [`Options::v6_key_bits`](crate::Options::v6_key_bits).
@@ -100,7 +102,7 @@ pub(crate) fn compile(
 ) -> Scenarios {
     let mut classes: HashMap<(Arc<str>, Arc<str>), u32> = HashMap::new();
     let mut kept = Kept::default();
-    let mut all = Vec::with_capacity(plans.len());
+    let mut all: Vec<Scenario> = Vec::with_capacity(plans.len());
     for plan in plans {
         let next = classes.len() as u32;
         let class = *classes.entry((plan.filter.text.clone(), plan.name.clone())).or_insert(next);
@@ -146,6 +148,7 @@ pub(crate) fn compile(
             group_by,
             distinct,
             cancel_on,
+            scope_is_group: scope_is_group(plan),
             scope,
             condition,
             quick_condition,
@@ -183,10 +186,22 @@ pub(crate) fn compile(
                 .collect(),
         })
         .collect();
+    // A filter that comes later could change what an event says.
+    if all.iter().any(|scenario| scenario.writes) {
+        all.iter_mut().for_each(|scenario| scenario.scope_is_group = false);
+    }
     let filters: Vec<Option<&Program>> = all.iter().map(|scenario| Some(&scenario.filter)).collect();
     let dispatch = Dispatch::new(&filters);
-    let guards = dispatch.slots();
+    let guards = dispatch.deciders();
     Scenarios { all, dispatch, guards, context, kept, v6_key_bits: DEFAULT_V6_KEY_BITS }
+}
+
+/// Whether the scope expression of a scenario is that of its key.
+fn scope_is_group(plan: &plan::Scenario) -> bool {
+    let (plan::Scope::Range(Some(scope)) | plan::Scope::Custom(_, scope)) = &plan.scope else { return false };
+    plan.group_by.as_ref().is_some_and(|group| {
+        group.text == scope.text && !group.node.effects.mutates && !group.node.effects.impure
+    })
 }
 
 /// A hash of everything that the state of a scenario's buckets depends on, and that does not change from one

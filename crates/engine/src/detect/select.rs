@@ -145,6 +145,7 @@ impl Selector {
                 counters.failed_expressions += 1;
                 false
             });
+            let mut scope = ScopeText::None;
             let group = match &scenario.group_by {
                 _ if !wanted => None,
                 None => Some(Piece::default()),
@@ -154,14 +155,20 @@ impl Selector {
                         Some((known, at, piece)) if (known, at) == (slot, span) => Some(piece),
                         _ => {
                             let piece = pours.push(host.record.slice(span));
-                            let piece = pours.masked(piece, scenarios.v6_key_bits);
+                            let piece = pours.masked(piece, scenarios.v6_key_bits).unwrap_or(piece);
                             last = Some((slot, span, piece));
                             Some(piece)
                         }
                     }
                 }
                 Some(program) => match pours.keep(program, &mut host) {
-                    Kept::Text(piece) => Some(pours.masked(piece, scenarios.v6_key_bits)),
+                    Kept::Text(piece) => {
+                        let masked = pours.masked(piece, scenarios.v6_key_bits);
+                        if masked.is_none() && scenario.scope_is_group {
+                            scope = ScopeText::Text(piece);
+                        }
+                        Some(masked.unwrap_or(piece))
+                    }
                     Kept::Other | Kept::Failed => {
                         counters.failed_expressions += 1;
                         None
@@ -171,11 +178,10 @@ impl Selector {
             if let Some(group) = group {
                 counters.poured += 1;
                 observer.poured(&scenario.plan.name);
-                let scope = ScopeText::None;
                 pours.list.push(Pour { scenario: at as u32, group, distinct: None, cancel: false, scope });
             }
             // An expression that writes, whatever came of it, may have changed what the index was asked with.
-            if scenario.writes && self.guards_changed(scenarios, record) {
+            if scenario.writes && self.guards_changed(scenarios, record, next) {
                 self.probe(scenarios, record);
             }
         }
@@ -198,12 +204,14 @@ impl Selector {
                 });
             let cancel = scenario.cancel_on.as_ref().is_some_and(|p| p.test(&mut host).unwrap_or(false));
             let scope = match &scenario.scope {
-                None => ScopeText::None,
-                Some(program) => match pours.keep(program, &mut host) {
-                    Kept::Text(piece) => ScopeText::Text(piece),
-                    Kept::Other => ScopeText::Text(Piece::default()),
-                    Kept::Failed => ScopeText::Failed,
-                },
+                Some(program) if pours.list[at].scope == ScopeText::None => {
+                    match pours.keep(program, &mut host) {
+                        Kept::Text(piece) => ScopeText::Text(piece),
+                        Kept::Other => ScopeText::Text(Piece::default()),
+                        Kept::Failed => ScopeText::Failed,
+                    }
+                }
+                _ => pours.list[at].scope,
             };
             pours.list[at] = Pour { distinct, cancel, scope, ..pours.list[at] };
         }
@@ -217,31 +225,33 @@ impl Selector {
     fn probe(&mut self, scenarios: &Scenarios, record: &Record) {
         scenarios.dispatch.candidates(|slot| record.text(slot), &mut self.candidates, &mut self.spare);
         self.guards.clear();
-        self.guards.extend(scenarios.guards.iter().map(|&slot| record.span(slot)));
+        self.guards.extend(scenarios.guards.iter().map(|guard| record.span(guard.slot)));
     }
 
-    fn guards_changed(&self, scenarios: &Scenarios, record: &Record) -> bool {
-        scenarios.guards.iter().zip(&self.guards).any(|(&slot, &span)| record.span(slot) != span)
+    /// Whether a value that the index was asked with is another one now, for scenarios from `next` on.
+    fn guards_changed(&self, scenarios: &Scenarios, record: &Record, next: usize) -> bool {
+        let mut guards = scenarios.guards.iter().zip(&self.guards);
+        guards.any(|(guard, &span)| guard.concerns(next) && record.span(guard.slot) != span)
     }
 }
 
 impl Pours {
-    /// The key of a bucket for this group: of an IPv6 address its network, of a mapped one the IPv4
-    /// address, so that nobody has as many keys as addresses.
-    fn masked(&mut self, group: Piece, bits: u8) -> Piece {
+    /// The key of a bucket for this group, where it is another one: of an IPv6 address its network, of a
+    /// mapped one the IPv4 address, so that nobody has as many keys as addresses.
+    fn masked(&mut self, group: Piece, bits: u8) -> Option<Piece> {
         let text = &self.text[group.start as usize..];
         if !text.contains(':') {
-            return group;
+            return None;
         }
-        let Ok(address @ IpAddr::V6(_)) = text.parse() else { return group };
+        let Ok(address @ IpAddr::V6(_)) = text.parse() else { return None };
         let key = match net::canonical(address) {
             v4 @ IpAddr::V4(_) => v4,
             v6 @ IpAddr::V6(_) if bits < 128 => Prefix::covering(v6, bits).map_or(v6, Prefix::addr),
-            IpAddr::V6(_) => return group,
+            IpAddr::V6(_) => return None,
         };
         self.text.truncate(group.start as usize);
         self.text.push_str(&key.to_string());
-        Piece { end: self.text.len() as u32, ..group }
+        Some(Piece { end: self.text.len() as u32, ..group })
     }
 
     fn push(&mut self, text: &str) -> Piece {
@@ -277,7 +287,7 @@ mod tests {
         let check = |group: &str, bits: u8, expected: &str| {
             let mut pours = Pours { text: format!("before{group}"), ..Pours::default() };
             let piece = Piece { start: 6, end: pours.text.len() as u32 };
-            let piece = pours.masked(piece, bits);
+            let piece = pours.masked(piece, bits).unwrap_or(piece);
             assert_eq!(&pours.text[piece.start as usize..piece.end as usize], expected, "{group}");
             assert!(pours.text.starts_with("before"));
         };

@@ -71,6 +71,11 @@ impl Scan {
         self.slot
     }
 
+    /// The last rule that looks for something here.
+    pub(super) fn last(&self) -> usize {
+        self.concerned.last()
+    }
+
     /// The rules that look for something here.
     pub(crate) fn members(&self) -> &BitSet {
         &self.members

@@ -290,7 +290,7 @@ pub(crate) fn finish_groks(
         }
         let filters: Vec<Option<&Program>> = nodes.iter().map(|node| node.filter.as_ref()).collect();
         let dispatch = Dispatch::new(&filters);
-        let guards = dispatch.slots();
+        let guards = dispatch.deciders();
         stages.push(Stage { name, nodes, dispatch, guards });
     }
     Stages { stages }

@@ -9,7 +9,7 @@ use testudo_pattern::Grok;
 use testudo_rules::plan::{NodeLabel, OnSuccess, TextField};
 
 use crate::{
-    dispatch::{Dispatch, Scan},
+    dispatch::{Decider, Dispatch, Scan},
     record::Span,
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct Stage {
     /// Which of them an event can reach.
     pub dispatch: Dispatch,
     /// Slots that decide that.
-    pub guards: Vec<Slot>,
+    pub guards: Vec<Decider>,
 }
 
 /// A node.

@@ -172,7 +172,7 @@ impl Parser<'_> {
                     next = stage.nodes.len();
                     break;
                 }
-                if self.guards_changed(walk, at) {
+                if self.guards_changed(walk, at, next) {
                     self.select(walk, at, candidates);
                 }
             }
@@ -200,17 +200,13 @@ impl Parser<'_> {
         let Worker { record, guards, spare, .. } = &mut *walk.worker;
         stage.dispatch.candidates(|slot| record.text(slot), candidates, spare);
         guards.clear();
-        guards.extend(stage.guards.iter().map(|&slot| record.span(slot)));
+        guards.extend(stage.guards.iter().map(|guard| record.span(guard.slot)));
     }
 
-    /// Whether a value that the index was asked with is another one now.
-    fn guards_changed<O>(&self, walk: &Walk<'_, O>, at: usize) -> bool {
-        let stage = &self.stages.stages[at];
-        stage
-            .guards
-            .iter()
-            .zip(&walk.worker.guards)
-            .any(|(&slot, &span)| walk.worker.record.span(slot) != span)
+    /// Whether a value that the index was asked with is another one now, for nodes from `next` on.
+    fn guards_changed<O>(&self, walk: &Walk<'_, O>, at: usize, next: usize) -> bool {
+        let mut guards = self.stages.stages[at].guards.iter().zip(&walk.worker.guards);
+        guards.any(|(guard, &span)| guard.concerns(next) && walk.worker.record.span(guard.slot) != span)
     }
 
     fn tell_skipped<O: Observer>(&self, walk: &mut Walk<'_, O>, at: usize, nodes: std::ops::Range<usize>) {

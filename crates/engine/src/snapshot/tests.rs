@@ -7,7 +7,7 @@ const NAMES: usize = 70;
 
 /// Keys of all spaces; those of `Meta` are kept, and every third of the others.
 fn keys() -> (Keys, Kept) {
-    let mut keys = Keys::default();
+    let mut keys = Keys::new();
     let mut kept = Kept::default();
     kept.spaces[Space::Meta as usize] = true;
     let mut chosen = Vec::new();
@@ -37,6 +37,11 @@ enum Write {
     Side(usize, String),
 }
 
+/// Any but the type, which rules cannot write.
+fn slot() -> impl Strategy<Value = usize> {
+    (0..NAMES + 8).prop_filter("a slot that rules write", |slot| *slot != keys::TYPE.0 as usize)
+}
+
 fn write() -> impl Strategy<Value = Write> {
     let text = prop_oneof![
         4 => "[ab]{0,2}",
@@ -44,8 +49,8 @@ fn write() -> impl Strategy<Value = Write> {
         1 => (0..5_000_usize).prop_map(|len| "x".repeat(len)),
     ];
     prop_oneof![
-        6 => (0..NAMES + 8, text).prop_map(|(slot, text)| Write::Text(slot, text)),
-        2 => (0..NAMES + 8, 0..NAMES + 8).prop_map(|(to, from)| Write::Copy(to, from)),
+        6 => (slot(), text).prop_map(|(slot, text)| Write::Text(slot, text)),
+        2 => (slot(), slot()).prop_map(|(to, from)| Write::Copy(to, from)),
         1 => (0..4_usize, "[a-c]{1}").prop_map(|(space, key)| Write::Side(space, key)),
     ]
 }
@@ -80,7 +85,8 @@ proptest! {
             writes.iter().chain(change).for_each(|write| apply(&mut record, write));
             let event = Snapshot::take(&mut record, &keys, &kept, &mut desk);
             let mut bytes = 0;
-            for slot in (0..keys.len() as u32).map(Slot) {
+            prop_assert_eq!(event.get(keys::TYPE), Some("log"));
+            for slot in (0..keys.len() as u32).map(Slot).filter(|slot| *slot != keys::TYPE) {
                 let expected = (kept.slots[slot.0 as usize] && record.has(slot)).then(|| record.text(slot));
                 prop_assert_eq!(event.get(slot), expected);
                 bytes += expected.map_or(0, str::len);
@@ -139,12 +145,12 @@ proptest! {
     }
 }
 
-/// Freezes events with these texts in the slots from the ninth on.
+/// Freezes events with these texts in the first slots that have names.
 fn freeze(desk: &mut Desk, texts: &[&str]) -> Snapshot {
     let (keys, mut kept) = keys();
     kept.slots.fill(true);
     let mut record = Record::new(&keys);
-    for (slot, text) in (8..).map(Slot).zip(texts) {
+    for (slot, text) in (keys::FIXED..).map(Slot).zip(texts) {
         record.set(slot, text);
     }
     Snapshot::take(&mut record, &keys, &kept, desk)
@@ -170,7 +176,7 @@ fn long_texts_are_not_shared() {
     let event = freeze(&mut desk, &[&long, &long[..64]]);
     assert_eq!(event.common.cell(0), Cell::Own);
     assert_eq!(event.common.cell(1), Cell::Shared { start: 0, end: 64 });
-    assert_eq!(freeze(&mut desk, &[&long, ""]).get(Slot(8)), Some(&*long));
+    assert_eq!(freeze(&mut desk, &[&long, ""]).get(Slot(keys::FIXED)), Some(&*long));
 }
 
 #[test]
@@ -183,7 +189,7 @@ fn a_sort_that_does_not_fit_is_made_anew() {
     let new = &events[299].common;
     assert!(!Arc::ptr_eq(&odd.common, new));
     assert_eq!(events.iter().filter(|event| event.own.0.len() > 2).count(), 255);
-    assert!(events.iter().all(|event| event.get(Slot(8)) == Some(usual()[0])));
+    assert!(events.iter().all(|event| event.get(Slot(keys::FIXED)) == Some(usual()[0])));
 }
 
 #[test]

@@ -29,7 +29,8 @@ use crate::{
 /// Gives text cells their slots while an expression is compiled.
 pub trait Resolver {
     /// The slot of a text cell, named by the schema variable it starts from and the names below
-    /// it, e.g. variable 0 and `["Parsed", "program"]`; `None` where it is no plain text cell.
+    /// it, e.g. variable 0 and `["Parsed", "program"]`, or `["GetType", "()"]` for a method without
+    /// arguments; `None` where it is no plain text cell.
     fn slot(&mut self, variable: u16, path: &[&str]) -> Option<Slot>;
 }
 

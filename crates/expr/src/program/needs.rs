@@ -85,7 +85,7 @@ fn needs(test: &Pure) -> Option<Vec<Need>> {
         | Pure::Equal(Text::Const(fixed), a)
         | Pure::StartsWith(a, Text::Const(fixed))
         | Pure::EndsWith(a, Text::Const(fixed)) => of_texts(a, [&**fixed]),
-        Pure::In(text, set) => of_texts(text, set.iter().map(AsRef::as_ref)),
+        Pure::In(text, set) => of_texts(text, set.texts().iter().map(AsRef::as_ref)),
         Pure::ContainsFixed(text, needle) => of_bytes(text, [needle.bytes()]),
         Pure::Matches(text, regex) => of_regexes(text, [regex]),
         Pure::RegexpInFile(text, regexes) => of_regexes(text, regexes.iter()),

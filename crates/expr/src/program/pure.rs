@@ -1,6 +1,6 @@
 //! Tests that write nothing, cannot fail, and therefore may be asked in any order.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use memchr::memmem::Finder;
 use regex::Regex;
@@ -24,7 +24,7 @@ pub enum Pure {
     /// `a == b`
     Equal(Text, Text),
     /// `x in ['a', 'b']`
-    In(Text, Box<[Box<str>]>),
+    In(Text, Members),
     /// `'key' in map`
     Has(Slot),
     /// `x contains 'fixed'`
@@ -71,16 +71,9 @@ impl Pure {
             Pure::Equal(a, b) => a.get(host) == b.get(host),
             Pure::In(Text::Upper(text), set) => {
                 let text = text.get(host);
-                if text.is_ascii() {
-                    return set.iter().any(|member| is_upper_of(member, &text));
-                }
-                let text = case::upper(&text);
-                set.iter().any(|member| **member == *text)
+                if text.is_ascii() { set.has_upper_of(&text) } else { set.has(&case::upper(&text)) }
             }
-            Pure::In(text, set) => {
-                let text = text.get(host);
-                set.iter().any(|member| **member == *text)
-            }
+            Pure::In(text, set) => set.has(&text.get(host)),
             Pure::Has(slot) => host.has(*slot),
             Pure::ContainsFixed(text, needle) => needle.is_in(text, host),
             Pure::Contains(a, b) => a.get(host).contains(b.get(host).as_ref()),
@@ -178,7 +171,7 @@ impl Pure {
                     }
                 }
             }
-            Pure::In(_, set) => into.extend(set.iter().cloned()),
+            Pure::In(_, set) => into.extend(set.texts().iter().cloned()),
             Pure::And(parts) | Pure::Or(parts) => parts.iter().for_each(|part| part.constants(into)),
             Pure::Not(part) => part.constants(into),
             _ => {}
@@ -257,6 +250,40 @@ impl Needle {
         }
         self.finder.find(text.get(host).as_bytes()).is_some()
     }
+}
+
+/// Fixed texts, the shorter ones first: most are told apart by their length.
+#[derive(Debug)]
+pub struct Members(Box<[Box<str>]>);
+
+impl Members {
+    fn new(texts: &[Arc<str>]) -> Members {
+        let mut texts: Vec<Box<str>> = texts.iter().map(|text| Box::from(&**text)).collect();
+        texts.sort_unstable_by(|a, b| by_length(a, b));
+        texts.dedup();
+        Members(texts.into())
+    }
+
+    /// The texts, in no order of theirs.
+    pub(super) fn texts(&self) -> &[Box<str>] {
+        &self.0
+    }
+
+    fn has(&self, text: &str) -> bool {
+        self.0.binary_search_by(|member| by_length(member, text)).is_ok()
+    }
+
+    /// Whether the upper case of `text`, which is ASCII, is among them.
+    fn has_upper_of(&self, text: &str) -> bool {
+        let first = self.0.partition_point(|member| member.len() < text.len());
+        let long_enough = self.0.get(first..).unwrap_or_default().iter();
+        let mut equally_long = long_enough.take_while(|member| member.len() == text.len());
+        equally_long.any(|member| is_upper_of(member, text))
+    }
+}
+
+fn by_length(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 /// Whether `upper` is the upper case of `text`, which is ASCII.
@@ -346,7 +373,7 @@ impl Compiler<'_> {
             }
             Kind::InStrings(text, members) => {
                 let text = self.text(text)?;
-                Some(Pure::In(text, members.iter().map(|m| Box::from(m.as_ref())).collect()))
+                Some(Pure::In(text, Members::new(members)))
             }
             Kind::Binary(Binary::In, key, map) => self.has(key, map),
             Kind::Binary(operator, left, right) if compares_text(*operator) => {
@@ -431,5 +458,27 @@ impl Compiler<'_> {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_found_by_length_and_text() {
+        let texts = ["b", ".CSS", "", ".JS", "a", ".PNG", "b", "\u{e9}"].map(Arc::from);
+        let members = Members::new(&texts);
+        assert_eq!(members.texts().len(), 7);
+        for text in &texts {
+            assert!(members.has(text), "{text}");
+        }
+        for other in ["c", ".css", ".JP", ".GIF", "longer than all of them"] {
+            assert!(!members.has(other), "{other}");
+        }
+        for text in [".css", ".Png", ".js", ""] {
+            assert!(members.has_upper_of(text), "{text}");
+        }
+        assert!(!members.has_upper_of("a") && !members.has_upper_of(".gif"));
     }
 }

@@ -120,7 +120,7 @@ impl Compiler<'_> {
         }
         match &node.kind {
             Kind::Const(Value::Str(text)) => Some(Text::Const(text.as_ref().into())),
-            Kind::Field { .. } | Kind::Index { .. } => self.slot(node).map(Text::Slot),
+            Kind::Field { .. } | Kind::Index { .. } | Kind::Method { .. } => self.slot(node).map(Text::Slot),
             Kind::Call { function, arguments } => {
                 let [argument] = arguments.as_slice() else { return None };
                 let of = Box::new(self.text(argument)?);
@@ -150,10 +150,16 @@ impl Compiler<'_> {
         }
     }
 
-    /// The slot of a chain of names that starts at a variable.
+    /// The slot of a chain of names that starts at a variable, or of a method of it.
     pub(super) fn slot(&mut self, node: &Node) -> Option<Slot> {
         let mut names: Vec<&str> = Vec::new();
         let mut at = node;
+        if let Kind::Method { of, name, arguments, optional: false } = &at.kind
+            && arguments.is_empty()
+        {
+            names.extend(["()", name]);
+            at = of;
+        }
         loop {
             match &at.kind {
                 Kind::Field { of, name, optional: false } => {

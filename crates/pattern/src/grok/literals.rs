@@ -2,11 +2,17 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+/// Literals that neighbours may make together: all texts of the one before all of the other.
+const MAX_PRODUCT: usize = 24;
+
 /// Most literals that are worth looking for at once.
-const MAX_LITERALS: usize = 24;
+const MAX_LITERALS: usize = 96;
 
 /// Characters of a class that are tried one by one.
-const MAX_CLASS: usize = 4;
+const MAX_CLASS: usize = 6;
+
+/// Rounds of a repetition that are written out.
+const MAX_ROUNDS: u32 = 4;
 
 /// Longest literal in bytes: beyond that a longer one does not select better.
 const MAX_LITERAL_BYTES: usize = 32;
@@ -44,15 +50,17 @@ enum Case {
 struct Facts {
     /// Every text that it matches, if they are few and short.
     exact: Option<Vec<String>>,
+    /// Of a repetition that takes at least one round: every text of a round.
+    round: Option<Vec<String>>,
     /// Non-empty literals of which at least one occurs in every match.
     required: Option<Vec<String>>,
 }
 
 impl Facts {
-    const UNKNOWN: Self = Self { exact: None, required: None };
+    const UNKNOWN: Self = Self { exact: None, round: None, required: None };
 
     fn exactly(texts: Vec<String>) -> Self {
-        Self { exact: Some(texts), required: None }
+        Self { exact: Some(texts), ..Self::UNKNOWN }
     }
 
     fn of(hir: &Hir, case: Case) -> Self {
@@ -68,14 +76,19 @@ impl Facts {
             HirKind::Repetition(repetition) => {
                 let inner = Self::of(&repetition.sub, case);
                 match (repetition.min, repetition.max) {
-                    (1, Some(1)) => inner,
+                    (min @ 1..=MAX_ROUNDS, Some(max)) if min == max => Self {
+                        exact: inner.exact.as_deref().and_then(|texts| power(texts, min)),
+                        required: better(inner.exact.as_deref().and_then(usable), inner.required),
+                        round: inner.exact,
+                    },
                     (0, Some(1)) => Self {
                         exact: inner.exact.and_then(|texts| union(texts, vec![String::new()])),
-                        required: None,
+                        ..Self::UNKNOWN
                     },
                     (0, _) => Self::UNKNOWN,
                     _ => Self {
                         required: better(inner.exact.as_deref().and_then(usable), inner.required),
+                        round: inner.exact,
                         exact: None,
                     },
                 }
@@ -87,14 +100,13 @@ impl Facts {
 
     fn of_class(class: &Class, case: Case) -> Self {
         let Class::Unicode(class) = class else { return Self::UNKNOWN };
-        let size: usize = class.ranges().iter().map(regex_syntax::hir::ClassUnicodeRange::len).sum();
-        if size > 2 * MAX_CLASS {
-            return Self::UNKNOWN;
-        }
-        let chars = class.ranges().iter().flat_map(|range| range.start()..=range.end());
+        let last = if case == Case::Folded { '\x7f' } else { char::MAX };
+        let chars = class.ranges().iter().flat_map(|range| range.start()..=range.end().min(last));
+        // Letters without regard to case are two.
+        let chars = chars.take(2 * MAX_CLASS + 1);
         let mut chars: Vec<char> = match case {
             Case::Exact => chars.collect(),
-            Case::Folded => chars.filter(char::is_ascii).map(|c| c.to_ascii_lowercase()).collect(),
+            Case::Folded => chars.map(|c| c.to_ascii_lowercase()).collect(),
         };
         chars.sort_unstable();
         chars.dedup();
@@ -112,6 +124,14 @@ impl Facts {
         for part in parts {
             let facts = Self::of(part, case);
             best = better(best, facts.required);
+            // The first round ends a run, the last one begins another.
+            if let (None, Some(round)) = (&facts.exact, facts.round) {
+                let run_with_round = product(&run, &round);
+                best = better(best, usable(run_with_round.as_deref().unwrap_or(&run)));
+                run = round;
+                whole = false;
+                continue;
+            }
             match facts.exact.map(|texts| (product(&run, &texts), texts)) {
                 Some((Some(longer), _)) => run = longer,
                 Some((None, texts)) => {
@@ -127,9 +147,9 @@ impl Facts {
             }
         }
         if whole {
-            return Self { exact: Some(run), required: best };
+            return Self { exact: Some(run), required: best, round: None };
         }
-        Self { exact: None, required: better(best, usable(&run)) }
+        Self { required: better(best, usable(&run)), ..Self::UNKNOWN }
     }
 
     fn of_alternation(branches: &[Hir], case: Case) -> Self {
@@ -141,8 +161,13 @@ impl Facts {
             required = required.zip(of_branch).and_then(|(all, more)| union(all, more));
             exact = exact.zip(facts.exact).and_then(|(all, more)| union(all, more));
         }
-        Self { exact, required }
+        Self { exact, required, round: None }
     }
+}
+
+/// Every sequence of so many of the texts.
+fn power(texts: &[String], rounds: u32) -> Option<Vec<String>> {
+    (1..rounds).try_fold(texts.to_vec(), |heads, _| product(&heads, texts))
 }
 
 /// The texts themselves as a set to look for, unless one of them is empty and so occurs everywhere.
@@ -158,17 +183,17 @@ fn union(mut all: Vec<String>, more: Vec<String>) -> Option<Vec<String>> {
 /// Every text of `heads` followed by every one of `tails`.
 fn product(heads: &[String], tails: &[String]) -> Option<Vec<String>> {
     let longest = |texts: &[String]| texts.iter().map(String::len).max().unwrap_or(0);
-    if heads.len() * tails.len() > MAX_LITERALS || longest(heads) + longest(tails) > MAX_LITERAL_BYTES {
+    if heads.len() * tails.len() > MAX_PRODUCT || longest(heads) + longest(tails) > MAX_LITERAL_BYTES {
         return None;
     }
     Some(heads.iter().flat_map(|head| tails.iter().map(move |tail| format!("{head}{tail}"))).collect())
 }
 
-/// The set that selects better: the one whose shortest literal is longer, then the smaller one.
+/// The set that selects better: the one whose most common literal is rarer, then the smaller one.
 fn better(a: Option<Vec<String>>, b: Option<Vec<String>>) -> Option<Vec<String>> {
     let score = |set: &Vec<String>| {
-        let shortest = set.iter().map(String::len).min().unwrap_or(0);
-        (shortest, std::cmp::Reverse(set.len()))
+        let least = set.iter().map(|text| rarity(text)).min().unwrap_or(0);
+        (least, std::cmp::Reverse(set.len()))
     };
     match (a, b) {
         (Some(a), Some(b)) => Some(if score(&b) > score(&a) { b } else { a }),
@@ -176,8 +201,16 @@ fn better(a: Option<Vec<String>>, b: Option<Vec<String>>) -> Option<Vec<String>>
     }
 }
 
+/// How much a literal tells: its bytes, those twice that are rare in paths, names and messages.
+fn rarity(text: &str) -> usize {
+    let common = |byte: u8| byte.is_ascii_alphanumeric() || b" /.,:;-_=&?[]".contains(&byte);
+    text.bytes().map(|byte| if common(byte) { 1 } else { 2 }).sum()
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::translate;
 
@@ -201,6 +234,10 @@ mod tests {
         check("x.*yz", Some(&["yz"]));
         check(".*|abc", None);
         check("(?:abc)?", None);
+        check("or(?: |%20)+[0-9]", Some(&["or ", "or%20"]));
+        check("(?:ab|c)+d", Some(&["abd", "cd"]));
+        check("[.-]{2}", Some(&["--", "-.", ".-", ".."]));
+        check("[|<].*(?:or|if)", Some(&["<", "|"]));
         check(r"\d+", None);
         check("", None);
     }
@@ -221,5 +258,49 @@ mod tests {
         check("[\u{e9}\u{c9}]", None);
         check("(", None);
         check(".*", None);
+    }
+
+    /// Regexes of a small alphabet, so that many texts match.
+    fn regexes() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "[abAB'%]{1,3}",
+            Just("[ab]".to_owned()),
+            Just(r"[\sa]".to_owned()),
+            Just("[^a]".to_owned()),
+            Just(".".to_owned()),
+            Just("^".to_owned()),
+        ];
+        leaf.prop_recursive(4, 24, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
+                prop::collection::vec(inner.clone(), 1..4)
+                    .prop_map(|parts| format!("(?:{})", parts.join("|"))),
+                (inner, prop::sample::select(vec!["?", "*", "+", "{2}", "{1,2}", "+?", "{2,}"]))
+                    .prop_map(|(part, rounds)| format!("(?:{part}){rounds}")),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever matches has one of the literals.
+        #[test]
+        fn no_match_without_a_literal(
+            regex in regexes(),
+            folds in any::<bool>(),
+            texts in prop::collection::vec("[abAB' %\u{17f}]{0,8}", 24),
+        ) {
+            let regex = format!("(?{}:{regex})", if folds { "i" } else { "-i" });
+            let Some(compiled) = regex::Regex::new(&regex).ok() else { return Ok(()) };
+            let exact = required(&regex_syntax::parse(&regex).unwrap());
+            let folded = folded_literals(&regex);
+            for text in texts.iter().filter(|text| compiled.is_match(text)) {
+                let has = |literals: &Option<Vec<String>>, text: &str| {
+                    literals.as_ref().is_none_or(|all| all.iter().any(|literal| text.contains(literal.as_str())))
+                };
+                prop_assert!(has(&exact, text), "{:?} in {:?}", exact, text);
+                let lower = text.to_ascii_lowercase();
+                prop_assert!(!text.is_ascii() || has(&folded, &lower), "{:?} in {:?}", folded, text);
+            }
+        }
     }
 }

@@ -109,20 +109,12 @@ fn report_text(
     Ok(match output {
         Output::Human => human::render(report, times, too_long, &troubles),
         Output::Json | Output::Jsonl => {
-            let summary = serde_json::to_value(report.summary(too_long, not_utf8, troubles))
-                .map_err(|error| Failure::new(format!("cannot write the summary: {error}")))?;
-            let mut whole = summary;
-            if output == Output::Json
-                && let Some(object) = whole.as_object_mut()
-            {
-                let findings = serde_json::to_value(&report.findings)
-                    .map_err(|error| Failure::new(format!("cannot write the alerts: {error}")))?;
-                object.insert("findings".to_owned(), findings);
-            }
-            let text = if output == Output::Json {
-                serde_json::to_string_pretty(&whole)
+            let whole = output == Output::Json;
+            let summary = report.summary(whole, too_long, not_utf8, troubles);
+            let text = if whole {
+                serde_json::to_string_pretty(&summary)
             } else {
-                serde_json::to_string(&BTreeMap::from([("summary", whole)]))
+                serde_json::to_string(&BTreeMap::from([("summary", summary)]))
             };
             text.map_err(|error| Failure::new(format!("cannot write the report: {error}")))? + "\n"
         }

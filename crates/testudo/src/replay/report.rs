@@ -230,35 +230,32 @@ impl Sink for Report<'_> {
     }
 
     fn overflow(&mut self, overflow: &Overflow, line: Line<'_>) {
-        let mut overflow = overflow.clone();
-        overflow.alert.simulated = is_simulated(self.simulation, &overflow.alert.scenario);
+        let simulated = is_simulated(self.simulation, &overflow.alert.scenario);
+        let own = || {
+            let mut own = overflow.clone();
+            own.alert.simulated = simulated;
+            own
+        };
+        let decided = if overflow.whitelisted {
+            own().into_alerts()
+        } else {
+            match self.profiles.decide(own(), self.services, &|_| false) {
+                Ok(decided) => decided.into_iter().map(|decided| decided.alert).collect(),
+                Err(error) => {
+                    self.profile_errors.insert(error.to_string());
+                    own().into_alerts()
+                }
+            }
+        };
+        let at = self.position(line);
         let whitelisted = overflow.whitelisted.then(|| overflow.whitelist_reason.clone());
-        if whitelisted.is_some() {
-            let at = self.position(line);
-            for alert in overflow.into_alerts() {
-                self.add(Finding { at: at.clone(), whitelisted: whitelisted.clone(), alert });
-            }
-            return;
-        }
-        match self.profiles.decide(&overflow, self.services, &|_| false) {
-            Ok(decided) => {
-                let at = self.position(line);
-                for decided in decided {
-                    self.add(Finding { at: at.clone(), whitelisted: None, alert: decided.alert });
-                }
-            }
-            Err(error) => {
-                self.profile_errors.insert(error.to_string());
-                let at = self.position(line);
-                for alert in overflow.into_alerts() {
-                    self.add(Finding { at: at.clone(), whitelisted: None, alert });
-                }
-            }
+        for alert in decided {
+            self.add(Finding { at: at.clone(), whitelisted: whitelisted.clone(), alert });
         }
     }
 }
 
-/// The whole report for programs.
+/// What a report says for programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary<'s> {
     schema: u32,
@@ -269,6 +266,9 @@ pub(crate) struct Summary<'s> {
     sources: &'s BTreeMap<String, BySource>,
     unparsed: &'s [Sample],
     problems: Vec<Trouble>,
+    /// All alerts, where they are wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<&'s [Finding]>,
 }
 
 #[derive(Debug, Serialize)]
@@ -298,8 +298,14 @@ pub(crate) struct Trouble {
 }
 
 impl Report<'_> {
-    /// The report without its findings.
-    pub(crate) fn summary(&self, too_long: u64, not_utf8: u64, problems: Vec<Trouble>) -> Summary<'_> {
+    /// The report; `whole`: with its findings.
+    pub(crate) fn summary(
+        &self,
+        whole: bool,
+        too_long: u64,
+        not_utf8: u64,
+        problems: Vec<Trouble>,
+    ) -> Summary<'_> {
         let sum = |of: fn(&FileCounts) -> u64| self.files.iter().map(of).sum();
         Summary {
             schema: SCHEMA,
@@ -319,6 +325,7 @@ impl Report<'_> {
             sources: &self.sources,
             unparsed: &self.samples,
             problems,
+            findings: whole.then_some(&*self.findings),
         }
     }
 }

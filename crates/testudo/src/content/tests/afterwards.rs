@@ -57,7 +57,7 @@ fn banned(engine: &Engine, kind: &str, log: &Log) -> Vec<String> {
     let profiles = Profiles::new(default_profiles());
     let mut values = Vec::new();
     for overflow in all(engine, kind, log).iter().filter(|overflow| !overflow.whitelisted) {
-        let decided = profiles.decide(overflow, &NoServices, &|_| false).expect("no filter fails");
+        let decided = profiles.decide(overflow.clone(), &NoServices, &|_| false).expect("no filter fails");
         let decisions = decided.into_iter().flat_map(|decided| decided.alert.decisions);
         values.extend(decisions.map(|decision| format!("{} {}", decision.scope, decision.value)));
     }
