@@ -260,6 +260,9 @@ impl<'a> Template<'a> {
                 format!("{before}x"),
                 format!("x\n{before}x"),
             ]);
+            // What a text of another kind of entry can end with: the service itself closes the last quote or bracket.
+            let closers = ['"', '\'', ')', ']', '>', '}'];
+            texts.extend(after.strip_suffix(closers).map(|open| format!("x{open}")));
         }
         texts
     }
@@ -284,14 +287,15 @@ pub(crate) fn texts(samples: &Samples) -> BTreeSet<String> {
     texts
 }
 
-/// Entries with a forged end of which nothing more is left, since it was cut off there.
-pub(crate) fn cut(template: &Template<'_>, peer: &str) -> Vec<String> {
+/// Entries with a forged end of which nothing more is left, since it was cut off there; `own` is a length at which the
+/// service itself does that.
+pub(crate) fn cut(template: &Template<'_>, peer: &str, own: Option<usize>) -> Vec<String> {
     let mut entries = Vec::new();
     let starts = template.fill(peer, |_| "bob").1;
     for (place, (way, start)) in template.ways().into_iter().zip(starts).enumerate() {
         for forged in template.forgeries(VICTIMS[0]) {
             let length = write(way, &forged).len();
-            for cut in CUTS {
+            for cut in CUTS.into_iter().chain(own) {
                 let Some(padding) = cut.checked_sub(start + length) else { continue };
                 let text = format!("{}{forged}{}", "A".repeat(padding), "A".repeat(100));
                 let entry = template.with(peer, Some(place), &text);

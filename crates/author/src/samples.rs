@@ -61,6 +61,8 @@ pub struct Match {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: Option<String>,
+    /// The log that it comes from, where that matters.
+    pub log: Option<String>,
     /// Values of `evt.Meta`; `""` stands for absent, too.
     #[serde(default)]
     pub meta: BTreeMap<String, String>,
@@ -78,6 +80,8 @@ pub struct Refuse {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: Option<String>,
+    /// The log that it comes from, where that matters.
+    pub log: Option<String>,
 }
 
 /// A line with `{truth}` for the address of the peer and places for texts of the peer's choice.
@@ -89,9 +93,13 @@ pub struct Hostile {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: Option<String>,
+    /// The log that it comes from, where that matters.
+    pub log: Option<String>,
     /// Whether the text makes the address uncertain, so that no address may be taken from the line whatever it says.
     #[serde(default)]
     pub unread: bool,
+    /// Length in bytes of a line that the service itself cuts off, envelope and all.
+    pub cut: Option<usize>,
 }
 
 /// A log of a scenario.

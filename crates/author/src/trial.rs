@@ -188,10 +188,10 @@ impl Trial {
         cases
     }
 
-    fn watch(&self, kind: &str, line: &str) -> Watch {
-        let sources = [source(kind)];
+    fn watch(&self, source: &Source, line: &str) -> Watch {
+        let sources = std::slice::from_ref(source);
         let mut watch = Watch::default();
-        Replay::new(&self.engine, &sources, Timestamp::default()).line(
+        Replay::new(&self.engine, sources, Timestamp::default()).line(
             0,
             1,
             line,
@@ -210,7 +210,7 @@ impl Trial {
         let Numbered { line, entry } = sample;
         let mut case = Case::new(samples, *line, Part::Matches, &entry.line);
         case.lines = 1;
-        let watch = self.watch(entry.kind.as_ref().unwrap_or(&samples.kind), &entry.line);
+        let watch = self.watch(&source(samples, entry.kind.as_ref(), entry.log.as_ref()), &entry.line);
         if !self.matched(&samples.rule, &watch) {
             case.fail(|| match watch.succeeded.iter().next_back() {
                 Some(other) => format!("it does not understand the line; `{other}` does"),
@@ -235,22 +235,22 @@ impl Trial {
         let Numbered { line, entry } = sample;
         let mut case = Case::new(samples, *line, Part::Refuses, &entry.line);
         case.lines = 1;
-        let watch = self.watch(entry.kind.as_ref().unwrap_or(&samples.kind), &entry.line);
+        let watch = self.watch(&source(samples, entry.kind.as_ref(), entry.log.as_ref()), &entry.line);
         if self.matched(&samples.rule, &watch) {
             case.fail(|| "it must refuse the line".to_owned());
         }
         case
     }
 
-    fn address(&self, kind: &str, line: &str) -> String {
-        let dump = self.watch(kind, line).last;
+    fn address(&self, source: &Source, line: &str) -> String {
+        let dump = self.watch(source, line).last;
         dump.and_then(|dump| dump.meta.get("source_ip").cloned()).unwrap_or_default()
     }
 
     fn hostile(&self, samples: &Samples, sample: &Numbered<Hostile>, texts: &BTreeSet<String>) -> Case {
         let Numbered { line, entry: hostile } = sample;
         let mut case = Case::new(samples, *line, Part::Hostile, &hostile.line);
-        let kind = hostile.kind.as_ref().unwrap_or(&samples.kind);
+        let source = source(samples, hostile.kind.as_ref(), hostile.log.as_ref());
         let template = Template::new(&hostile.line);
         let places = template.ways().len();
         if places == 0 {
@@ -260,12 +260,12 @@ impl Trial {
         for peer in PEERS {
             let plain = template.plain(peer);
             let expected = if hostile.unread { "" } else { peer };
-            let address = self.address(kind, &plain);
+            let address = self.address(&source, &plain);
             if address != expected {
                 case.fail(|| format!("evt.Meta.source_ip is '{address}', not '{expected}', of: {plain}"));
                 continue;
             }
-            let mut entries = hostile::cut(&template, peer);
+            let mut entries = hostile::cut(&template, peer, hostile.cut);
             for text in texts {
                 entries.extend((0..places).map(|place| template.with(peer, Some(place), text)));
                 if places > 1 {
@@ -274,7 +274,7 @@ impl Trial {
             }
             for line in entries.iter().flat_map(|entry| entry.split('\n')) {
                 case.lines += 1;
-                let address = self.address(kind, line);
+                let address = self.address(&source, line);
                 if !["", peer].contains(&&*address) {
                     case.fail(|| format!("somebody else, {address}, is blamed by: {}", shortened(line)));
                 }
@@ -312,7 +312,7 @@ impl Trial {
         read: impl Fn(&mut Case, &str, Option<LineOutcome>),
     ) -> Found {
         self.listed.set(log.list());
-        let sources = [source(log.kind.as_ref().unwrap_or(&samples.kind))];
+        let sources = [source(samples, log.kind.as_ref(), None)];
         let mut replay = Replay::new(&self.engine, &sources, Timestamp::default());
         let mut found = Found::default();
         for (number, line) in (1..).zip(log.lines()) {
@@ -356,9 +356,11 @@ fn shortened(line: &str) -> String {
     line.replace(&"A".repeat(100), "…")
 }
 
-fn source(kind: &str) -> Source {
-    let labels = BTreeMap::from([("type".to_owned(), kind.to_owned())]);
-    Source { name: "sample.log".to_owned(), module: "file".to_owned(), labels }
+/// Where a line comes from; what an entry does not say is said by its file.
+fn source(samples: &Samples, kind: Option<&String>, log: Option<&String>) -> Source {
+    let labels = BTreeMap::from([("type".to_owned(), kind.unwrap_or(&samples.kind).clone())]);
+    let name = log.map_or("sample.log", String::as_str).to_owned();
+    Source { name, module: "file".to_owned(), labels }
 }
 
 /// Takes down which rules a line met.

@@ -7,6 +7,7 @@ use super::{Keys, STATIC, Shape, TEXTS, key, needed, with};
 const VALUES: Shape = Shape::Table(&Shape::Text);
 const LOGS: Shape = Shape::List(&Shape::Map(&LOG));
 const TYPE_TEXT: &str = "The type of the line, where it is not that of the file.";
+const LOG_TEXT: &str = "The name of the log that the line is of, for rules that ask (`evt.Line.Src`).";
 
 /// A file of samples.
 pub static SAMPLES: Keys = Keys {
@@ -43,6 +44,7 @@ pub static MATCH: Keys = Keys {
     keys: &[
         needed("line", Shape::Text, "The line."),
         key("type", Shape::Text, TYPE_TEXT),
+        key("log", Shape::Text, LOG_TEXT),
         key("meta", VALUES, "What `evt.Meta` must hold then; empty text stands for absent, too."),
         key("parsed", VALUES, "What `evt.Parsed` must hold then."),
     ],
@@ -51,7 +53,11 @@ pub static MATCH: Keys = Keys {
 /// An entry of `refuses`.
 pub static REFUSE: Keys = Keys {
     what: "a line that must not match",
-    keys: &[needed("line", Shape::Text, "The line."), key("type", Shape::Text, TYPE_TEXT)],
+    keys: &[
+        needed("line", Shape::Text, "The line."),
+        key("type", Shape::Text, TYPE_TEXT),
+        key("log", Shape::Text, LOG_TEXT),
+    ],
 };
 
 /// An entry of `hostile`.
@@ -64,11 +70,17 @@ pub static HOSTILE: Keys = Keys {
             "The line, with `{truth}` for the address of the client, and `{line}`, `{json}` and others for what clients choose.",
         ),
         key("type", Shape::Text, TYPE_TEXT),
+        key("log", Shape::Text, LOG_TEXT),
         with(
             "unread",
             Shape::Flag,
             "false",
             "Whether no address may be taken from the line, whatever it says.",
+        ),
+        key(
+            "cut",
+            Shape::Integer(0),
+            "Length in bytes of a line that the service itself cuts off, envelope and all.",
         ),
     ],
 };
