@@ -60,6 +60,10 @@ PerSourceMaxStartups none
         texts = self.texts(victim, most=70)
         # sshd takes what comes after a colon for something else than the name, and so does curl.
         curl(*({"url": f"sftp://{target}:{self.port}/", "user": f"{text}:wrong", "insecure": True} for text in texts), at_once=8)
+        # sshd writes a backslash as four, and cuts its messages off at 500 bytes: here, behind the forged end.
+        forged = f" {victim} port 22 [preauth]"
+        slashes, rest = divmod(500 - len("Connection closed by invalid user ") - len(forged), 4)
+        self.log_in(source, "\\" * slashes + "x" * rest + forged, "wrong")
         # What is no SSH at all, and protocol banners of the client's choice.
         tell(TO_MACHINE[source], self.port, *(f"{banner}{text}\r\n".encode() for text in texts[:20] for banner in ("", "SSH-2.0-")))
 
