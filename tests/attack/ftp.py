@@ -21,6 +21,8 @@ class Ftp(Part):
         texts = self.texts(victim)
         # A line break ends a command, so that what follows is one of its own.
         tell(TO_MACHINE[source], FTP, *(f"USER {text}\r\nPASS {text}\r\nQUIT\r\n".encode() for text in texts), *(f"{text}\r\n".encode() for text in texts[:30]),
+             # With the quote that the server writes behind a command.
+             *(f"USER x\r\nHELP {text}\r\nHELP ] FAIL LOGIN: Client \"{victim}\r\nQUIT\r\n".encode() for text in texts[:30]),
              *(f"USER x\0{text}\xff\r\nPASS x\r\nQUIT\r\n".encode("latin-1", "replace") for text in texts[:30]), patience=2)
 
     def visit(self, source):
@@ -34,7 +36,7 @@ class Vsftpd(Ftp):
     kind = "vsftpd"
     logs = [["vsftpd.log"]]
     samples = ["vsftpd"]
-    log = "dual_log_enable=YES\nxferlog_enable=YES\nvsftpd_log_file={folder}/logs/vsftpd.log\nxferlog_file={folder}/logs/xferlog"
+    log = "dual_log_enable=YES\nxferlog_enable=YES\nlog_ftp_protocol=YES\nvsftpd_log_file={folder}/logs/vsftpd.log\nxferlog_file={folder}/logs/xferlog"
 
     def prepare(self):
         self.vsftpd = find("vsftpd")
@@ -67,7 +69,7 @@ class VsftpdSyslog(Vsftpd):
     name = "vsftpd-syslog"
     kind = "syslog"
     logs = [["syslog"], ["syslog-iso"]]
-    log = "dual_log_enable=YES\nxferlog_enable=YES\nsyslog_enable=YES"
+    log = "dual_log_enable=YES\nxferlog_enable=YES\nlog_ftp_protocol=YES\nsyslog_enable=YES"
 
 
 class Proftpd(Ftp):
