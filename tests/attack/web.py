@@ -58,6 +58,8 @@ class Site(Part):
             yield {"url": f"{site}/private/", "user": f"{text.replace(':', ';')}:wrong", "user-agent": BROWSER}
             # A colon ends a name, but in an address of an old kind there is none.
             yield {"url": f"{site}/no-such-page.php?{urllib.parse.quote(text)}", "user-agent": BROWSER}
+            # Error logs have paths after decoding.
+            yield {"url": f"{site}/x{urllib.parse.quote(text, safe='')}x", "user-agent": BROWSER}
             one = text.replace("\r", " ").replace("\n", " ")
             yield {"url": f"{site}/no-such-page.php", "user-agent": f"sqlmap {one}", "referer": one}
             yield {"url": f"{site}/no-such-page.php", "header": [f"Host: {one}"], "user-agent": BROWSER}
