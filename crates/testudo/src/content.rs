@@ -67,6 +67,7 @@ const FILES: &[(&str, &str)] = files![
     "scenarios/local-bruteforce.yaml",
     "scenarios/login-bruteforce.yaml",
     "scenarios/mail-bruteforce.yaml",
+    "scenarios/mail-many-passwords.yaml",
     "scenarios/port-scan.yaml",
     "scenarios/sip-bruteforce-udp.yaml",
     "scenarios/sip-bruteforce.yaml",
