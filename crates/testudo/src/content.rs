@@ -57,6 +57,7 @@ const FILES: &[(&str, &str)] = files![
     "scenarios/http-card-testing.yaml",
     "scenarios/http-crawl.yaml",
     "scenarios/http-cve-probing.yaml",
+    "scenarios/http-hidden-text.yaml",
     "scenarios/http-login-bruteforce.yaml",
     "scenarios/http-path-traversal.yaml",
     "scenarios/http-probing.yaml",
