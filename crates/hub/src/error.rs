@@ -46,7 +46,7 @@ pub enum HubError {
         line: usize,
     },
     /// An item of the index lacks something, or leads out of the hub.
-    #[error("{} holds a bad item, {} `{name}`: {problem}", path.display(), kind.name())]
+    #[error("{} holds a bad item, {} `{}`: {problem}", path.display(), kind.name(), name.escape_debug())]
     BadItem {
         /// The index.
         path: PathBuf,
@@ -56,6 +56,16 @@ pub enum HubError {
         name: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// An index of more than anybody has.
+    #[error("{} tells of {count} items and parts of collections, the limit is {limit}", path.display())]
+    TooMany {
+        /// The index.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+        /// The most that are taken.
+        limit: usize,
     },
     /// A name that is not in the index.
     #[error("the hub has no {} `{name}`", kind.name())]
@@ -86,7 +96,7 @@ impl HubError {
     pub fn hint(&self) -> String {
         match self {
             HubError::Io { .. } => "check that it exists and may be read".to_owned(),
-            HubError::TooLarge { .. } => "check that it is the right file".to_owned(),
+            HubError::TooLarge { .. } | HubError::TooMany { .. } => "check that it is the right file".to_owned(),
             HubError::Index { .. } => "fetch the hub again: the file is cut off or is another one".to_owned(),
             HubError::Conflict { .. } => "`git status` lists the files that wait for it".to_owned(),
             HubError::BadItem { .. } => "fetch the hub again; if it stays, the hub itself is broken".to_owned(),

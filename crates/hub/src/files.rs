@@ -1,7 +1,8 @@
 //! Walking folders and reading files that may be anything: loops of links, pipes, huge files.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Component, Path, PathBuf},
 };
 
@@ -26,10 +27,15 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, HubError> {
     if !metadata.is_file() {
         return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")));
     }
+    let too_large = |bytes| HubError::TooLarge { path: path.to_owned(), bytes, limit };
     if metadata.len() > limit {
-        return Err(HubError::TooLarge { path: path.to_owned(), bytes: metadata.len(), limit });
+        return Err(too_large(metadata.len()));
     }
-    fs::read(path).map_err(failed)
+    let mut bytes = Vec::new();
+    // It may grow meanwhile, and files of the kernel have no size.
+    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    let length = bytes.len() as u64;
+    if length > limit { Err(too_large(length)) } else { Ok(bytes) }
 }
 
 /// The line, from 1, at which a merge has left two versions of a file.

@@ -21,6 +21,9 @@ const TESTS: &str = ".tests";
 /// Largest index that is read: ten times the public one.
 pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 
+/// Items and names of parts of collections that an index may have: twenty times those of the public one.
+const MAX_NAMES: usize = 50_000;
+
 /// A name that is further from what was typed is another one.
 const TYPED_MOST: usize = 3;
 
@@ -367,27 +370,59 @@ fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<ItemKind, BTreeMap<String
         raw;
     let lists = [parsers, postoverflows, scenarios, contexts, appsec_configs, appsec_rules, collections];
     let mut index = BTreeMap::new();
+    let mut count = 0;
+    let mut taken = Taken::default();
     for (kind, items) in ItemKind::ALL.into_iter().zip(lists) {
         let mut of_kind = BTreeMap::new();
         for (name, raw) in items.unwrap_or_default() {
-            let item = item(kind, &name, raw).map_err(|problem| HubError::BadItem {
+            let item = item(kind, &name, raw).and_then(|item| taken.take(item));
+            let item = item.map_err(|problem| HubError::BadItem {
                 path: path.to_owned(),
                 kind,
                 name: name.clone(),
                 problem,
             })?;
+            count += 1 + item.dependencies.len();
             of_kind.insert(name, item);
         }
         index.insert(kind, of_kind);
     }
+    if count > MAX_NAMES {
+        return Err(HubError::TooMany { path: path.to_owned(), count, limit: MAX_NAMES });
+    }
     Ok(index)
+}
+
+/// Files that items have, in the hub and in use.
+#[derive(Default)]
+struct Taken {
+    paths: BTreeSet<String>,
+    places: BTreeSet<(ItemKind, String, String, String)>,
+}
+
+impl Taken {
+    /// The item, if its files are its own. In use, authors have names of their own, folders of the hub have not.
+    fn take(&mut self, item: Item) -> Result<Item, String> {
+        let place = (item.kind, item.stage.clone(), item.author().to_owned(), item.file_name().to_owned());
+        if !self.paths.insert(item.path.clone()) {
+            return Err(format!("its file `{}` is that of another item", item.path));
+        }
+        if !self.places.insert(place) {
+            return Err(format!("another item of its author has a file `{}`, too", item.file_name()));
+        }
+        Ok(item)
+    }
 }
 
 fn item(kind: ItemKind, name: &str, raw: Option<RawItem>) -> Result<Item, String> {
     let raw = raw.ok_or("it is null")?;
     let path = raw.path.filter(|path| !path.is_empty()).ok_or("it has no `path`")?;
     if !files::is_safe(&path) {
-        return Err(format!("its path `{path}` leads out of the hub"));
+        return Err(format!("its path `{}` leads out of the hub", path.escape_debug()));
+    }
+    // What installations note of themselves has such names.
+    if path.split('/').any(|part| part.starts_with('.') && part != ".") {
+        return Err(format!("its path `{}` has a part that begins with a dot", path.escape_debug()));
     }
     let stage = raw.stage.unwrap_or_default();
     if kind.has_stages() {
@@ -395,7 +430,7 @@ fn item(kind: ItemKind, name: &str, raw: Option<RawItem>) -> Result<Item, String
             return Err("it has no `stage`".to_owned());
         }
         if !files::is_safe(&stage) || stage.contains('/') || stage.starts_with('.') {
-            return Err(format!("its stage `{stage}` is no name of a folder"));
+            return Err(format!("its stage `{}` is no name of a folder", stage.escape_debug()));
         }
     }
     let lists = [
@@ -407,24 +442,30 @@ fn item(kind: ItemKind, name: &str, raw: Option<RawItem>) -> Result<Item, String
         raw.appsec_rules,
         raw.collections,
     ];
-    let dependencies = ItemKind::ALL
+    let dependencies: Vec<(ItemKind, String)> = ItemKind::ALL
         .into_iter()
         .zip(lists)
         .flat_map(|(kind, names)| names.unwrap_or_default().into_iter().map(move |name| (kind, name)))
         .collect();
+    let version = raw.version.unwrap_or_default();
+    let versions: Vec<(String, String)> =
+        raw.versions.unwrap_or_default().into_iter().map(|(version, raw)| (version, raw.digest)).collect();
+    let parts = dependencies.iter().map(|(_, name)| name.as_str());
+    let known = versions.iter().map(|(version, _)| version.as_str());
+    let shown = [name, &path, &stage, &version].into_iter().chain(parts).chain(known);
+    if shown.flat_map(str::chars).any(char::is_control) {
+        return Err("a name, path or version of it has control characters".to_owned());
+    }
+    // A description has lines; what else a terminal would obey is no part of it.
+    let is_text = |c: &char| !c.is_control() || *c == '\n' || *c == '\t';
     Ok(Item {
         kind,
         name: name.to_owned(),
         path,
         stage,
-        version: raw.version.unwrap_or_default(),
-        versions: raw
-            .versions
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(version, raw)| (version, raw.digest))
-            .collect(),
-        description: raw.description.unwrap_or_default(),
+        version,
+        versions,
+        description: raw.description.unwrap_or_default().chars().filter(is_text).collect(),
         dependencies,
         // What cannot be decoded is fetched.
         content: raw.content.and_then(|content| STANDARD.decode(content).ok()),

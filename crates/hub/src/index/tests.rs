@@ -86,8 +86,36 @@ fn hostile_indexes_are_refused() {
     check(r#"{"parsers": {"a/b": {"path": "parsers/s00-raw/a/b.yaml"}}}"#, "it has no `stage`");
     check(r#"{"postoverflows": {"a/b": {"path": "p/a/b.yaml", "stage": ".."}}}"#, "no name of a folder");
     check(r#"{"postoverflows": {"a/b": {"path": "p/a/b.yaml", "stage": "a/b"}}}"#, "no name of a folder");
+    // Files of the installation itself, and of other items.
+    check(r#"{"scenarios": {"a/b": {"path": ".removed.json"}}}"#, "a part that begins with a dot");
+    check(r#"{"scenarios": {"a/b": {"path": "./.originals/b.yaml"}}}"#, "a part that begins with a dot");
+    let two = |first: &str, second: &str| {
+        format!(r#"{{"scenarios": {{"a/b": {{"path": "{first}"}}, "{second}}}}}}}"#)
+    };
+    check(&two("s/b.yaml", r#"c/d": {"path": "s/b.yaml""#), "`s/b.yaml` is that of another item");
+    check(&two("s/b.yaml", r#"a/d": {"path": "t/b.yaml""#), "another item of its author has a file `b.yaml`");
+    assert!(open(&two("s/b.yaml", r#"c/d": {"path": "t/b.yaml""#)).is_ok());
+    // What a terminal would obey.
+    check(r#"{"scenarios": {"a/\u001b[2J": {"path": "s.yaml"}}}"#, "scenario `a/\\u{1b}[2J`: a name");
+    check(r#"{"scenarios": {"a/b": {"path": "s.yaml", "version": "1\r2"}}}"#, "control characters");
+    check(r#"{"collections": {"a/b": {"path": "s.yaml", "scenarios": ["a\u0000"]}}}"#, "control characters");
     let error = Hub::open("/nonexistent/hub").unwrap_err();
     assert!(matches!(error, HubError::Io { .. }), "{error}");
+}
+
+#[test]
+fn descriptions_are_text() {
+    let index = r#"{"scenarios": {"a/b": {"path": "s.yaml", "description": "one\ntwo\u001b[2J"}}}"#;
+    let hub = open(index).unwrap();
+    assert_eq!(hub.item(ItemKind::Scenario, "a/b").unwrap().description, "one\ntwo[2J");
+}
+
+#[test]
+fn an_index_has_an_end() {
+    let parts = vec!["\"x/y\""; MAX_NAMES].join(",");
+    let index = format!(r#"{{"collections": {{"a/b": {{"path": "c.yaml", "scenarios": [{parts}]}}}}}}"#);
+    let told = open(&index).unwrap_err().to_string();
+    assert!(told.contains("tells of 50001 items and parts of collections, the limit is 50000"), "{told}");
 }
 
 #[test]

@@ -132,8 +132,7 @@ impl Installation {
     /// Puts the hub's file of an item into use.
     fn link(&self, item: &Item) -> Result<(), InstallError> {
         let place = self.place(item);
-        let folder = place.parent().unwrap_or(&self.config);
-        fs::create_dir_all(folder).map_err(failed(folder))?;
+        make_folder(place.parent().unwrap_or(&self.config))?;
         let new = place.with_extension("new-link");
         remove(&new)?;
         link(&absolute(&self.copy(item)), &new).map_err(failed(&new))?;
@@ -326,15 +325,34 @@ fn usable(item: &Item, bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Writes a file so that it is there whole or not at all.
+/// Writes a file so that it is there whole or not at all; nobody but its owner may write to it, whatever the umask.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), InstallError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(failed(folder))?;
+    make_folder(path.parent().unwrap_or(Path::new(".")))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = folder.join(format!(".{name}.new"));
-    let mut file = File::create(&new).map_err(failed(&new))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed(&new))?;
-    fs::rename(&new, path).map_err(failed(path))
+    let new = path.with_file_name(format!(".{name}.new"));
+    // Left by a run that was killed, or a link of somebody who may write to the folder, too.
+    remove(&new)?;
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
+    let mut file = options.open(&new).map_err(failed(&new))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed(&new));
+    let written = written.and_then(|()| fs::rename(&new, path).map_err(failed(path)));
+    if written.is_err() {
+        // The error that counts is the first one.
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
+/// Makes a folder, and those above it.
+pub(super) fn make_folder(folder: &Path) -> Result<(), InstallError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755);
+    builder.create(folder).map_err(failed(folder))
 }
 
 fn remove(path: &Path) -> Result<(), InstallError> {

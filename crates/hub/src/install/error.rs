@@ -16,6 +16,11 @@ pub enum InstallError {
         #[from]
         source: HubError,
     },
+    /// An index without items.
+    #[error(
+        "the new index tells of no item, so that it is none; the present one stays (`--force` takes the new one)"
+    )]
+    EmptyIndex,
     /// An index that goes back.
     #[error(
         "the new index is older than the present one: {count} items go back, such as {first}; \

@@ -14,7 +14,7 @@ mod tests;
 mod twice;
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -24,7 +24,7 @@ pub use error::InstallError;
 pub use plan::{Named, Note, Plan, Remove, Step, Upgrade};
 pub use source::{FolderSource, Source, SourceError};
 
-use crate::{Hub, HubError, Item, embedded};
+use crate::{Hub, HubError, Item, ItemKind, embedded};
 
 /// Largest item that is read: a hundred times the largest public one.
 pub const ITEM_MOST: u64 = 4 << 20;
@@ -44,6 +44,15 @@ pub struct Installation {
 
 /// Where fetched versions are kept, below the folder of the hub.
 const ORIGINALS: &str = ".originals";
+
+/// What is locked while an installation is changed, below the folder of the hub.
+const LOCK: &str = ".lock";
+
+/// A lock of an installation; the system takes it away when the process ends, however it does.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
 
 /// The files of an item that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +105,32 @@ impl Installation {
     /// The installation in these folders: of the configuration, of the hub, of data files.
     pub fn new(config: impl Into<PathBuf>, hub: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {
         Installation { config: config.into(), hub: hub.into(), data: data.into() }
+    }
+
+    /// Keeps others from changing the installation until what is given is dropped. Where somebody else does so already,
+    /// `waiting` is told, and his end is waited for.
+    ///
+    /// # Errors
+    /// The folder of the hub cannot be written to.
+    pub fn lock(&self, waiting: impl FnOnce()) -> Result<Lock, InstallError> {
+        carry_out::make_folder(&self.hub)?;
+        let path = self.hub.join(LOCK);
+        let mut options = File::options();
+        options.create(true).write(true).truncate(false);
+        // Whoever can open it can hold it.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path).map_err(failed(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                waiting();
+                file.lock()
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+        .map_err(failed(&path))?;
+        Ok(Lock { _file: file })
     }
 
     /// Where an item is when it is in use: under the name of its file; with its author's before that, where an item of
@@ -165,13 +200,20 @@ impl Installation {
     /// How an item stands.
     pub fn status(&self, item: &Item) -> Status {
         let place = self.place(item);
-        let (found, is_enabled) = match fs::read(&place) {
-            Ok(bytes) => (Some(bytes), true),
-            Err(_) => (fs::read(self.copy(item)).ok(), false),
+        // What is no file, or larger than any item, is the user's own; a pipe would be waited for.
+        let is_other = |path: &Path| fs::metadata(path).is_ok_and(|is| !is.is_file() || is.len() > ITEM_MOST);
+        let read = |path: &Path| match crate::files::read(path, ITEM_MOST) {
+            Ok(bytes) => Some(Some(bytes)),
+            Err(_) => is_other(path).then_some(None),
+        };
+        let (found, is_enabled) = match read(&place) {
+            Some(found) => (Some(found), true),
+            None => (read(&self.copy(item)), false),
         };
         // A link into the folder of the hub is the hub's, even if the item has moved since.
         let is_of_hub = self.target(&place).is_some();
-        let local = match found.map(|bytes| item.version_of(&digest(&bytes)).map(str::to_owned)) {
+        let version = |bytes: Vec<u8>| item.version_of(&digest(&bytes)).map(str::to_owned);
+        let local = match found.map(|bytes| bytes.and_then(version)) {
             None => Local::Nothing,
             Some(None) => Local::Changed,
             Some(Some(version)) => Local::Version(version),
@@ -188,6 +230,9 @@ impl Installation {
     /// present one stays.
     pub fn update(&self, index: &[u8], go_back: bool) -> Result<Hub, InstallError> {
         let new = Hub::read(index, &self.hub, Path::new("the new index"))?;
+        if !go_back && ItemKind::ALL.iter().all(|kind| new.items(*kind).next().is_none()) {
+            return Err(InstallError::EmptyIndex);
+        }
         if !go_back && let Ok(old) = Hub::open(&self.hub) {
             let older: Vec<String> = old.older_in(&new).map(|item| item.name.clone()).collect();
             if let [first, ..] = older.as_slice() {

@@ -288,6 +288,10 @@ fn an_index_does_not_go_back_by_itself() {
     machine.update(&later).expect("an index");
     let error = machine.update(&made).expect_err("it is older").to_string();
     assert!(error.contains("1 items go back, such as demo/seen"), "{error}");
+    for index in ["{}", r#"{"error": "not found"}"#] {
+        let told = machine.installation.update(index.as_bytes(), false).expect_err("it is none").to_string();
+        assert!(told.contains("tells of no item"), "{told}");
+    }
     for index in ["", "[]", "{", r#"{"scenarios": {"a/b": {"path": "../../etc/passwd"}}}"#] {
         assert!(machine.installation.update(index.as_bytes(), true).is_err(), "{index}");
     }
@@ -494,6 +498,48 @@ fn links_of_a_checkout_do_not_lead_to_files_of_this_machine() {
     std::fs::remove_file(source.path().join("scenarios/demo/seen.yaml")).expect("it was there");
     source.link("files/seen.yaml", "scenarios/demo/seen.yaml");
     assert!(FolderSource::new(source.path()).item("scenarios/demo/seen.yaml").is_ok());
+}
+
+/// Somebody who may write to the folder, too, knows which name a file has before it is whole.
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_way_of_a_file_is_not_followed() {
+    let (machine, made) = (Machine::new(), Made::usual());
+    machine.write("precious", "precious");
+    machine.folder.link("precious", "etc/hub/scenarios/demo/.seen.yaml.new");
+    machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");
+    assert_eq!(machine.text("precious").as_deref(), Some("precious"));
+    assert_eq!(machine.text(SEEN).as_deref(), Some(SCENARIO));
+}
+
+/// A pipe without a writer would be waited for.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_the_users_own() {
+    let (machine, made) = (Machine::new(), Made::usual());
+    let place = machine.folder.path().join(SEEN);
+    fs::create_dir_all(place.parent().expect("a folder")).expect("a folder");
+    let made_it = std::process::Command::new("mkfifo").arg(&place).status();
+    assert!(made_it.expect("mkfifo").success());
+    let (hub, _source) = machine.update(&made).expect("an index");
+    let names = ["demo/seen".to_owned()];
+    let plan = machine.installation.plan_install(&hub, ItemKind::Scenario, &names, false, false);
+    let plan = plan.expect("a plan");
+    assert_eq!((steps(&plan), plan.notes.len()), (Vec::new(), 1), "{:?}", plan.notes);
+    assert!(plan.notes[0].to_string().contains("a file of your own"), "{:?}", plan.notes);
+}
+
+#[test]
+fn one_command_waits_for_the_other() {
+    let machine = Machine::new();
+    let first = machine.installation.lock(|| panic!("nobody else is there")).expect("a lock");
+    let (told, waits) = std::sync::mpsc::channel();
+    let installation = machine.installation.clone();
+    let second =
+        std::thread::spawn(move || installation.lock(|| told.send(()).expect("somebody listens")).map(drop));
+    waits.recv().expect("the second one waits");
+    drop(first);
+    second.join().expect("no panic").expect("a lock");
 }
 
 /// Files without an end, as a folder may hold them: sparse, so that the test needs no disk.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use testudo_config::Output;
 use testudo_hub::install::{
-    Carried, FolderSource, InstallError, Installation, Plan, Remove, Source, SourceError, Step, Upgrade,
+    Carried, FolderSource, InstallError, Installation, Lock, Plan, Remove, Source, SourceError, Step, Upgrade,
 };
 use testudo_hub::{Hub, HubError, Item, ItemKind};
 use testudo_rules::plan::DataFile;
@@ -35,6 +35,17 @@ pub(super) fn unusable(error: &HubError) -> Failure {
 pub(super) fn installation(cx: &Context<'_, '_>) -> Result<Installation, Failure> {
     let paths = &cx.config()?.paths;
     Ok(Installation::new(&paths.config_dir, &paths.hub_dir, &paths.data_dir))
+}
+
+/// The installation, which nobody else changes meanwhile, unless nothing is to be done.
+fn locked(cx: &mut Context<'_, '_>, dry_run: bool) -> Result<(Installation, Option<Lock>), Failure> {
+    let installation = installation(cx)?;
+    if dry_run {
+        return Ok((installation, None));
+    }
+    let lock =
+        installation.lock(|| cx.note("Waiting for another command that changes what is installed."))?;
+    Ok((installation, Some(lock)))
 }
 
 /// What this program carries.
@@ -130,7 +141,8 @@ fn hub(
 }
 
 pub(super) fn update(cx: &mut Context<'_, '_>, args: &UpdateHub) -> Done {
-    let (installation, source) = (installation(cx)?, source(cx, &args.source)?);
+    let source = source(cx, &args.source)?;
+    let (installation, _lock) = locked(cx, false)?;
     fetch(cx, &installation, &*source, args.force).map(drop)
 }
 
@@ -144,7 +156,8 @@ pub(super) fn kind_of(hub: &Hub, name: &str) -> Result<ItemKind, HubError> {
 
 /// `kind`: nothing where each item may be of any.
 pub(super) fn install(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, args: &InstallItems) -> Done {
-    let (installation, source) = (installation(cx)?, source(cx, &args.changes.source)?);
+    let source = source(cx, &args.changes.source)?;
+    let (installation, _lock) = locked(cx, args.changes.dry_run)?;
     let hub = hub(cx, &installation, &*source, (kind, args))?;
     let mut all = Plan::default();
     let mut failed = false;
@@ -168,7 +181,7 @@ pub(super) fn install(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, args: &I
 }
 
 pub(super) fn remove(cx: &mut Context<'_, '_>, kind: Option<ItemKind>, args: &RemoveItems) -> Done {
-    let installation = installation(cx)?;
+    let (installation, _lock) = locked(cx, args.changes.dry_run)?;
     let hub = known(cx, &installation)?;
     let how = Remove { purge: args.purge, force: args.changes.force };
     let mut all = Plan::default();
@@ -192,7 +205,8 @@ pub(super) fn upgrade(
     names: &[String],
     changes: &Changes,
 ) -> Done {
-    let (installation, source) = (installation(cx)?, source(cx, &changes.source)?);
+    let source = source(cx, &changes.source)?;
+    let (installation, _lock) = locked(cx, changes.dry_run)?;
     let is_carried = |item: &Item| item.is_embedded && installation.status(item).is_enabled;
     let is_embedded = named(cx, &changes.source)? == EMBEDDED;
     let hub = if is_embedded {

@@ -60,12 +60,20 @@ impl WebSource {
 
     fn get(&self, address: &str, most: u64) -> Result<Vec<u8>, SourceError> {
         let shown = without_password(address);
-        let failed = |error: ureq::Error| SourceError(format!("{shown}: {error}"));
+        let failed = |error: ureq::Error| match error {
+            ureq::Error::RequireHttpsOnly(there) => {
+                SourceError(format!("{shown} leads to {}, which is not encrypted", without_password(&there)))
+            }
+            error => SourceError(format!("{shown}: {error}")),
+        };
         let server = address.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
         if self.unreachable.borrow().contains(&server) {
             return Err(SourceError(format!("{} cannot be reached", without_password(&server))));
         }
-        let answer = self.agent.get(address).call().inspect_err(|error| {
+        // Nobody on the way may lead on to a server that everybody can pretend to be.
+        let is_safe = address.starts_with("https://");
+        let question = self.agent.get(address).config().https_only(is_safe).build();
+        let answer = question.call().inspect_err(|error| {
             let is_there = matches!(error, ureq::Error::StatusCode(_) | ureq::Error::BodyExceedsLimit(_));
             if !is_there {
                 self.unreachable.borrow_mut().insert(server);
