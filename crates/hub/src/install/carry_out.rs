@@ -105,8 +105,9 @@ impl Installation {
             match step {
                 Step::Download { .. } => {
                     let Some(found) = fetched.iter().find(|found| found.item == *item) else { continue };
-                    write(&self.copy(item), &found.bytes)?;
+                    // In this order: whoever is stopped in between does the step again.
                     write(&self.original(item), &found.bytes)?;
+                    write(&self.copy(item), &found.bytes)?;
                     // A package may have installed a file in the place of a link; the item may have moved in the hub.
                     let place = self.place(item);
                     let is_linked =

@@ -529,6 +529,22 @@ fn what_is_no_file_is_the_users_own() {
     assert!(plan.notes[0].to_string().contains("a file of your own"), "{:?}", plan.notes);
 }
 
+/// Else the new file would be compared with an old one for ever.
+#[test]
+fn a_step_that_was_not_finished_is_done_again() {
+    let (machine, mut made) = (Machine::new(), Made::usual());
+    machine.install(&made, ItemKind::Scenario, "demo/seen").expect("it is installed");
+    let original = machine.folder.path().join("etc/hub/.originals/scenarios/demo/seen.yaml");
+    fs::remove_file(&original).expect("it was there");
+    fs::create_dir_all(original.join("in the way")).expect("a folder");
+    made.item("scenarios", "demo/seen", "scenarios/demo/seen.yaml", &format!("{SCENARIO}# 2\n"));
+    machine.upgrade(&made, false).expect_err("something is in the way");
+    assert_eq!(machine.text(SEEN).as_deref(), Some(SCENARIO));
+    fs::remove_dir_all(&original).expect("it was there");
+    let (plan, _) = machine.upgrade(&made, false).expect("it goes on");
+    assert_eq!(steps(&plan).len(), 1);
+}
+
 #[test]
 fn one_command_waits_for_the_other() {
     let machine = Machine::new();
