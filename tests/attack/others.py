@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from stage import OTHER_USER, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, curl, enclosed, find, sh, tell
+from stage import ATTACKER, ATTACKER6, NEIGHBOUR, NEIGHBOUR6, OTHER_USER, PASSWORD, PATIENCE, TO_MACHINE, USER, Failed, Part, curl, enclosed, find, sh, tell
 
 
 class Sshd(Part):
@@ -203,11 +203,9 @@ class Sudo(Part):
 
 
 class Telnet(Part):
-    """login, to which telnetd hands whoever comes."""
+    """login, to which telnetd hands whoever comes, with the name that the DNS has for him: another one's address."""
 
     name = "telnet"
-    expected = {"testudo/login-bruteforce"}
-    slip = "testudo/login-bruteforce"
     samples = ["pam"]
     port = 23
 
@@ -216,8 +214,7 @@ class Telnet(Part):
         self.telnetd, self.telnet = find("telnetd"), find("telnet")
         find("login")
         find("rsyslogd")
-        # Where hosts have names, telnetd tells those, and no address.
-        Path("/etc/hosts").write_text("")
+        Path("/etc/hosts").write_text(f"{ATTACKER} {NEIGHBOUR}\n{ATTACKER6} {NEIGHBOUR6}\n")
         # Names that nobody has are told, too.
         with open("/etc/login.defs", "a") as settings:
             settings.write("LOG_UNKFAIL_ENAB yes\n")
