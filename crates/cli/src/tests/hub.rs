@@ -106,6 +106,17 @@ fn a_file_of_an_earlier_program_is_no_edit() {
     assert_eq!(machine.listed("scenarios list"), [format!("own/demo-bf enabled {VERSION}")]);
 }
 
+/// A timer whose hub is gone must not succeed for months.
+#[test]
+fn an_upgrade_without_an_index_says_so() {
+    let machine = Machine::new();
+    machine.go("scenarios install own/demo-bf").good();
+    let nothing = machine.0.path().join("data").display().to_string();
+    let told = machine.go(&format!("hub upgrade --source {nothing}")).bad();
+    assert!(told.contains("the index of the hub cannot be fetched"), "{told}");
+    machine.go("hub upgrade --source embedded").good();
+}
+
 #[test]
 fn an_edit_is_shown_line_by_line() {
     let machine = Machine::new();

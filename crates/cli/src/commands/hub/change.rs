@@ -37,15 +37,15 @@ pub(super) fn installation(cx: &Context<'_, '_>) -> Result<Installation, Failure
     Ok(Installation::new(&paths.config_dir, &paths.hub_dir, &paths.data_dir))
 }
 
-/// The installation, which nobody else changes meanwhile, unless nothing is to be done.
+/// The installation, which nobody else changes meanwhile. Whoever only looks (`dry_run`) may do so without a right to it.
 fn locked(cx: &mut Context<'_, '_>, dry_run: bool) -> Result<(Installation, Option<Lock>), Failure> {
     let installation = installation(cx)?;
-    if dry_run {
-        return Ok((installation, None));
-    }
-    let lock =
-        installation.lock(|| cx.note("Waiting for another command that changes what is installed."))?;
-    Ok((installation, Some(lock)))
+    let lock = installation.lock(|| cx.note("Waiting for another command that changes what is installed."));
+    let lock = match lock {
+        Err(_) if dry_run => None,
+        lock => Some(lock?),
+    };
+    Ok((installation, lock))
 }
 
 /// What this program carries.
@@ -209,6 +209,7 @@ pub(super) fn upgrade(
     let (installation, _lock) = locked(cx, changes.dry_run)?;
     let is_carried = |item: &Item| item.is_embedded && installation.status(item).is_enabled;
     let is_embedded = named(cx, &changes.source)? == EMBEDDED;
+    let mut is_fetched = true;
     let hub = if is_embedded {
         known(cx, &installation)?
     } else {
@@ -220,13 +221,15 @@ pub(super) fn upgrade(
                 if !cx.config()?.paths.index_path.exists() && !hub.embedded().any(is_carried) {
                     return Err(error);
                 }
-                cx.warn(error);
+                cx.complain(error);
+                is_fetched = false;
                 hub
             }
         }
     };
     let plan = installation.plan_upgrade(&hub, kinds, names, Upgrade { force: changes.force })?;
     let changed = change(cx, &installation, &hub, &plan, &*source, changes);
+    let changed = if is_fetched { changed } else { changed.and(Err(Failure::Said)) };
     // Data files are elsewhere.
     if names.is_empty() && !changes.dry_run && !is_embedded {
         let refreshed = installation.refresh_data(&hub, &*source, DATA_OLD)?;
