@@ -122,6 +122,24 @@ impl Own {
         None
     }
 
+    /// All of them with their positions, in order.
+    fn all(&self) -> Vec<(usize, &str)> {
+        let bytes = self.0.as_bytes();
+        let mut at = 0;
+        let table = read_number(bytes, &mut at);
+        read_number(bytes, &mut at);
+        let end = at + table;
+        let mut start = end;
+        let mut all = Vec::new();
+        while at < end {
+            let position = read_number(bytes, &mut at);
+            let len = read_number(bytes, &mut at);
+            all.push((position, self.0.get(start..start + len).unwrap_or("")));
+            start += len;
+        }
+        all
+    }
+
     /// Total length of the texts of the event.
     fn total(&self) -> usize {
         let bytes = self.0.as_bytes();
@@ -234,8 +252,19 @@ impl Snapshot {
 
     /// All kept entries of a text map, ordered bytewise by key.
     pub(crate) fn entries<'s>(&'s self, keys: &'s Keys, space: Space) -> Vec<(&'s str, &'s str)> {
+        let own = self.own.all();
+        let text = |mut at: usize| loop {
+            if let Ok(found) = own.binary_search_by_key(&at, |(position, _)| *position) {
+                return own[found].1;
+            }
+            match self.common.cell(at) {
+                Cell::Shared { start, end } => return self.common.shared(start, end),
+                Cell::Repeats(first) => at = first as usize,
+                Cell::Own => return "",
+            }
+        };
         let mut entries: Vec<(&str, &str)> =
-            self.common.named(keys, space).map(|(at, name)| (name, self.at(at))).collect();
+            self.common.named(keys, space).map(|(at, name)| (name, text(at))).collect();
         if let Some(rare) = &self.rare
             && !rare.side.is_empty()
         {

@@ -15,7 +15,7 @@ use crate::{
     value::{Map, Value},
 };
 
-mod access;
+pub(crate) mod access;
 mod loops;
 mod methods;
 pub(crate) mod operators;

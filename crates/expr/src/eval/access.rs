@@ -128,25 +128,33 @@ pub(super) fn slice(of: &Value, from: Option<&Value>, to: Option<&Value>) -> Res
             if range == (0..text.len()) {
                 return Ok(of.clone());
             }
-            match text.get(range.clone()) {
-                Some(part) => Value::str(part),
-                // A cut inside a code point.
-                None => Value::str(String::from_utf8_lossy(&text.as_bytes()[range]).as_ref()),
-            }
+            Value::str(cut(text, range).as_ref())
         }
         Value::Bytes(bytes) => Value::Bytes(bytes[bounds(bytes.len(), from, to)?].into()),
         other => return Err(wrong("slice", other)),
     })
 }
 
+/// Bytes of a text. A cut inside a code point leaves replacement characters.
+pub(crate) fn cut(text: &str, range: Range<usize>) -> Cow<'_, str> {
+    match text.get(range.clone()) {
+        Some(part) => Cow::Borrowed(part),
+        None => String::from_utf8_lossy(text.as_bytes().get(range).unwrap_or_default()),
+    }
+}
+
 fn bounds(len: usize, from: Option<&Value>, to: Option<&Value>) -> Result<Range<usize>, EvalError> {
-    let bound = |value: Option<&Value>, default: usize| {
-        let Some(value) = value else { return Ok(default) };
-        let at = whole(value, "slice")?;
+    let bound = |value: Option<&Value>| value.map(|value| whole(value, "slice")).transpose();
+    let to = bound(to)?;
+    Ok(range(len, bound(from)?, to))
+}
+
+/// What a slice takes of so many elements: negative bounds count from the end, all are clamped.
+pub(crate) fn range(len: usize, from: Option<i64>, to: Option<i64>) -> Range<usize> {
+    let bound = |at: i64| {
         let at = if at < 0 { at.saturating_add(len as i64).max(0) } else { at };
-        Ok(usize::try_from(at).unwrap_or(usize::MAX).min(len))
+        usize::try_from(at).unwrap_or(usize::MAX).min(len)
     };
-    let to = bound(to, len)?;
-    let from = bound(from, 0)?;
-    Ok(from.min(to)..to)
+    let to = to.map_or(len, bound);
+    from.map_or(0, bound).min(to)..to
 }

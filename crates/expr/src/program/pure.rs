@@ -25,6 +25,8 @@ pub enum Pure {
     Equal(Text, Text),
     /// `x in ['a', 'b']`
     In(Text, Members),
+    /// `len(x) < 5`, and the other comparisons; in characters
+    Length(Text, Binary, i64),
     /// `'key' in map`
     Has(Slot),
     /// `x contains 'fixed'`
@@ -74,6 +76,7 @@ impl Pure {
                 if text.is_ascii() { set.has_upper_of(&text) } else { set.has(&case::upper(&text)) }
             }
             Pure::In(text, set) => set.has(&text.get(host)),
+            Pure::Length(text, operator, number) => compares(characters(&text.get(host)), *operator, *number),
             Pure::Has(slot) => host.has(*slot),
             Pure::ContainsFixed(text, needle) => needle.is_in(text, host),
             Pure::Contains(a, b) => a.get(host).contains(b.get(host).as_ref()),
@@ -145,6 +148,7 @@ impl Pure {
                 b.slots(into);
             }
             Pure::In(text, _)
+            | Pure::Length(text, ..)
             | Pure::ContainsFixed(text, _)
             | Pure::Matches(text, _)
             | Pure::List(text, _)
@@ -201,7 +205,7 @@ impl Pure {
     pub(super) fn cost(&self) -> u8 {
         match self {
             Pure::Const(_) | Pure::Has(_) | Pure::Equal(..) | Pure::In(..) | Pure::StartsWith(..) => 0,
-            Pure::EndsWith(..) | Pure::ContainsFixed(..) | Pure::Contains(..) => 1,
+            Pure::Length(..) | Pure::EndsWith(..) | Pure::ContainsFixed(..) | Pure::Contains(..) => 1,
             Pure::InRange(..) | Pure::InRanges(..) | Pure::IsIpV4(_) | Pure::IsIpV6(_) | Pure::IsIp(_) => 2,
             Pure::List(..) | Pure::Matches(..) | Pure::Listed(..) => 3,
             Pure::RegexpInFile(..) => 4,
@@ -284,6 +288,32 @@ impl Members {
 
 fn by_length(a: &str, b: &str) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+}
+
+fn characters(text: &str) -> i64 {
+    i64::try_from(text.chars().count()).unwrap_or(i64::MAX)
+}
+
+fn compares(left: i64, operator: Binary, right: i64) -> bool {
+    match operator {
+        Binary::Lt => left < right,
+        Binary::Le => left <= right,
+        Binary::Gt => left > right,
+        Binary::Ge => left >= right,
+        Binary::Ne => left != right,
+        _ => left == right,
+    }
+}
+
+/// The comparison that says of `b` and `a` what this one says of `a` and `b`.
+fn turned(operator: Binary) -> Binary {
+    match operator {
+        Binary::Lt => Binary::Gt,
+        Binary::Le => Binary::Ge,
+        Binary::Gt => Binary::Lt,
+        Binary::Ge => Binary::Le,
+        other => other,
+    }
 }
 
 /// Whether `upper` is the upper case of `text`, which is ASCII.
@@ -376,6 +406,9 @@ impl Compiler<'_> {
                 Some(Pure::In(text, Members::new(members)))
             }
             Kind::Binary(Binary::In, key, map) => self.has(key, map),
+            Kind::Binary(operator, left, right) if let Some(length) = self.length(*operator, left, right) => {
+                Some(length)
+            }
             Kind::Binary(operator, left, right) if compares_text(*operator) => {
                 self.comparison(*operator, left, right)
             }
@@ -386,6 +419,21 @@ impl Compiler<'_> {
             }
             _ => None,
         }
+    }
+
+    /// `len(x) < 5`, either way round.
+    fn length(&mut self, operator: Binary, left: &Node, right: &Node) -> Option<Pure> {
+        let (of, operator, number) = match (&left.kind, &right.kind) {
+            (_, Kind::Const(Value::Int(number))) => (left, operator, *number),
+            (Kind::Const(Value::Int(number)), _) => (right, turned(operator), *number),
+            _ => return None,
+        };
+        if !matches!(operator, Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge | Binary::Eq | Binary::Ne) {
+            return None;
+        }
+        let Kind::Call { function, arguments } = &of.kind else { return None };
+        let [text] = arguments.as_slice() else { return None };
+        (function.name == "len").then(|| self.text(text))?.map(|text| Pure::Length(text, operator, number))
     }
 
     fn comparison(&mut self, operator: Binary, left: &Node, right: &Node) -> Option<Pure> {

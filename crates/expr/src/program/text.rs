@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{Compiler, Pure};
 use crate::{
     core::{Binary, Kind, Node},
+    eval::access,
     functions::helpers::{case, url},
     host::{Host, Slot},
     schema::Type,
@@ -28,6 +29,8 @@ pub enum Text {
     QueryUnescape(Box<Text>),
     /// `PathUnescape(…)`
     PathUnescape(Box<Text>),
+    /// `text[2:5]`
+    Slice(Box<Text>, Option<i64>, Option<i64>),
     /// `a + b + …`
     Concat(Vec<Text>),
     /// `test ? a : b`
@@ -55,6 +58,9 @@ impl Text {
             Text::TrimSpace(of) => chain(of.get(host), |s| Cow::Borrowed(s.trim())),
             Text::QueryUnescape(of) => chain(of.get(host), url::query_unescape),
             Text::PathUnescape(of) => chain(of.get(host), url::path_unescape),
+            Text::Slice(of, from, to) => {
+                chain(of.get(host), |s| access::cut(s, access::range(s.len(), *from, *to)))
+            }
             Text::Concat(parts) => {
                 let mut whole = String::new();
                 for part in parts {
@@ -78,7 +84,7 @@ impl Text {
                 Some(Origin { unescapes: true, ..of.origin()? })
             }
             Text::TrimSpace(of) => of.origin(),
-            Text::Const(_) | Text::Concat(_) | Text::Cond(_) => None,
+            Text::Const(_) | Text::Slice(..) | Text::Concat(_) | Text::Cond(_) => None,
         }
     }
 
@@ -91,7 +97,8 @@ impl Text {
             | Text::Lower(of)
             | Text::TrimSpace(of)
             | Text::QueryUnescape(of)
-            | Text::PathUnescape(of) => of.slots(into),
+            | Text::PathUnescape(of)
+            | Text::Slice(of, ..) => of.slots(into),
             Text::Concat(parts) => parts.iter().for_each(|part| part.slots(into)),
             Text::Cond(parts) => {
                 parts.0.slots(into);
@@ -132,6 +139,14 @@ impl Compiler<'_> {
                     "PathUnescape" => Some(Text::PathUnescape(of)),
                     _ => None,
                 }
+            }
+            Kind::Slice { of, from, to } => {
+                let fixed = |bound: &Option<Box<Node>>| match bound.as_deref().map(|node| &node.kind) {
+                    None => Some(None),
+                    Some(Kind::Const(Value::Int(at))) => Some(Some(*at)),
+                    Some(_) => None,
+                };
+                Some(Text::Slice(Box::new(self.text(of)?), fixed(from)?, fixed(to)?))
             }
             Kind::Binary(Binary::Add, left, right) => {
                 let mut parts = Vec::new();
