@@ -120,7 +120,7 @@ impl Record {
         let buffer = keys.constants().to_owned();
         let (constants, base) = (buffer.len(), (buffer.len(), Vec::new()));
         let slots = vec![Span::ABSENT; keys.len()];
-        let mut record = Record { buffer, constants, base, slots, ..Record::default() };
+        let mut record = Record { buffer, slots, constants, base, ..Record::default() };
         record.set_kind(EventKind::Log);
         record
     }
