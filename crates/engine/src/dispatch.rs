@@ -61,9 +61,12 @@ impl BitSet {
         }
     }
 
-    /// Whether some number is in both.
-    fn meets(&self, other: &BitSet) -> bool {
-        self.0.iter().zip(&other.0).any(|(word, other)| word & other != 0)
+    /// The least number that is in both, and whether it is the only one.
+    fn shared(&self, other: &BitSet) -> Option<(usize, bool)> {
+        let mut both = self.0.iter().zip(&other.0).map(|(word, other)| word & other).enumerate();
+        let (at, word) = both.find(|(_, word)| *word != 0)?;
+        let only = word & (word - 1) == 0 && both.all(|(_, word)| word == 0);
+        Some((at * 64 + word.trailing_zeros() as usize, only))
     }
 
     /// Whether a number is in it.
@@ -137,6 +140,8 @@ pub(crate) struct Dispatch {
     scans: Vec<Scan>,
     /// Rules that need a literal in some slot.
     needy: BitSet,
+    /// Those that begin with a search for one text: a single one is quicker asked than found in a scan.
+    simple: BitSet,
 }
 
 /// Rules with conjuncts that compare the same slot with constants.
@@ -183,7 +188,10 @@ impl Dispatch {
                 }
             }
         }
-        let mut dispatch = Dispatch { all, groups, scans: Vec::new(), needy };
+        let mut simple = BitSet::new(filters.len());
+        let asked = filters.iter().enumerate().filter(|(_, f)| f.is_some_and(Program::seeks_one_text));
+        asked.for_each(|(at, _)| simple.insert(at));
+        let mut dispatch = Dispatch { all, groups, scans: Vec::new(), needy, simple };
         for (slot, needs) in scans {
             match Scan::new(slot, &needs, filters.len()) {
                 Some(scan) => dispatch.scans.push(scan),
@@ -207,8 +215,10 @@ impl Dispatch {
                 group.excluded(text(group.slot)).remove_from(into);
             }
         }
-        if !into.meets(&self.needy) {
-            return;
+        match into.shared(&self.needy) {
+            None => return,
+            Some((only, true)) if self.simple.contains(only) => return,
+            Some(_) => {}
         }
         spare.copy_from(&self.needy);
         for scan in &self.scans {
@@ -263,6 +273,19 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_two_sets_share() {
+        let set = |numbers: &[usize]| {
+            let mut set = BitSet::new(200);
+            numbers.iter().for_each(|at| set.insert(*at));
+            set
+        };
+        assert_eq!(set(&[1, 70]).shared(&set(&[2, 71])), None);
+        assert_eq!(set(&[1, 70]).shared(&set(&[2, 70])), Some((70, true)));
+        assert_eq!(set(&[1, 70]).shared(&set(&[1, 70])), Some((1, false)));
+        assert_eq!(set(&[3, 5]).shared(&set(&[3, 5])), Some((3, false)));
+    }
 
     #[test]
     fn the_last_of_a_few() {

@@ -130,7 +130,8 @@ impl Own {
         read_number(bytes, &mut at);
         let end = at + table;
         let mut start = end;
-        let mut all = Vec::new();
+        // Two numbers each.
+        let mut all = Vec::with_capacity(table / 2);
         while at < end {
             let position = read_number(bytes, &mut at);
             let len = read_number(bytes, &mut at);

@@ -155,6 +155,8 @@ fn logs_of_all_sorts_give_a_draft_or_a_sentence() {
     fs::write(folder.path().join("rubbish.log"), rubbish).expect("it is written");
     let output = testudo(folder.path(), &["rule", "new", "--from", "rubbish.log"]);
     assert!(matches!(output.status.code(), Some(0 | 2)), "{}", text(&output.stderr));
+    let output = testudo(folder.path(), &["rule", "new", "--from", "/dev/zero"]);
+    assert!(text(&output.stderr).contains("/dev/zero is a device and no log"), "{}", text(&output.stderr));
     let output = testudo(folder.path(), &["rule", "new", "--from", "absent.log"]);
     assert!(text(&output.stderr).contains("cannot read absent.log"), "{}", text(&output.stderr));
 }

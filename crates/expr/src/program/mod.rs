@@ -193,6 +193,12 @@ impl Program {
         guards.iter().filter_map(|test| Some(Guard { slot: test.guarded_slot()?, test }))
     }
 
+    /// Whether it is a search for one fixed text that settles most of what [`Program::needs`] is asked for.
+    pub fn seeks_one_text(&self) -> bool {
+        let Form::Test(filter) = &self.form else { return false };
+        matches!(filter.pure.as_slice(), [Pure::ContainsFixed(Text::Slot(_), _), ..])
+    }
+
     /// Alternatives of which one is met wherever the test holds or does anything; `None` where nothing of the
     /// kind is known.
     pub fn needs(&self) -> Option<Vec<Need>> {

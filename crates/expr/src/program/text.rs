@@ -12,6 +12,9 @@ use crate::{
     value::Value,
 };
 
+/// Bytes that few joined texts exceed: keys, names, paths.
+const USUAL_BYTES: usize = 64;
+
 /// A text expression.
 #[derive(Debug)]
 pub enum Text {
@@ -62,7 +65,7 @@ impl Text {
                 chain(of.get(host), |s| access::cut(s, access::range(s.len(), *from, *to)))
             }
             Text::Concat(parts) => {
-                let mut whole = String::new();
+                let mut whole = String::with_capacity(USUAL_BYTES);
                 for part in parts {
                     whole.push_str(&part.get(host));
                 }
@@ -113,7 +116,13 @@ impl Text {
 fn chain<'h>(text: Cow<'h, str>, change: impl for<'s> Fn(&'s str) -> Cow<'s, str>) -> Cow<'h, str> {
     match text {
         Cow::Borrowed(text) => change(text),
-        Cow::Owned(text) => Cow::Owned(change(&text).into_owned()),
+        Cow::Owned(text) => {
+            let changed = match change(&text) {
+                Cow::Borrowed(part) if part.len() == text.len() => None,
+                part => Some(part.into_owned()),
+            };
+            Cow::Owned(changed.unwrap_or(text))
+        }
     }
 }
 

@@ -25,10 +25,28 @@ use crate::{
 /// Other programs of a syslog that are named.
 const SHOWN_PROGRAMS: usize = 6;
 
+/// Whether it is a device, which may never end.
+fn is_device(metadata: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        metadata.file_type().is_char_device() || metadata.file_type().is_block_device()
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
+}
+
 pub(crate) fn run(args: &RuleNewArgs) -> Result<ExitCode, Failure> {
     if args.from != Path::new("-") {
-        fs::metadata(&args.from)
+        let metadata = fs::metadata(&args.from)
             .map_err(|error| Failure::new(format!("cannot read {}: {error}", args.from.display())))?;
+        if is_device(&metadata) {
+            return Err(Failure::new(format!("{} is a device and no log", args.from.display()))
+                .hint("give a file, or `-` for the standard input"));
+        }
     }
     let lines = input::first_lines(&args.from, MAX_LINES + 1);
     if lines.is_empty() {
