@@ -61,12 +61,9 @@ impl BitSet {
         }
     }
 
-    /// The least number that is in both, and whether it is the only one.
-    fn shared(&self, other: &BitSet) -> Option<(usize, bool)> {
-        let mut both = self.0.iter().zip(&other.0).map(|(word, other)| word & other).enumerate();
-        let (at, word) = both.find(|(_, word)| *word != 0)?;
-        let only = word & (word - 1) == 0 && both.all(|(_, word)| word == 0);
-        Some((at * 64 + word.trailing_zeros() as usize, only))
+    /// Whether some number is in both.
+    fn meets(&self, other: &BitSet) -> bool {
+        self.0.iter().zip(&other.0).any(|(word, other)| word & other != 0)
     }
 
     /// Whether a number is in it.
@@ -100,6 +97,15 @@ impl Few {
     /// Whether some number is in both.
     fn meets(&self, set: &BitSet) -> bool {
         self.0.iter().any(|&(at, word)| set.0.get(at as usize).is_some_and(|other| word & other != 0))
+    }
+
+    /// The least number that is in both, and whether it is the only one.
+    fn shared(&self, set: &BitSet) -> Option<(usize, bool)> {
+        let other = |at: u32| set.0.get(at as usize).copied().unwrap_or_default();
+        let mut both = self.0.iter().map(|&(at, word)| (at, word & other(at)));
+        let (at, word) = both.find(|(_, word)| *word != 0)?;
+        let only = word & (word - 1) == 0 && both.all(|(_, word)| word == 0);
+        Some((at as usize * 64 + word.trailing_zeros() as usize, only))
     }
 
     /// The greatest number.
@@ -215,15 +221,15 @@ impl Dispatch {
                 group.excluded(text(group.slot)).remove_from(into);
             }
         }
-        match into.shared(&self.needy) {
-            None => return,
-            Some((only, true)) if self.simple.contains(only) => return,
-            Some(_) => {}
+        if !into.meets(&self.needy) {
+            return;
         }
         spare.copy_from(&self.needy);
         for scan in &self.scans {
-            if scan.concerns(into) {
-                scan.find(text(scan.slot()), spare);
+            match scan.concerns(into) {
+                None => {}
+                Some((only, true)) if self.simple.contains(only) => spare.remove(only),
+                Some(_) => scan.find(text(scan.slot()), spare),
             }
         }
         into.remove_all(spare);
@@ -281,10 +287,11 @@ mod tests {
             numbers.iter().for_each(|at| set.insert(*at));
             set
         };
-        assert_eq!(set(&[1, 70]).shared(&set(&[2, 71])), None);
-        assert_eq!(set(&[1, 70]).shared(&set(&[2, 70])), Some((70, true)));
-        assert_eq!(set(&[1, 70]).shared(&set(&[1, 70])), Some((1, false)));
-        assert_eq!(set(&[3, 5]).shared(&set(&[3, 5])), Some((3, false)));
+        let few = |numbers: &[usize]| Few::new(&set(numbers));
+        assert_eq!(few(&[1, 70]).shared(&set(&[2, 71])), None);
+        assert_eq!(few(&[1, 70]).shared(&set(&[2, 70])), Some((70, true)));
+        assert_eq!(few(&[1, 70]).shared(&set(&[1, 70])), Some((1, false)));
+        assert_eq!(few(&[3, 5]).shared(&set(&[3, 5])), Some((3, false)));
     }
 
     #[test]

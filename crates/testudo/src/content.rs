@@ -17,8 +17,8 @@ macro_rules! files {
 
 /// Paths below `content/`, in running order, and texts.
 const FILES: &[(&str, &str)] = files![
-    "parsers/s00-raw/plain.yaml",
     "parsers/s00-raw/plain-nginx.yaml",
+    "parsers/s00-raw/plain.yaml",
     "parsers/s00-raw/syslog.yaml",
     "parsers/s01-parse/apache.yaml",
     "parsers/s01-parse/asterisk.yaml",

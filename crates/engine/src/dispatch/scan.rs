@@ -81,9 +81,9 @@ impl Scan {
         &self.members
     }
 
-    /// Whether one of these rules looks for something here.
-    pub(crate) fn concerns(&self, rules: &BitSet) -> bool {
-        self.concerned.meets(rules)
+    /// The first of these rules that looks for something here, and whether no other one does.
+    pub(super) fn concerns(&self, rules: &BitSet) -> Option<(usize, bool)> {
+        self.concerned.shared(rules)
     }
 
     /// Takes out of `missing` the rules that may find here what they need.
