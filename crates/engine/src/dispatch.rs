@@ -104,7 +104,7 @@ impl Few {
         let other = |at: u32| set.0.get(at as usize).copied().unwrap_or_default();
         let mut both = self.0.iter().map(|&(at, word)| (at, word & other(at)));
         let (at, word) = both.find(|(_, word)| *word != 0)?;
-        let only = word & (word - 1) == 0 && both.all(|(_, word)| word == 0);
+        let only = word.is_power_of_two() && both.all(|(_, word)| word == 0);
         Some((at as usize * 64 + word.trailing_zeros() as usize, only))
     }
 
