@@ -189,23 +189,29 @@ class KernelLog(PacketFilter):
         until(lambda: f"end of round {self.rounds}" in log.read_text(errors="replace"), "the kernel's log was not read to its end")
 
 
-class Nftables(KernelLog):
-    name = "nftables"
-
-    def refuse(self):
-        rules = self.write("rules.nft", f"""\
+def guard(accepted, *refused):
+    """A rule set that lets the web server be reached; what is logged of that, and what becomes of the rest."""
+    rules = "\n    ".join(refused)
+    return f"""\
 table inet guard {{
   chain input {{
     type filter hook input priority filter; policy drop;
     iif lo accept
     ct state established,related accept
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
-    tcp dport {WEB} log prefix "[web accept] " level info accept
-    meta nfproto ipv6 log prefix "refused: " level info flags all drop
-    log prefix "[nft drop] " level info
+    tcp dport {WEB} {accepted} accept
+    {rules}
   }}
 }}
-""")
+"""
+
+
+class Nftables(KernelLog):
+    name = "nftables"
+
+    def refuse(self):
+        rules = self.write("rules.nft", guard('log prefix "[web accept] " level info', 'meta nfproto ipv6 log prefix "refused: " level info flags all drop',
+                                              'log prefix "[nft drop] " level info'))
         self.at("machine", find("nft"), "-f", rules)
 
 
@@ -235,19 +241,7 @@ class Ulogd(PacketFilter):
         plugins = next(Path("/usr/lib").glob("*/ulogd"), None)
         if plugins is None:
             raise Skipped("no plugins of ulogd")
-        rules = self.write("rules.nft", f"""\
-table inet guard {{
-  chain input {{
-    type filter hook input priority filter; policy drop;
-    iif lo accept
-    ct state established,related accept
-    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
-    tcp dport {WEB} log prefix "[web accept] " group 1 accept
-    meta nfproto ipv6 log prefix "refused: " group 1 drop
-    log group 1
-  }}
-}}
-""")
+        rules = self.write("rules.nft", guard('log prefix "[web accept] " group 1', 'meta nfproto ipv6 log prefix "refused: " group 1 drop', "log group 1"))
         self.at("machine", find("nft"), "-f", rules)
         parts = ("inppkt_NFLOG", "raw2packet_BASE", "filter_IFINDEX", "filter_IP2STR", "filter_PRINTPKT", "output_LOGEMU", "output_SYSLOG")
         self.write("ulogd.conf", "".join(["[global]\n", *(f'plugin="{plugins}/ulogd_{part}.so"\n' for part in parts)]) + f"""\

@@ -9,7 +9,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use testudo_event::{alert::Overflow, time::Timestamp};
 use testudo_expr::{Slot, Value, value::Map};
@@ -102,43 +102,33 @@ impl Own {
         Own(own.into())
     }
 
-    /// The text at a position; `None`: it is that of its sort.
-    fn find(&self, position: usize) -> Option<&str> {
+    /// Their positions, in order, and where they stand.
+    fn places(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
         let bytes = self.0.as_bytes();
         let mut at = 0;
         let table = read_number(bytes, &mut at);
         read_number(bytes, &mut at);
         let end = at + table;
         let mut start = end;
-        while at < end {
-            let found = read_number(bytes, &mut at);
-            let len = read_number(bytes, &mut at);
-            // They are in order.
-            if found >= position {
-                return if found == position { self.0.get(start..start + len) } else { None };
-            }
-            start += len;
-        }
-        None
+        std::iter::from_fn(move || {
+            (at < end).then(|| {
+                let position = read_number(bytes, &mut at);
+                let place = start..start + read_number(bytes, &mut at);
+                start = place.end;
+                (position, place)
+            })
+        })
+    }
+
+    /// The text at a position; `None`: it is that of its sort.
+    fn find(&self, position: usize) -> Option<&str> {
+        let (found, place) = self.places().find(|(at, _)| *at >= position)?;
+        (found == position).then(|| self.0.get(place)).flatten()
     }
 
     /// All of them with their positions, in order.
     fn all(&self) -> Vec<(usize, &str)> {
-        let bytes = self.0.as_bytes();
-        let mut at = 0;
-        let table = read_number(bytes, &mut at);
-        read_number(bytes, &mut at);
-        let end = at + table;
-        let mut start = end;
-        // Two numbers each.
-        let mut all = Vec::with_capacity(table / 2);
-        while at < end {
-            let position = read_number(bytes, &mut at);
-            let len = read_number(bytes, &mut at);
-            all.push((position, self.0.get(start..start + len).unwrap_or("")));
-            start += len;
-        }
-        all
+        self.places().map(|(position, place)| (position, self.0.get(place).unwrap_or(""))).collect()
     }
 
     /// Total length of the texts of the event.
@@ -222,11 +212,20 @@ impl Snapshot {
     }
 
     fn at(&self, position: usize) -> &str {
-        match (self.own.find(position), self.common.cell(position)) {
-            (Some(own), _) => own,
-            (None, Cell::Shared { start, end }) => self.common.shared(start, end),
-            (None, Cell::Repeats(first)) => self.at(first as usize),
-            (None, Cell::Own) => "",
+        self.resolve(position, |at| self.own.find(at))
+    }
+
+    /// The text at a position; `own` finds those that the event has for itself.
+    fn resolve<'s>(&'s self, mut position: usize, own: impl Fn(usize) -> Option<&'s str>) -> &'s str {
+        loop {
+            if let Some(text) = own(position) {
+                return text;
+            }
+            match self.common.cell(position) {
+                Cell::Shared { start, end } => return self.common.shared(start, end),
+                Cell::Repeats(first) => position = first as usize,
+                Cell::Own => return "",
+            }
         }
     }
 
@@ -254,18 +253,10 @@ impl Snapshot {
     /// All kept entries of a text map, ordered bytewise by key.
     pub(crate) fn entries<'s>(&'s self, keys: &'s Keys, space: Space) -> Vec<(&'s str, &'s str)> {
         let own = self.own.all();
-        let text = |mut at: usize| loop {
-            if let Ok(found) = own.binary_search_by_key(&at, |(position, _)| *position) {
-                return own[found].1;
-            }
-            match self.common.cell(at) {
-                Cell::Shared { start, end } => return self.common.shared(start, end),
-                Cell::Repeats(first) => at = first as usize,
-                Cell::Own => return "",
-            }
-        };
+        let find =
+            |at| own.binary_search_by_key(&at, |(position, _)| *position).ok().map(|found| own[found].1);
         let mut entries: Vec<(&str, &str)> =
-            self.common.named(keys, space).map(|(at, name)| (name, text(at))).collect();
+            self.common.named(keys, space).map(|(at, name)| (name, self.resolve(at, find))).collect();
         if let Some(rare) = &self.rare
             && !rare.side.is_empty()
         {
