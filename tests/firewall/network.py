@@ -95,21 +95,49 @@ class Peer:
         sh("ip", "netns", "del", self.name, check=False)
 
 
-class Ear(threading.Thread):
-    """Notes when something came last, of each address."""
+# Who sends hundreds of datagrams in a second and is not heard for so long is not heard at all.
+QUIET = 0.25
 
-    def __init__(self):
+
+class Ear(threading.Thread):
+    """Notes when something came last, of each address, and when a silence ended last.
+
+    `beside` is an address that is always heard: with it, one that stops is told from a machine that is too busy to send.
+    """
+
+    def __init__(self, beside=None):
         super().__init__(daemon=True)
+        self.beside = beside
         self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         self.socket.bind(("::", PORT))
-        self.last = {}
+        self.last, self.spoke_again = {}, {}
         self.start()
 
     def run(self):
         while True:
             _, (address, *_) = self.socket.recvfrom(64)
-            self.last[address.removeprefix("::ffff:")] = time.monotonic()
+            address = address.removeprefix("::ffff:")
+            if address in self.last and self.is_silent(address):
+                self.spoke_again[address] = time.monotonic()
+            self.last[address] = time.monotonic()
+
+    def is_silent(self, address):
+        """Whether datagrams have stopped to come, while those beside it still come."""
+        now = self.last.get(self.beside, 0) if self.beside else time.monotonic()
+        return now - self.last.get(address, 0) > QUIET
+
+    def silent(self, address, since=None):
+        """Until datagrams have stopped to come, or had stopped at some time since then: a short ban may be over before the
+        command that asked for it has returned. Returns when the last one came."""
+        end = time.monotonic() + PATIENCE
+        while not self.is_silent(address):
+            if since is not None and self.spoke_again.get(address, 0) > since:
+                break
+            if time.monotonic() > end:
+                raise NodeFailed(f"datagrams of {address} still come")
+            time.sleep(0.002)
+        return self.last.get(address, 0)
 
     def hears(self, address, within=0.1):
         return time.monotonic() - self.last.get(address, 0) < within
