@@ -3,16 +3,17 @@
 //! pass over that cell finds the texts of all rules. A rule that cannot match costs nothing.
 
 mod scan;
+mod texts;
 
 use std::{cmp::Reverse, collections::HashSet};
 
-use hashbrown::HashMap;
 use testudo_expr::{
     Slot,
     program::{Guard, Need, Program},
 };
 
 pub(crate) use scan::Scan;
+use texts::Texts;
 
 /// A set of small numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +65,13 @@ impl BitSet {
     /// Whether some number is in both.
     fn meets(&self, other: &BitSet) -> bool {
         self.0.iter().zip(&other.0).any(|(word, other)| word & other != 0)
+    }
+
+    /// Its number, if it has but one.
+    fn only(&self) -> Option<usize> {
+        let mut words = self.0.iter().enumerate().filter(|(_, word)| **word != 0);
+        let (at, word) = words.next()?;
+        (word.is_power_of_two() && words.next().is_none()).then(|| at * 64 + word.trailing_zeros() as usize)
     }
 
     /// Whether a number is in it.
@@ -157,7 +165,7 @@ struct Group {
     /// The rules that have such a conjunct.
     members: Few,
     /// For each text that some rule compares with: the rules that it excludes.
-    exact: HashMap<Box<str>, Few>,
+    exact: Texts<Few>,
     /// The same for empty text, which is what absent slots read as.
     empty: Few,
     /// The same for any other text.
@@ -221,7 +229,7 @@ impl Dispatch {
                 group.excluded(text(group.slot)).remove_from(into);
             }
         }
-        if !into.meets(&self.needy) {
+        if !into.meets(&self.needy) || into.only().is_some_and(|only| self.simple.contains(only)) {
             return;
         }
         spare.copy_from(&self.needy);
@@ -237,10 +245,7 @@ impl Dispatch {
 
     /// The texts that rules compare a slot with.
     pub(crate) fn constants(&self, slot: Slot) -> impl Iterator<Item = &str> {
-        self.groups
-            .iter()
-            .filter(move |group| group.slot == slot)
-            .flat_map(|group| group.exact.keys().map(AsRef::as_ref))
+        self.groups.iter().filter(move |group| group.slot == slot).flat_map(|group| group.exact.iter())
     }
 
     /// The slots that decide, each once.
@@ -268,7 +273,7 @@ impl Group {
         let longest = constants.iter().map(|text| text.len()).max().unwrap_or(0);
         let other = excluded(&"?".repeat(longest + 1));
         let exact = constants.into_iter().map(|text| (text.clone(), excluded(&text))).collect();
-        Group { slot, members: Few::new(&members), exact, empty: excluded(""), other }
+        Group { slot, members: Few::new(&members), exact: Texts::new(exact), empty: excluded(""), other }
     }
 
     fn excluded(&self, text: &str) -> &Few {
@@ -318,5 +323,18 @@ mod tests {
         }
         assert_eq!(seen, [0, 63, 64, 130, 199]);
         assert_eq!(set.next(200), None);
+    }
+
+    #[test]
+    fn a_set_of_one() {
+        let mut set = BitSet::new(200);
+        assert_eq!(set.only(), None);
+        set.insert(130);
+        assert_eq!(set.only(), Some(130));
+        for other in [131, 3] {
+            let mut two = set.clone();
+            two.insert(other);
+            assert_eq!(two.only(), None);
+        }
     }
 }

@@ -16,6 +16,7 @@ use testudo_expr::{
 use testudo_rules::objects;
 
 use crate::{
+    detect::tally,
     keys::{self, Keys, Space},
     record::{EventKind, Mode, Record},
     snapshot::Snapshot,
@@ -511,7 +512,7 @@ pub(crate) struct BucketView<'b> {
     pub(crate) queue: &'b crate::detect::Queue,
     pub(crate) bound: i64,
     pub(crate) group: &'b str,
-    pub(crate) tallies: &'b crate::detect::tally::Tallies,
+    pub(crate) tallies: &'b tally::Tallies,
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
     pub(crate) overflowed: Timestamp,
@@ -673,9 +674,14 @@ impl Host for BucketHost<'_> {
         }
         match (object.kind, name) {
             (EVENT, _) => self.view(object.a)?.call(self.keys, name, arguments),
-            _ if crate::detect::tally::is_function(object) => {
+            _ if tally::is_function(object) => {
                 let bucket = self.bucket.as_ref().ok_or(EvalError::NilAccess)?;
                 let plan = &bucket.scenario.tally;
+                if let Some(program) = plan.distinct(name, arguments) {
+                    let mut hosts: Vec<BucketHost<'_>> =
+                        bucket.queue.iter().map(|event| BucketHost { event: Some(event), ..*self }).collect();
+                    return Ok(Value::Int(tally::distinct(program, &mut hosts)? as i64));
+                }
                 bucket.tallies.answer(plan, name, arguments, |at| handle(EVENT, at as u32 + 1, 0))
             }
             (QUEUE, "GetQueue") => self.field(object, "Queue"),

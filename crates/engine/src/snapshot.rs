@@ -126,9 +126,15 @@ impl Own {
         (found == position).then(|| self.0.get(place)).flatten()
     }
 
-    /// All of them with their positions, in order.
-    fn all(&self) -> Vec<(usize, &str)> {
-        self.places().map(|(position, place)| (position, self.0.get(place).unwrap_or(""))).collect()
+    /// Each of them at its position, of so many.
+    fn by_position(&self, positions: usize) -> Vec<Option<&str>> {
+        let mut texts = vec![None; positions];
+        for (position, place) in self.places() {
+            if let Some(text) = texts.get_mut(position) {
+                *text = self.0.get(place);
+            }
+        }
+        texts
     }
 
     /// Total length of the texts of the event.
@@ -252,11 +258,10 @@ impl Snapshot {
 
     /// All kept entries of a text map, ordered bytewise by key.
     pub(crate) fn entries<'s>(&'s self, keys: &'s Keys, space: Space) -> Vec<(&'s str, &'s str)> {
-        let own = self.own.all();
-        let find =
-            |at| own.binary_search_by_key(&at, |(position, _)| *position).ok().map(|found| own[found].1);
-        let mut entries: Vec<(&str, &str)> =
-            self.common.named(keys, space).map(|(at, name)| (name, self.resolve(at, find))).collect();
+        let own = self.own.by_position(self.common.len());
+        let find = |at: usize| own.get(at).copied().flatten();
+        let mut entries: Vec<(&str, &str)> = Vec::with_capacity(self.common.len());
+        entries.extend(self.common.named(keys, space).map(|(at, name)| (name, self.resolve(at, find))));
         if let Some(rare) = &self.rare
             && !rare.side.is_empty()
         {
@@ -380,8 +385,8 @@ fn bytes_of(value: &Value) -> usize {
 }
 
 fn bytes_of_overflow(overflow: &Overflow) -> usize {
-    let meta = overflow.alert.events.iter().flat_map(|event| &event.meta);
-    let context = &overflow.alert.context;
+    let meta = overflow.alert.events.iter().flat_map(|event| event.meta.iter());
+    let context = overflow.alert.context.iter().map(|(key, text)| (key.as_str(), text.as_str()));
     let texts = meta.chain(context).map(|(key, text)| 2 * PIECE + key.len() + text.len());
     let lists = overflow.sources.len() + overflow.alert.events.len() + overflow.alert.contributors.len();
     size_of::<Overflow>() + lists * 4 * PIECE + texts.sum::<usize>()

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::duration;
 use crate::net::Prefix;
+use crate::pairs::Pairs;
 use crate::time::Timestamp;
 
 /// The scope of single addresses.
@@ -110,8 +112,7 @@ impl fmt::Display for Source {
 #[serde(default)]
 pub struct AlertEvent {
     /// Keys and values, sorted by key (bytewise).
-    #[serde(with = "items")]
-    pub meta: Vec<(String, String)>,
+    pub meta: Pairs,
     /// The event's time as its rules left it: mostly RFC 3339.
     pub timestamp: String,
 }
@@ -119,7 +120,7 @@ pub struct AlertEvent {
 impl AlertEvent {
     /// The first value of a key, empty when there is none.
     pub fn meta(&self, key: &str) -> &str {
-        first_value(&self.meta, key)
+        self.meta.value(key)
     }
 }
 
@@ -210,8 +211,8 @@ pub struct Alert {
     pub simulated: bool,
     /// Who it is about.
     pub source: Source,
-    /// The events that the bucket still held, oldest first.
-    pub events: Vec<AlertEvent>,
+    /// The events that the bucket still held, oldest first: shared by the alerts of one overflow.
+    pub events: Arc<[AlertEvent]>,
     /// Context for people: key, and a JSON list of values; sorted by key.
     #[serde(with = "items")]
     pub context: Vec<(String, String)>,
@@ -243,12 +244,8 @@ impl Alert {
 
     /// The first value of a context key, empty when there is none.
     pub fn meta(&self, key: &str) -> &str {
-        first_value(&self.context, key)
+        self.context.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
     }
-}
-
-fn first_value<'m>(items: &'m [(String, String)], key: &str) -> &'m str {
-    items.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
 }
 
 /// A bucket that overflowed: one alert for each of its sources. The alerts differ only in their source, so
@@ -333,13 +330,9 @@ pub fn message(
 
 /// Ordered keys and values as a list of `{"key": …, "value": …}`.
 mod items {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer};
 
-    #[derive(Serialize, Deserialize)]
-    struct Item<T> {
-        key: T,
-        value: T,
-    }
+    use crate::pairs::Item;
 
     pub(super) fn serialize<S: Serializer>(
         items: &[(String, String)],
@@ -440,7 +433,7 @@ mod tests {
         let pairs =
             |items: &[(&str, &str)]| items.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
         let events = [&[("a", ""), ("b", "1")][..], &[("a", "2"), ("a", "3")]]
-            .map(|meta| AlertEvent { meta: pairs(meta), timestamp: String::new() });
+            .map(|meta| AlertEvent { meta: meta.into(), timestamp: String::new() });
         let alert = Alert {
             scenario: "a/b".to_owned(),
             events: events.into(),

@@ -9,6 +9,7 @@ pub mod dates;
 pub mod duration;
 pub mod layout;
 pub mod net;
+mod pairs;
 pub mod text;
 pub mod time;
 
@@ -16,4 +17,5 @@ pub use alert::{Alert, AlertEvent, Bystanders, Contributor, Decision, Overflow, 
 pub use dates::{YearClock, parse_date};
 pub use layout::{Layout, ParsedTime};
 pub use net::{Prefix, PrefixSet};
+pub use pairs::Pairs;
 pub use time::Timestamp;

@@ -203,7 +203,7 @@ impl<'a> Scene<'a> {
             "Leakspeed" => alert.leakspeed.as_str().into(),
             "MachineID" => alert.machine_id.as_str().into(),
             "Message" => alert.message.as_str().into(),
-            "Meta" => pairs(&alert.context),
+            "Meta" => pairs(alert.context.iter().map(|(key, value)| (key.as_str(), value.as_str()))),
             "Remediation" => alert.remediation.into(),
             "Scenario" => alert.scenario.as_str().into(),
             "ScenarioHash" => alert.scenario_hash.as_str().into(),
@@ -264,12 +264,12 @@ fn queue(bucket: &BucketView) -> Value {
 }
 
 /// A list of `{Key, Value}` records.
-fn pairs(items: &[(String, String)]) -> Value {
-    let pair = |(key, value): &(String, String)| {
+fn pairs<'p>(items: impl Iterator<Item = (&'p str, &'p str)>) -> Value {
+    let pair = |(key, value): (&str, &str)| {
         let fields = [("Key", key), ("Value", value)];
-        Value::Map(Arc::new(fields.into_iter().map(|(k, v)| (k.into(), v.as_str().into())).collect()))
+        Value::Map(Arc::new(fields.into_iter().map(|(k, v)| (k.into(), v.into())).collect()))
     };
-    Value::list(items.iter().map(pair).collect())
+    Value::list(items.map(pair).collect())
 }
 
 fn argument<'v>(arguments: &'v [Value], at: usize, what: &'static str) -> Result<&'v str, EvalError> {
@@ -328,7 +328,7 @@ impl Host for Scene<'_> {
                 let events = &self.overflow(object.a)?.alert.events;
                 let event = events.get(object.b as usize).ok_or(EvalError::OutOfRange)?;
                 match name {
-                    "Meta" => Ok(pairs(&event.meta)),
+                    "Meta" => Ok(pairs(event.meta.iter())),
                     "Timestamp" => Ok(event.timestamp.as_str().into()),
                     _ => unknown(name),
                 }

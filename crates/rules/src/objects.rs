@@ -113,7 +113,10 @@ pub fn field(of: &Overflow, object: Handle, name: &str) -> Result<Value, EvalErr
             }
         }
         EVENT_META => pair(event(&of.alert, object.a)?.meta.get(object.b as usize), name),
-        CONTEXT => pair(of.alert.context.get(object.a as usize), name),
+        CONTEXT => {
+            let found = of.alert.context.get(object.a as usize);
+            pair(found.map(|(key, value)| (key.as_str(), value.as_str())), name)
+        }
         DECISION => {
             let decision = of.alert.decisions.get(object.a as usize).ok_or(EvalError::OutOfRange)?;
             Ok(match name {
@@ -138,7 +141,7 @@ fn event(alert: &Alert, at: u32) -> Result<&AlertEvent, EvalError> {
     alert.events.get(at as usize).ok_or(EvalError::OutOfRange)
 }
 
-fn pair(pair: Option<&(String, String)>, name: &str) -> Result<Value, EvalError> {
+fn pair(pair: Option<(&str, &str)>, name: &str) -> Result<Value, EvalError> {
     let (key, value) = pair.ok_or(EvalError::OutOfRange)?;
     match name {
         "Key" => Ok(text(key)),

@@ -414,7 +414,7 @@ fn alert(
             latitude: real(row, 22)?,
             longitude: real(row, 23)?,
         },
-        events,
+        events: events.into(),
         context,
         ..Alert::default()
     };

@@ -30,12 +30,12 @@ pub fn posted_alerts(overflow: &Overflow) -> Vec<PostedAlert> {
     overflow.alert_sources().enumerate().map(posted).collect()
 }
 
-fn pairs(items: &[(String, String)]) -> Vec<Pair> {
-    items.iter().map(|(key, value)| Pair { key: key.clone(), value: value.clone() }).collect()
+fn pairs<'p>(items: impl Iterator<Item = (&'p str, &'p str)>) -> Vec<Pair> {
+    items.map(|(key, value)| Pair { key: key.to_owned(), value: value.to_owned() }).collect()
 }
 
-fn items(pairs: &[Pair]) -> Vec<(String, String)> {
-    pairs.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect()
+fn context(items: &[(String, String)]) -> Vec<Pair> {
+    pairs(items.iter().map(|(key, value)| (key.as_str(), value.as_str())))
 }
 
 impl From<&SourceRecord> for PostedSource {
@@ -103,7 +103,7 @@ impl From<&DecisionRecord> for PostedDecision {
 impl From<&Record> for PostedAlert {
     fn from(alert: &Record) -> Self {
         let events = alert.events.iter().map(|event| PostedEvent {
-            meta: Some(pairs(&event.meta)),
+            meta: Some(pairs(event.meta.iter())),
             timestamp: Some(event.timestamp.clone()),
         });
         PostedAlert {
@@ -117,7 +117,7 @@ impl From<&Record> for PostedAlert {
             labels: Vec::new(),
             leakspeed: Some(alert.leakspeed.clone()),
             message: Some(alert.message.clone()),
-            meta: pairs(&alert.context),
+            meta: context(&alert.context),
             remediation: alert.remediation,
             scenario: Some(alert.scenario.clone()),
             scenario_hash: Some(alert.scenario_hash.clone()),
@@ -164,7 +164,7 @@ impl PostedAlert {
             field.and_then(|text| Timestamp::parse_rfc3339(text)).unwrap_or(now).utc()
         };
         let events = self.events.as_deref().unwrap_or_default().iter().map(|event| AlertEvent {
-            meta: items(event.meta.as_deref().unwrap_or_default()),
+            meta: event.meta.iter().flatten().map(|pair| (&pair.key, &pair.value)).collect(),
             timestamp: time(event.timestamp.as_ref()).to_rfc3339_nano(),
         });
         Record {
@@ -182,7 +182,7 @@ impl PostedAlert {
             simulated: self.simulated.unwrap_or_default(),
             source: self.source.as_ref().map(SourceRecord::from).unwrap_or_default(),
             events: events.collect(),
-            context: items(&self.meta),
+            context: self.meta.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect(),
             contributors: self.contributors.iter().take(ADDITIONS_MOST).cloned().collect(),
             bystanders: self.bystanders.iter().take(ADDITIONS_MOST).copied().collect(),
             uuid: self.uuid.clone(),
@@ -196,7 +196,7 @@ impl Alert {
     /// them; one that cannot be read stays as it is.
     pub fn shown(alert: &Record, decisions: Vec<AlertDecision>) -> Self {
         let events = alert.events.iter().map(|event| Event {
-            meta: pairs(&event.meta),
+            meta: pairs(event.meta.iter()),
             timestamp: Timestamp::parse_rfc3339(&event.timestamp)
                 .map_or_else(|| event.timestamp.clone(), Timestamp::to_go_string),
         });
@@ -213,7 +213,7 @@ impl Alert {
             leakspeed: alert.leakspeed.clone(),
             machine_id: machine.map_or(NO_MACHINE, String::as_str).to_owned(),
             message: alert.message.clone(),
-            meta: pairs(&alert.context),
+            meta: context(&alert.context),
             remediation: alert.remediation,
             scenario: alert.scenario.clone(),
             scenario_hash: alert.scenario_hash.clone(),
@@ -256,10 +256,11 @@ mod tests {
             stop_at: at("2026-11-21T20:49:58Z"),
             remediation: true,
             source: source("192.0.2.10"),
-            events: vec![AlertEvent {
-                meta: vec![("log_type".to_owned(), "ssh_failed-auth".to_owned())],
+            events: [AlertEvent {
+                meta: [("log_type", "ssh_failed-auth")].as_slice().into(),
                 timestamp: "2026-11-21T20:49:58Z".to_owned(),
-            }],
+            }]
+            .into(),
             context: vec![("target_user".to_owned(), r#"["root"]"#.to_owned())],
             ..Record::default()
         }
@@ -352,7 +353,7 @@ mod tests {
                 remediation: flags[0],
                 simulated: flags[1],
                 source: SourceRecord { value, ip, latitude, ..SourceRecord::default() },
-                events: vec![AlertEvent { meta: meta.clone(), timestamp: time.to_rfc3339_nano() }],
+                events: [AlertEvent { meta: meta.as_slice().into(), timestamp: time.to_rfc3339_nano() }].into(),
                 context: meta,
                 start_at: time,
                 stop_at: time,

@@ -61,14 +61,14 @@ fn why_tells_what_was_seen() {
         .expect("written");
     let event = |user: &str| AlertEvent {
         meta: [("datasource_path", log.as_str()), ("source_ip", "203.0.113.9"), ("target_user", user)]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .to_vec(),
+            .as_slice()
+            .into(),
         timestamp: "2026-11-21T20:49:58Z".to_owned(),
     };
     let alert = Alert {
         scenario: "demo/ssh-bf".to_owned(),
         stop_at: Timestamp::from_unix(now_ms() / 1000, 0),
-        events: vec![event("root"), event("admin"), event("root")],
+        events: [event("root"), event("admin"), event("root")].into(),
         context: vec![("method".to_owned(), r#"["ssh2"]"#.to_owned())],
         source: Source {
             scope: "Ip".to_owned(),

@@ -74,7 +74,8 @@ impl Alerts<'_> {
         let mut before: Option<(&Snapshot, Scoped<&str>)> = None;
         for (event, scope) in bucket.events() {
             // Nearly all events of a bucket say the same of their source.
-            let same = before.is_some_and(|(other, said)| said == scope && self.is_same_source(other, event));
+            let same = before
+                .is_some_and(|(other, said)| said == scope && self.is_same_source(scenario, other, event));
             if !same {
                 self.sources_of(scenario, event, scope, &mut sources)?;
             }
@@ -105,10 +106,9 @@ impl Alerts<'_> {
     }
 
     fn event(&self, event: &Snapshot) -> AlertEvent {
-        let meta = event.entries(self.keys, Space::Meta);
         let marshaled = event.text(keys::MARSHALED_TIME);
         AlertEvent {
-            meta: meta.into_iter().map(|(key, text)| (key.to_owned(), text.to_owned())).collect(),
+            meta: event.entries(self.keys, Space::Meta).as_slice().into(),
             timestamp: if marshaled.is_empty() {
                 event.time().to_rfc3339_nano()
             } else {
@@ -161,12 +161,15 @@ impl Alerts<'_> {
         Some(())
     }
 
-    /// Whether two events say the same of their source, as far as an alert tells it.
-    fn is_same_source(&self, one: &Snapshot, other: &Snapshot) -> bool {
+    /// Whether two events of which the scope expression says the same have the same source, as far as an alert
+    /// tells it.
+    fn is_same_source(&self, scenario: &Scenario, one: &Snapshot, other: &Snapshot) -> bool {
         let is_log = |event: &Snapshot| event.kind() != EventKind::Overflow;
-        is_log(one)
-            && is_log(other)
-            && self.known.of_sources().iter().all(|slot| one.get(*slot) == other.get(*slot))
+        if !is_log(one) || !is_log(other) {
+            return false;
+        }
+        matches!(scenario.plan.scope, Scope::Custom(..))
+            || self.known.of_sources().iter().all(|slot| one.get(*slot) == other.get(*slot))
     }
 
     fn address_source(&self, event: &Snapshot) -> Option<Source> {

@@ -4,10 +4,7 @@
 use std::{net::IpAddr, ops::Range, sync::Arc};
 
 use testudo_event::{Prefix, net};
-use testudo_expr::{
-    Slot, Value,
-    program::{Answer, Program},
-};
+use testudo_expr::{Slot, program::Program};
 
 use super::Scenarios;
 use crate::{
@@ -262,13 +259,11 @@ impl Pours {
 
     fn keep(&mut self, program: &Program, host: &mut RecordHost<'_>) -> Kept {
         let start = self.text.len() as u32;
-        match program.answer(host) {
-            Ok(Answer::Text(text)) => self.text.push_str(&text),
-            Ok(Answer::Value(Value::Str(text))) => self.text.push_str(&text),
-            Ok(Answer::Value(_)) => return Kept::Other,
-            Err(_) => return Kept::Failed,
+        match program.write(host, &mut self.text) {
+            Ok(true) => Kept::Text(Piece { start, end: self.text.len() as u32 }),
+            Ok(false) => Kept::Other,
+            Err(_) => Kept::Failed,
         }
-        Kept::Text(Piece { start, end: self.text.len() as u32 })
     }
 }
 

@@ -489,17 +489,21 @@ impl<'s> Step<'s> {
         program.test(&mut host).ok()
     }
 
-    /// The condition in the form that can be asked now: the quick one, unless a predicate failed.
+    /// The condition in the form that can be asked now: the quick one, unless a predicate failed. `None`: there is
+    /// none, or it cannot hold.
     fn condition(self, bucket: &mut Bucket) -> Option<&'s Program> {
         let scenario = self.scenario;
         let Some(quick) = &scenario.quick_condition else { return scenario.condition.as_ref() };
         // An event without a time has not entered the queue.
-        if self.time.is_some() {
+        if scenario.tally.keeps() && self.time.is_some() {
             let mut tallies = std::mem::take(&mut bucket.tallies);
             let programs = &scenario.tally.programs;
             let marks = tallies.enter(&scenario.tally, |at| self.test(&programs[at], bucket));
             bucket.tallies = tallies;
             bucket.mark(scenario, marks);
+        }
+        if !scenario.tally.asks_at(bucket.count) {
+            return None;
         }
         if bucket.tallies.are_good() { Some(quick) } else { scenario.condition.as_ref() }
     }

@@ -2,15 +2,18 @@
 //!
 //! `len(filter(queue.Queue, {…}))`, `count(…)`, `any(…)`, `queue.Queue[-4:]` and the like are found
 //! when rules load. Their predicates are asked once for each event that enters a queue; the bucket
-//! keeps the count of those that hold and the newest of them, and the condition reads these. A
-//! condition that looks at the queue in any other way runs as written.
+//! keeps the count of those that hold and the newest of them, and the condition reads these.
+//! `len(uniq(map(queue.Queue, {…})))` walks the queue, but without making lists. A condition that begins
+//! with `leaky.Total_count % n == 0` is asked at every n-th event only. A condition that looks at the
+//! queue in any other way runs as written.
 
-use std::{ops::Range, sync::Arc};
+use std::{borrow::Cow, num::NonZeroU64, ops::Range, sync::Arc};
 
+use hashbrown::HashSet;
 use testudo_expr::{
-    EvalError, Handle, Node, Type, Value,
+    EvalError, Handle, Host, Node, Type, Value,
     core::{Binary, Kind, Local, Loop},
-    program::Program,
+    program::{Answer, Program},
 };
 
 use super::bucket::cost::allocated;
@@ -27,6 +30,7 @@ const NEWEST: &str = "tally newest";
 const LENGTH: &str = "tally length";
 const TAIL: &str = "tally tail";
 const AT: &str = "tally at";
+const DISTINCT: &str = "tally distinct";
 
 /// Words of [`Tallies`] before those of the predicates.
 const HEAD: usize = 3;
@@ -40,6 +44,14 @@ pub(crate) struct Plan {
     pub(crate) programs: Vec<Program>,
     /// How many of the newest events are asked for, of each.
     newest: Vec<usize>,
+    /// Texts of an event of which the different ones are counted.
+    texts: Vec<Arc<Node>>,
+    /// The same, compiled.
+    text_programs: Vec<Program>,
+    /// Whether anything is asked of [`Tallies`].
+    keeps: bool,
+    /// At every how manieth event of a bucket the condition is asked.
+    every: Option<NonZeroU64>,
 }
 
 /// What a bucket knows of its queue, in one piece of memory: the number of the next event, that of the
@@ -169,8 +181,25 @@ pub(crate) fn is_function(object: Handle) -> bool {
 
 impl Plan {
     /// Compiles the predicates, once all are known.
-    pub(crate) fn compile(&mut self, compiled: impl FnMut(&Arc<Node>) -> Program) {
-        self.programs = self.predicates.iter().map(compiled).collect();
+    pub(crate) fn compile(&mut self, mut compiled: impl FnMut(&Arc<Node>) -> Program) {
+        self.programs = self.predicates.iter().map(&mut compiled).collect();
+        self.text_programs = self.texts.iter().map(compiled).collect();
+    }
+
+    /// Whether buckets keep [`Tallies`] for it.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    /// Whether the condition is asked at this event of a bucket, counted from 1: at others it does not hold.
+    pub(crate) fn asks_at(&self, count: u64) -> bool {
+        self.every.is_none_or(|every| count % every == 0)
+    }
+
+    /// What the texts are made with of which a function counts the different ones; `None`: it is another one.
+    pub(crate) fn distinct(&self, name: &str, arguments: &[Value]) -> Option<&Program> {
+        let Some(Value::Int(number)) = arguments.first() else { return None };
+        self.text_programs.get(usize::try_from(*number).ok()?).filter(|_| name == DISTINCT)
     }
 
     /// Where the words of each predicate are.
@@ -188,14 +217,14 @@ impl Plan {
 
     /// The condition with its looks at the queue replaced; `None`: it runs as written.
     pub(crate) fn rewrite(&mut self, condition: &Node) -> Option<Node> {
-        let before = (self.predicates.len(), self.newest.clone());
-        let mut rewriter = Rewriter { plan: self, filtered: Vec::new() };
-        let rewritten = rewriter.node(condition);
-        if rewritten.is_none() {
-            self.predicates.truncate(before.0);
-            self.newest = before.1;
-        }
-        rewritten
+        let (every, rest) = match every(condition) {
+            Some((every, rest)) => (Some(every), Cow::Owned(rest)),
+            None => (None, Cow::Borrowed(condition)),
+        };
+        let mut plan = Plan { every, ..Plan::default() };
+        let rewritten = Rewriter { plan: &mut plan, filtered: Vec::new() }.node(&rest)?;
+        *self = plan;
+        Some(rewritten)
     }
 
     fn predicate(&mut self, predicate: &Node) -> Option<usize> {
@@ -207,6 +236,7 @@ impl Plan {
         }
         self.predicates.push(Arc::new(of_newest(predicate)));
         self.newest.push(0);
+        self.keeps = true;
         Some(self.predicates.len() - 1)
     }
 }
@@ -225,6 +255,10 @@ impl Rewriter<'_> {
         }
         match &node.kind {
             Kind::Local(local) if self.filtered.iter().any(|(l, _)| l == local) => return None,
+            // What a bucket says of itself, but for its queue.
+            Kind::Field { of, name, optional: false } if is_bucket(of) && &**name != "Queue" => {
+                return Some(node.clone());
+            }
             Kind::Variable(1 | 2) | Kind::Env => return None,
             Kind::Let(local, value, body) => {
                 if let Some(predicate) = self.filter(value) {
@@ -251,7 +285,11 @@ impl Rewriter<'_> {
             Kind::Call { function, arguments } if function.name == "len" => {
                 let [of] = arguments.as_slice() else { return None };
                 if is_queue(of) {
+                    self.plan.keeps = true;
                     return Some(call(LENGTH, Vec::new(), Type::Int, node));
+                }
+                if let Some(text) = self.distinct(of) {
+                    return Some(call(DISTINCT, vec![number(text, node)], Type::Int, node));
                 }
                 let predicate = self.filter(of)?;
                 Some(call(COUNT, vec![number(predicate, node)], Type::Int, node))
@@ -274,6 +312,7 @@ impl Rewriter<'_> {
                 let newest =
                     usize::try_from(-constant(from)?).ok().filter(|n| (1..=MAX_NEWEST).contains(n))?;
                 if is_queue(of) {
+                    self.plan.keeps = true;
                     return Some(call(TAIL, vec![number(newest, node)], node.ty.clone(), node));
                 }
                 let predicate = self.filter(of)?;
@@ -282,6 +321,7 @@ impl Rewriter<'_> {
                 Some(call(NEWEST, vec![number(predicate, node), number(newest, node)], node.ty.clone(), node))
             }
             Kind::Index { of, key, optional: false } if is_queue(of) => {
+                self.plan.keeps = true;
                 Some(call(AT, vec![int(constant(key)?, node)], node.ty.clone(), node))
             }
             _ => None,
@@ -298,6 +338,63 @@ impl Rewriter<'_> {
             _ => None,
         }
     }
+
+    /// The number of the text of `uniq(map(queue.Queue, text))`.
+    fn distinct(&mut self, node: &Node) -> Option<usize> {
+        let Kind::Call { function, arguments } = &node.kind else { return None };
+        let ("uniq", [mapped]) = (function.name, arguments.as_slice()) else { return None };
+        let Kind::Loop { which: Loop::Map, list, predicate: Some(text), .. } = &mapped.kind else {
+            return None;
+        };
+        if !is_queue(list) || !over_one_element(text) || text.ty != Type::String {
+            return None;
+        }
+        if self.plan.texts.len() >= MAX_PREDICATES {
+            return None;
+        }
+        self.plan.texts.push(Arc::new(of_newest(text)));
+        Some(self.plan.texts.len() - 1)
+    }
+}
+
+/// How many different texts a program makes of these hosts' events.
+///
+/// # Errors
+/// It failed for one of them, or made something else.
+pub(crate) fn distinct<H: Host>(program: &Program, hosts: &mut [H]) -> Result<usize, EvalError> {
+    let mut seen: HashSet<Cow<'_, str>> = HashSet::with_capacity(hosts.len());
+    for host in hosts {
+        seen.insert(match program.answer(host)? {
+            Answer::Text(text) => text,
+            Answer::Value(Value::Str(text)) => Cow::Owned(text.as_ref().to_owned()),
+            Answer::Value(other) => return Err(EvalError::Kind { what: "a text", got: other.kind() }),
+        });
+    }
+    Ok(seen.len())
+}
+
+/// The number and the rest of `leaky.Total_count % number == 0 && rest`.
+fn every(condition: &Node) -> Option<(NonZeroU64, Node)> {
+    let Kind::And(parts) = &condition.kind else { return None };
+    let (first, rest) = parts.split_first()?;
+    let Kind::Binary(Binary::Eq, remainder, zero) = &first.kind else { return None };
+    let Kind::Binary(Binary::Rem, count, number) = &remainder.kind else { return None };
+    let Kind::Field { of, name, optional: false } = &count.kind else { return None };
+    if !is_bucket(of) || &**name != "Total_count" || constant(zero)? != 0 {
+        return None;
+    }
+    let every = NonZeroU64::new(u64::try_from(constant(number)?).ok()?)?;
+    let rest = match rest {
+        [] => return None,
+        [only] => only.clone(),
+        more => like(condition, Kind::And(more.to_vec()), Type::Bool),
+    };
+    Some((every, rest))
+}
+
+/// `leaky`: the third variable of the schema of conditions.
+fn is_bucket(node: &Node) -> bool {
+    matches!(node.kind, Kind::Variable(2))
 }
 
 /// `queue.Queue`: the second variable of the schema of conditions.

@@ -144,6 +144,23 @@ impl Program {
         })
     }
 
+    /// Runs the expression where text is wanted, and adds it to `into`; false where it gives anything else.
+    ///
+    /// # Errors
+    /// The expression failed.
+    pub fn write<H: Host>(&self, host: &mut H, into: &mut String) -> Result<bool, EvalError> {
+        if let Form::Text(text) = &self.form {
+            text.write(host, into);
+            return Ok(true);
+        }
+        match self.answer(host)? {
+            Answer::Text(text) => into.push_str(&text),
+            Answer::Value(Value::Str(text)) => into.push_str(&text),
+            Answer::Value(_) => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// Runs the expression for its value.
     ///
     /// # Errors

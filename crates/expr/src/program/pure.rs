@@ -247,6 +247,10 @@ impl Needle {
     }
 
     fn is_in<H: Host + ?Sized>(&self, text: &Text, host: &H) -> bool {
+        // What nearly all are.
+        if let Text::Slot(slot) = text {
+            return self.finder.find(host.text(*slot).as_bytes()).is_some();
+        }
         if let Some((slot, byte, escape)) = self.probe
             && memchr::memchr2(byte, escape, host.text(slot).as_bytes()).is_none()
         {
@@ -313,6 +317,16 @@ fn turned(operator: Binary) -> Binary {
         Binary::Gt => Binary::Lt,
         Binary::Ge => Binary::Le,
         other => other,
+    }
+}
+
+/// `a == b`; joined texts are empty where all of them are.
+fn equal(a: Text, b: Text) -> Pure {
+    match (a, b) {
+        (Text::Concat(parts), Text::Const(empty)) if empty.is_empty() => {
+            Pure::And(parts.into_iter().map(|part| equal(part, Text::Const(empty.clone()))).collect())
+        }
+        (a, b) => Pure::Equal(a, b),
     }
 }
 
@@ -447,8 +461,8 @@ impl Compiler<'_> {
         }
         let (a, b) = (self.text(left)?, self.text(right)?);
         Some(match operator {
-            Binary::Eq => Pure::Equal(a, b),
-            Binary::Ne => Pure::Not(Box::new(Pure::Equal(a, b))),
+            Binary::Eq => equal(a, b),
+            Binary::Ne => Pure::Not(Box::new(equal(a, b))),
             Binary::StartsWith => Pure::StartsWith(a, b),
             Binary::EndsWith => Pure::EndsWith(a, b),
             _ => match b {

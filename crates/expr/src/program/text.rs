@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use testudo_event::net;
+
 use super::{Compiler, Pure};
 use crate::{
     core::{Binary, Kind, Node},
@@ -34,6 +36,8 @@ pub enum Text {
     PathUnescape(Box<Text>),
     /// `text[2:5]`
     Slice(Box<Text>, Option<i64>, Option<i64>),
+    /// `IpToRange(…, '64')`
+    IpToRange(Box<Text>, Box<str>),
     /// `a + b + …`
     Concat(Vec<Text>),
     /// `test ? a : b`
@@ -64,17 +68,54 @@ impl Text {
             Text::Slice(of, from, to) => {
                 chain(of.get(host), |s| access::cut(s, access::range(s.len(), *from, *to)))
             }
+            Text::IpToRange(of, bits) => {
+                Cow::Owned(net::ip_to_range(&of.get(host), bits).unwrap_or_default())
+            }
             Text::Concat(parts) => {
                 let mut whole = String::with_capacity(USUAL_BYTES);
-                for part in parts {
-                    whole.push_str(&part.get(host));
-                }
+                parts.iter().for_each(|part| part.write(host, &mut whole));
                 Cow::Owned(whole)
             }
             Text::Cond(parts) => {
                 let (test, yes, no) = &**parts;
                 if test.holds(host) { yes.get(host) } else { no.get(host) }
             }
+        }
+    }
+
+    /// Adds the text to another.
+    pub(super) fn write<H: Host + ?Sized>(&self, host: &H, into: &mut String) {
+        match self {
+            Text::Const(text) => into.push_str(text),
+            Text::Slot(slot) => into.push_str(host.text(*slot)),
+            Text::Upper(of) => of.write_changed(host, into, str::make_ascii_uppercase, case::upper),
+            Text::Lower(of) => of.write_changed(host, into, str::make_ascii_lowercase, case::lower),
+            Text::Concat(parts) => parts.iter().for_each(|part| part.write(host, into)),
+            Text::Cond(parts) => {
+                let (test, yes, no) = &**parts;
+                if test.holds(host) { yes.write(host, into) } else { no.write(host, into) }
+            }
+            _ => into.push_str(&self.get(host)),
+        }
+    }
+
+    /// Adds the text in another case, where it is ASCII without a copy of its own.
+    fn write_changed<H: Host + ?Sized>(
+        &self,
+        host: &H,
+        into: &mut String,
+        ascii: impl Fn(&mut str),
+        change: impl for<'s> Fn(&'s str) -> Cow<'s, str>,
+    ) {
+        let start = into.len();
+        self.write(host, into);
+        let Some(added) = into.get_mut(start..) else { return };
+        if added.is_ascii() {
+            ascii(added);
+        } else {
+            let changed = change(added).into_owned();
+            into.truncate(start);
+            into.push_str(&changed);
         }
     }
 
@@ -87,7 +128,7 @@ impl Text {
                 Some(Origin { unescapes: true, ..of.origin()? })
             }
             Text::TrimSpace(of) => of.origin(),
-            Text::Const(_) | Text::Slice(..) | Text::Concat(_) | Text::Cond(_) => None,
+            Text::Const(_) | Text::Slice(..) | Text::IpToRange(..) | Text::Concat(_) | Text::Cond(_) => None,
         }
     }
 
@@ -101,7 +142,8 @@ impl Text {
             | Text::TrimSpace(of)
             | Text::QueryUnescape(of)
             | Text::PathUnescape(of)
-            | Text::Slice(of, ..) => of.slots(into),
+            | Text::Slice(of, ..)
+            | Text::IpToRange(of, _) => of.slots(into),
             Text::Concat(parts) => parts.iter().for_each(|part| part.slots(into)),
             Text::Cond(parts) => {
                 parts.0.slots(into);
@@ -138,6 +180,10 @@ impl Compiler<'_> {
             Kind::Const(Value::Str(text)) => Some(Text::Const(text.as_ref().into())),
             Kind::Field { .. } | Kind::Index { .. } | Kind::Method { .. } => self.slot(node).map(Text::Slot),
             Kind::Call { function, arguments } => {
+                if let ("IpToRange", [address, bits]) = (function.name, arguments.as_slice()) {
+                    let Kind::Const(Value::Str(bits)) = &bits.kind else { return None };
+                    return Some(Text::IpToRange(Box::new(self.text(address)?), bits.as_ref().into()));
+                }
                 let [argument] = arguments.as_slice() else { return None };
                 let of = Box::new(self.text(argument)?);
                 match function.name {

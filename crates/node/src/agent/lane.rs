@@ -138,7 +138,9 @@ impl Lane {
             alert.simulated = simulated;
             if let Some(most) = self.events_most {
                 let extra = alert.events.len().saturating_sub(most);
-                alert.events.drain(..extra);
+                if extra > 0 {
+                    alert.events = alert.events[extra..].into();
+                }
             }
         }
         alerts

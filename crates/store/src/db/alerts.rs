@@ -1,6 +1,6 @@
 //! The table of alerts.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use testudo_event::{Alert, AlertEvent, Source, Timestamp};
 
@@ -242,7 +242,7 @@ fn read(row: &dyn Row) -> Result<StoredAlert, SqlError> {
         row.int(column).and_then(|number| i32::try_from(number).map_err(|error| broken("number", error)))
     };
     let created_ms = row.int(2)?;
-    let events: Vec<AlertEvent> =
+    let events: Arc<[AlertEvent]> =
         serde_json::from_str(row.text(24)?).map_err(|error| broken("list of events", error))?;
     let context = serde_json::from_str(row.text(25)?).map_err(|error| broken("context", error))?;
     let alert = Alert {

@@ -119,10 +119,11 @@ pub(super) fn alert(source: Source, decisions: Vec<NewDecision>) -> NewAlert {
         stop_at: time(START),
         remediation: true,
         source,
-        events: vec![AlertEvent {
-            meta: vec![("k".to_owned(), "v'\"é".to_owned())],
+        events: [AlertEvent {
+            meta: [("k", "v'\"é")].as_slice().into(),
             timestamp: "2026-11-21T20:49:58Z".to_owned(),
-        }],
+        }]
+        .into(),
         context: vec![("target_user".to_owned(), "[\"root\"]".to_owned())],
         ..Alert::default()
     };

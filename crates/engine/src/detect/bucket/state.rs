@@ -117,7 +117,7 @@ impl Bucket {
         scenario: &Scenario,
         mut ask: impl FnMut(usize, &Arc<Snapshot>) -> Option<bool>,
     ) {
-        if scenario.quick_condition.is_none() {
+        if !scenario.tally.keeps() {
             return;
         }
         let events: Vec<Arc<Snapshot>> = self.queue.all().map(Arc::clone).collect();
