@@ -16,7 +16,7 @@ use crate::translate::{self, DFA_CACHE_LIMIT, REGEX_SIZE_LIMIT};
 use crate::{Expanded, PatternError};
 
 pub use self::furthest::Furthest;
-pub use self::literals::folded_literals;
+pub use self::literals::{folded_literals, plain_literals};
 
 /// A compiled grok: finds the first match in a line and the spans of the fields that somebody reads.
 ///

@@ -13,7 +13,7 @@ mod library;
 mod translate;
 
 pub use crate::error::PatternError;
-pub use crate::grok::{Furthest, Grok, GrokCache, folded_literals};
+pub use crate::grok::{Furthest, Grok, GrokCache, folded_literals, plain_literals};
 pub use crate::library::{Capture, Defined, Expanded, Library, MAX_EXPANDED_BYTES, MAX_REFERENCE_DEPTH};
 pub use crate::translate::{
     DFA_CACHE_LIMIT, MAX_GROUP_DEPTH, MAX_REPEAT, REGEX_SIZE_LIMIT, compile, translate,

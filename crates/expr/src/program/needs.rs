@@ -87,7 +87,7 @@ fn needs(test: &Pure) -> Option<Vec<Need>> {
         | Pure::EndsWith(a, Text::Const(fixed)) => of_texts(a, [&**fixed]),
         Pure::In(text, set) => of_texts(text, set.texts().iter().map(AsRef::as_ref)),
         Pure::ContainsFixed(text, needle) => of_bytes(text, [needle.bytes()]),
-        Pure::Matches(text, regex) => of_regexes(text, [regex]),
+        Pure::Matches(text, pattern) => of_regexes(text, [pattern.regex()]),
         Pure::RegexpInFile(text, regexes) => of_regexes(text, regexes.iter()),
         Pure::List(text, list) => match &**list {
             ListTest::Contains(lines) => of_texts(text, lines.texts().iter().map(AsRef::as_ref)),

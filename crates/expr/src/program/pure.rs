@@ -2,6 +2,7 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
+use aho_corasick::packed::{self, Searcher};
 use memchr::memmem::Finder;
 use regex::Regex;
 use testudo_event::net::{self, Prefix, PrefixSet};
@@ -38,7 +39,7 @@ pub enum Pure {
     /// `a endsWith b`
     EndsWith(Text, Text),
     /// `x matches 'fixed'`
-    Matches(Text, Regex),
+    Matches(Text, Box<Pattern>),
     /// `any(File('f'), { x … # })`
     List(Text, Arc<ListTest>),
     /// `RegexpInFile(x, 'f')`
@@ -82,7 +83,7 @@ impl Pure {
             Pure::Contains(a, b) => a.get(host).contains(b.get(host).as_ref()),
             Pure::StartsWith(a, b) => a.get(host).starts_with(b.get(host).as_ref()),
             Pure::EndsWith(a, b) => a.get(host).ends_with(b.get(host).as_ref()),
-            Pure::Matches(text, regex) => regex.is_match(&text.get(host)),
+            Pure::Matches(text, pattern) => pattern.is_match(&text.get(host)),
             Pure::List(text, list) => list.holds(&text.get(host)),
             Pure::RegexpInFile(text, patterns) => {
                 let text = text.get(host);
@@ -260,6 +261,34 @@ impl Needle {
     }
 }
 
+/// A regex.
+#[derive(Debug)]
+pub struct Pattern {
+    regex: Regex,
+    /// Finds any of the literals, where the regex does nothing else: without what a regex needs to tell where it matched,
+    /// which costs more than looking at a line.
+    literals: Option<Searcher>,
+}
+
+impl Pattern {
+    fn new(regex: &Regex) -> Pattern {
+        let literals = testudo_pattern::plain_literals(regex.as_str())
+            .and_then(|literals| packed::Builder::new().extend(literals).build());
+        Pattern { regex: regex.clone(), literals }
+    }
+
+    pub(super) fn regex(&self) -> &Regex {
+        &self.regex
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        match &self.literals {
+            Some(literals) => literals.find(text).is_some(),
+            None => self.regex.is_match(text),
+        }
+    }
+}
+
 /// Fixed texts, the shorter ones first: most are told apart by their length.
 #[derive(Debug)]
 pub struct Members(Box<[Box<str>]>);
@@ -426,7 +455,9 @@ impl Compiler<'_> {
             Kind::Binary(operator, left, right) if compares_text(*operator) => {
                 self.comparison(*operator, left, right)
             }
-            Kind::Matches(text, regex) => Some(Pure::Matches(self.text(text)?, regex.clone())),
+            Kind::Matches(text, regex) => {
+                Some(Pure::Matches(self.text(text)?, Box::new(Pattern::new(regex))))
+            }
             Kind::Call { function, arguments } => self.call(function.name, arguments),
             Kind::Loop { which: Loop::Any, list, predicate: Some(predicate), .. } => {
                 self.any_line(list, predicate)

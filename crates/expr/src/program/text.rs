@@ -56,10 +56,19 @@ pub(super) struct Origin {
 
 impl Text {
     /// The text, borrowed where it exists already.
+    #[inline]
     pub fn get<'h, H: Host + ?Sized>(&'h self, host: &'h H) -> Cow<'h, str> {
         match self {
             Text::Const(text) => Cow::Borrowed(text),
             Text::Slot(slot) => Cow::Borrowed(host.text(*slot)),
+            _ => self.made(host),
+        }
+    }
+
+    /// Text that has to be made.
+    fn made<'h, H: Host + ?Sized>(&'h self, host: &'h H) -> Cow<'h, str> {
+        match self {
+            Text::Const(_) | Text::Slot(_) => self.get(host),
             Text::Upper(of) => chain(of.get(host), case::upper),
             Text::Lower(of) => chain(of.get(host), case::lower),
             Text::TrimSpace(of) => chain(of.get(host), |s| Cow::Borrowed(s.trim())),

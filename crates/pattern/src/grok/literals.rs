@@ -28,6 +28,15 @@ pub fn folded_literals(regex: &str) -> Option<Vec<String>> {
     sorted(Facts::of(&regex_syntax::parse(regex).ok()?, Case::Folded))
 }
 
+/// The literals of which a regex (in the syntax of the `regex` crate) looks for any, if this is all that it does.
+pub fn plain_literals(regex: &str) -> Option<Vec<String>> {
+    let hir = regex_syntax::parse(regex).ok()?;
+    if !hir.properties().look_set().is_empty() {
+        return None;
+    }
+    usable(&Facts::of(&hir, Case::Exact).exact?)
+}
+
 fn sorted(facts: Facts) -> Option<Vec<String>> {
     let whole = facts.exact.as_deref().and_then(usable);
     let best = better(whole, facts.required)?;
@@ -220,6 +229,37 @@ mod tests {
         let literals: Option<Vec<&str>> =
             literals.as_ref().map(|set| set.iter().map(String::as_str).collect());
         assert_eq!(literals.as_deref(), expected, "{re2}");
+    }
+
+    #[test]
+    fn regexes_that_are_literals() {
+        let check = |regex: &str, expected: &[&str]| {
+            let literals = plain_literals(regex).unwrap_or_default();
+            assert_eq!(literals, expected, "{regex}");
+        };
+        check("abc", &["abc"]);
+        check(r" \(a\)|b c(?:d|e)?", &[" (a)", "b cd", "b ce", "b c"]);
+        check("(?i)a", &["A", "a"]);
+        for other in ["^abc", r"\babc|d", "ab?|", "a*", "a.b", "a+|b", "[a-z]", ""] {
+            check(other, &[]);
+        }
+    }
+
+    proptest! {
+        /// They are found where the regex matches.
+        #[test]
+        fn literals_do_for_the_regex(
+            parts in prop::collection::vec(
+                prop::sample::select(vec!["a", "b", "é", "ab", "c?", "(?:ab){0,2}", r"\b", "$", "[ab]", "(?i:b)", "|", "|"]),
+                0..7,
+            ),
+            text in "[abABcCé]{0,6}",
+        ) {
+            let regex = parts.concat();
+            if let (Some(literals), Ok(whole)) = (plain_literals(&regex), regex::Regex::new(&regex)) {
+                prop_assert_eq!(literals.iter().any(|literal| text.contains(literal.as_str())), whole.is_match(&text));
+            }
+        }
     }
 
     #[test]
