@@ -243,6 +243,24 @@ fn conditions_over_a_queue_that_nothing_has_entered() {
 }
 
 #[test]
+fn conditions_that_are_asked_at_every_third_event() {
+    let conditional = |condition: &str| {
+        let condition = format!("leaky.Total_count % 3 == 0 && {condition}");
+        json!({
+            "type": "conditional", "capacity": -1, "leakspeed": "1h", "filter": "true", "groupby": "'all'",
+            "condition": condition,
+        })
+    };
+    let different = "len(uniq(map(queue.Queue, {#.Meta.user}))) >= 2";
+    let lines = ["0 user=a", "1 user=a", "2 user=a", "3 user=b", "4 user=b", "5 user=b", "6 user=b"];
+    check(&[scenario("s", conditional(different))], &lines, &["s 192.0.2.1 6 5"]);
+    check(&[scenario("s", conditional(&format!("{different} && evt.Meta.user == 'a'")))], &lines, &[]);
+    // A predicate that fails for an event changes nothing about the others.
+    let failing = format!("{different} && count(queue.Queue, {{#.Parsed.n == '' || int(#.Parsed.n) > 0}}) > 0");
+    check(&[scenario("s", conditional(&failing))], &lines, &["s 192.0.2.1 6 5"]);
+}
+
+#[test]
 fn a_scope_that_fails_matters_where_it_is_asked_for() {
     let documents = [
         scenario(
