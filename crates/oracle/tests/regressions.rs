@@ -256,7 +256,8 @@ fn conditions_that_are_asked_at_every_third_event() {
     check(&[scenario("s", conditional(different))], &lines, &["s 192.0.2.1 6 5"]);
     check(&[scenario("s", conditional(&format!("{different} && evt.Meta.user == 'a'")))], &lines, &[]);
     // A predicate that fails for an event changes nothing about the others.
-    let failing = format!("{different} && count(queue.Queue, {{#.Parsed.n == '' || int(#.Parsed.n) > 0}}) > 0");
+    let failing =
+        format!("{different} && count(queue.Queue, {{#.Parsed.n == '' || int(#.Parsed.n) > 0}}) > 0");
     check(&[scenario("s", conditional(&failing))], &lines, &["s 192.0.2.1 6 5"]);
 }
 

@@ -121,6 +121,7 @@ impl Field {
                 "DURATION".to_owned(),
                 r"[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|seconds|secs|sec|s|mins|min|m|h)".to_owned(),
             ),
+            Kind::Version => ("VERSION".to_owned(), r"[0-9]+(?:\.[0-9]+)+[0-9A-Za-z.+~-]*".to_owned()),
             Kind::Hex => ("HEX".to_owned(), "(?:0x)?[0-9A-Fa-f]+".to_owned()),
             Kind::Uuid => ("UUID".to_owned(), "[0-9A-Fa-f-]{36}".to_owned()),
             Kind::Host => ("HOST".to_owned(), "[0-9A-Za-z._-]+".to_owned()),

@@ -62,6 +62,8 @@ pub struct Mined {
     pub covered: usize,
     /// Lines of the program with signs that no text has, or too long to be read safely.
     pub unusable: usize,
+    /// Those of them with signs that no text has.
+    pub garbled: usize,
     /// How many different forms there were.
     pub found: usize,
     /// Of a log in JSON, its keys; there are no forms then.
@@ -231,6 +233,7 @@ pub fn mine(lines: &[String], wanted: &Wanted) -> Mined {
         lines: own.len(),
         covered: 0,
         unusable: own.len() - usable.len(),
+        garbled: own.iter().filter(|line| !is_text(line)).count(),
         found: 0,
         keys: Keys::default(),
         others,

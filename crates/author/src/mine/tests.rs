@@ -36,6 +36,28 @@ fn names_addresses_and_numbers_differ() {
 }
 
 #[test]
+fn versions_are_one_value() {
+    check(
+        &[
+            "client 192.0.2.1 uses OpenSSH 9.2p1 after 1.5s",
+            "client 192.0.2.1 uses OpenSSH 10.0.2-rc1+b2 after 2.25s",
+            "client 192.0.2.1 uses OpenSSH 4.2.1. after 3s",
+        ],
+        &[
+            (2, "^client %{X_IP:client_ip} uses OpenSSH %{X_VERSION:openssh} after %{X_DURATION:after}$"),
+            (
+                1,
+                r"^client %{X_IP:client_ip} uses OpenSSH %{X_VERSION:openssh}\. after %{X_DURATION:after}$",
+            ),
+        ],
+    );
+    assert_eq!(
+        sketch("v 4.2 and 4.2.1, 10.0.0.1 and 1.2.3.4.5"),
+        "v <number> and <version>, <ip> and <version>"
+    );
+}
+
+#[test]
 fn names_of_users_have_any_number_of_words() {
     check(
         &[

@@ -19,6 +19,8 @@ pub enum Kind {
     Number,
     /// A number with a unit of time.
     Duration,
+    /// Numbers with dots between them, and what may follow: `4.2.1`, `9.2p1`.
+    Version,
     /// A long number in base 16.
     Hex,
     /// `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
@@ -47,6 +49,7 @@ impl Kind {
             Kind::Time(_) => "time",
             Kind::Number => "number",
             Kind::Duration => "duration",
+            Kind::Version => "version",
             Kind::Hex => "hex",
             Kind::Uuid => "uuid",
             Kind::Host => "host",
@@ -231,14 +234,22 @@ fn number(rest: &str) -> Option<(Kind, usize)> {
     if whole == 0 {
         return None;
     }
-    let fraction = rest[whole..].strip_prefix('.').map_or(0, |rest| run(rest, |c| c.is_ascii_digit()));
-    let len = if fraction > 0 { whole + 1 + fraction } else { whole };
+    let more = |len: usize| {
+        let digits = rest[len..].strip_prefix('.').map_or(0, |rest| run(rest, |c| c.is_ascii_digit()));
+        (digits > 0).then_some(len + 1 + digits)
+    };
+    let fraction = more(whole);
+    let len = fraction.unwrap_or(whole);
     let ends = |text: &str| text.chars().next().is_none_or(|c| !c.is_alphanumeric() && c != '_');
-    if ends(&rest[len..]) {
+    if ends(&rest[len..]) && more(len).is_none() {
         return Some((Kind::Number, len));
     }
-    let unit = UNITS.iter().find(|unit| rest[len..].strip_prefix(**unit).is_some_and(ends))?;
-    Some((Kind::Duration, len + unit.len()))
+    if let Some(unit) = UNITS.iter().find(|unit| rest[len..].strip_prefix(**unit).is_some_and(ends)) {
+        return Some((Kind::Duration, len + unit.len()));
+    }
+    let version = &rest[..run(rest, |c| c.is_ascii_alphanumeric() || ".+~-".contains(c))];
+    let version = version.trim_end_matches(['.', '+', '~', '-']);
+    (fraction.is_some() && ends(&rest[version.len()..])).then_some((Kind::Version, version.len()))
 }
 
 fn hex(rest: &str) -> Option<usize> {

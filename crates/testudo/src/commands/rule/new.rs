@@ -108,6 +108,16 @@ fn check(args: &RuleNewArgs, mined: &Mined) -> Result<(), Failure> {
         };
         return Err(Failure::new(format!("no line is of the program `{}`", mined.program)).hint(hint));
     }
+    // What looks like text in a picture or an archive is none.
+    if mined.garbled * 2 > mined.lines {
+        return Err(Failure::new(format!(
+            "{} of the {} lines have control characters or are no UTF-8: {} is no log of text",
+            mined.garbled,
+            mined.lines,
+            args.from.display()
+        ))
+        .hint("give what the service writes; of compressed files, .gz and .zst are read"));
+    }
     if mined.covered == 0 {
         return Err(Failure::new(format!(
             "none of the {} lines is text that a pattern could read",
