@@ -386,8 +386,8 @@ fn bytes_of(value: &Value) -> usize {
 
 fn bytes_of_overflow(overflow: &Overflow) -> usize {
     let meta = overflow.alert.events.iter().flat_map(|event| event.meta.iter());
-    let context = overflow.alert.context.iter().map(|(key, text)| (key.as_str(), text.as_str()));
-    let texts = meta.chain(context).map(|(key, text)| 2 * PIECE + key.len() + text.len());
+    let meta = meta.map(|(key, text)| 2 * size_of::<usize>() + key.len() + text.len());
+    let context = overflow.alert.context.iter().map(|(key, text)| 2 * PIECE + key.len() + text.len());
     let lists = overflow.sources.len() + overflow.alert.events.len() + overflow.alert.contributors.len();
-    size_of::<Overflow>() + lists * 4 * PIECE + texts.sum::<usize>()
+    size_of::<Overflow>() + lists * 4 * PIECE + meta.sum::<usize>() + context.sum::<usize>()
 }

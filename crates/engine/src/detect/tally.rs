@@ -50,7 +50,7 @@ pub(crate) struct Plan {
     text_programs: Vec<Program>,
     /// Whether anything is asked of [`Tallies`].
     keeps: bool,
-    /// At every how manieth event of a bucket the condition is asked.
+    /// The condition is asked at those events of a bucket whose number this divides; `None`: at all.
     every: Option<NonZeroU64>,
 }
 

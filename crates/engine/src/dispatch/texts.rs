@@ -1,5 +1,5 @@
-//! Fixed texts that are looked up for every event: a table whose hash looks at four bytes and not at the whole text. The
-//! texts come from rules, so that nobody who writes logs can make them collide.
+//! Fixed texts that are looked up for every event: a table whose hash looks at the length and three bytes, not at the
+//! whole text. The texts come from rules, so that nobody who writes logs can make them collide.
 
 /// Places for each text: most texts that are not in the table meet an empty place at once.
 const PLACES_EACH: usize = 4;

@@ -338,6 +338,8 @@ impl Maker<'_> {
             "evt.Parsed.n",
             "evt.Parsed.user + '/' + evt.Parsed.n",
             "Lower(evt.Parsed.user)",
+            "Upper(evt.Parsed.user + 'ß') + Lower(evt.Meta.service + evt.Parsed.program)",
+            "Lower(evt.Meta.user != '' ? Upper(evt.Parsed.user) : 'X' + evt.Parsed.n)",
             "evt.Unmarshaled.j.k",
             "evt.Unmarshaled.x",
             "evt.GetMeta('source_ip')",
