@@ -58,12 +58,12 @@ pub enum HubError {
         problem: String,
     },
     /// An index of more than anybody has.
-    #[error("{} tells of {count} items and parts of collections, the limit is {limit}", path.display())]
+    #[error("{} has more than {limit} {what}", path.display())]
     TooMany {
         /// The index.
         path: PathBuf,
-        /// How many.
-        count: usize,
+        /// Of what.
+        what: &'static str,
         /// The most that are taken.
         limit: usize,
     },

@@ -3,12 +3,16 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, de::Error};
+use memchr::memchr_iter;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny, MapAccess, Visitor},
+};
 
 use crate::{HubError, embedded, files};
 
@@ -23,6 +27,9 @@ pub const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 /// Items and names of parts of collections that an index may have: twenty times those of the public one.
 const MAX_NAMES: usize = 50_000;
+
+/// Texts that it may have: twenty times those of the public one, too.
+const MAX_TEXTS: usize = 1_000_000;
 
 /// A name that is further from what was typed is another one.
 const TYPED_MOST: usize = 3;
@@ -318,7 +325,41 @@ impl Hub {
     }
 }
 
-type RawItems = BTreeMap<String, Option<RawItem>>;
+/// The items of a type, no more than [`MAX_NAMES`].
+#[derive(Default)]
+struct RawItems {
+    items: BTreeMap<String, Option<RawItem>>,
+    /// Whether there are more.
+    beyond: bool,
+}
+
+impl<'de> Deserialize<'de> for RawItems {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+
+        impl<'de> Visitor<'de> for Items {
+            type Value = RawItems;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("items by their names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawItems, A::Error> {
+                let mut raw = RawItems::default();
+                while raw.items.len() < MAX_NAMES {
+                    let Some((name, item)) = map.next_entry()? else { return Ok(raw) };
+                    raw.items.insert(name, item);
+                }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    raw.beyond = true;
+                }
+                Ok(raw)
+            }
+        }
+
+        deserializer.deserialize_map(Items)
+    }
+}
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
@@ -362,6 +403,11 @@ fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<ItemKind, BTreeMap<String
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(failed(serde_json::Error::custom("it is a list")));
     }
+    let too_many = |what, limit| HubError::TooMany { path: path.to_owned(), what, limit };
+    // Before any of it is kept: the shortest texts take thirty times their bytes.
+    if memchr_iter(b'"', bytes).count() > 2 * MAX_TEXTS {
+        return Err(too_many("texts", MAX_TEXTS));
+    }
     let raw: RawIndex = serde_json::from_slice(bytes).map_err(|source| match files::conflict(bytes) {
         Some(line) => HubError::Conflict { path: path.to_owned(), line },
         None => failed(source),
@@ -373,8 +419,9 @@ fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<ItemKind, BTreeMap<String
     let mut count = 0;
     let mut taken = Taken::default();
     for (kind, items) in ItemKind::ALL.into_iter().zip(lists) {
+        let RawItems { items, beyond } = items.unwrap_or_default();
         let mut of_kind = BTreeMap::new();
-        for (name, raw) in items.unwrap_or_default() {
+        for (name, raw) in items {
             let item = item(kind, &name, raw).and_then(|item| taken.take(item));
             let item = item.map_err(|problem| HubError::BadItem {
                 path: path.to_owned(),
@@ -383,12 +430,15 @@ fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<ItemKind, BTreeMap<String
                 problem,
             })?;
             count += 1 + item.dependencies.len();
+            if count > MAX_NAMES {
+                return Err(too_many("items and parts of collections", MAX_NAMES));
+            }
             of_kind.insert(name, item);
         }
+        if beyond {
+            return Err(too_many("items and parts of collections", MAX_NAMES));
+        }
         index.insert(kind, of_kind);
-    }
-    if count > MAX_NAMES {
-        return Err(HubError::TooMany { path: path.to_owned(), count, limit: MAX_NAMES });
     }
     Ok(index)
 }

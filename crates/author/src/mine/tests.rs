@@ -45,10 +45,7 @@ fn versions_are_one_value() {
         ],
         &[
             (2, "^client %{X_IP:client_ip} uses OpenSSH %{X_VERSION:openssh} after %{X_DURATION:after}$"),
-            (
-                1,
-                r"^client %{X_IP:client_ip} uses OpenSSH %{X_VERSION:openssh}\. after %{X_DURATION:after}$",
-            ),
+            (1, r"^client %{X_IP:client_ip} uses OpenSSH %{X_VERSION:openssh}\. after %{X_DURATION:after}$"),
         ],
     );
     assert_eq!(

@@ -114,8 +114,20 @@ fn descriptions_are_text() {
 fn an_index_has_an_end() {
     let parts = vec!["\"x/y\""; MAX_NAMES].join(",");
     let index = format!(r#"{{"collections": {{"a/b": {{"path": "c.yaml", "scenarios": [{parts}]}}}}}}"#);
-    let told = open(&index).unwrap_err().to_string();
-    assert!(told.contains("tells of 50001 items and parts of collections, the limit is 50000"), "{told}");
+    let refused = |index: &str, what: &str| {
+        let told = open(index).unwrap_err().to_string();
+        assert!(told.ends_with(what), "{told}");
+    };
+    refused(&index, "has more than 50000 items and parts of collections");
+    let items = |count: usize| {
+        let items: Vec<String> =
+            (0..count).map(|n| format!(r#""a/{n}": {{"path": "scenarios/a/{n}.yaml"}}"#)).collect();
+        format!(r#"{{"scenarios": {{{}}}}}"#, items.join(","))
+    };
+    assert_eq!(open(&items(MAX_NAMES)).unwrap().items(ItemKind::Scenario).count(), MAX_NAMES);
+    refused(&items(MAX_NAMES + 1), "has more than 50000 items and parts of collections");
+    let texts = vec!["\"\""; MAX_TEXTS].join(",");
+    refused(&format!(r#"{{"others": [{texts}]}}"#), "has more than 1000000 texts");
 }
 
 #[test]
