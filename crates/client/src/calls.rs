@@ -11,6 +11,7 @@ use hyper::Method;
 use hyper::header::HeaderValue;
 use serde::de::DeserializeOwned;
 use testudo_event::Alert as Record;
+use testudo_event::text::url_part;
 use testudo_wire::allowlist::{Allowlist, BulkCheck, BulkCheckAnswer, BulkCheckResult, CheckAnswer};
 use testudo_wire::body::{self, BodyError};
 use testudo_wire::metrics::UsageMetrics;
@@ -218,7 +219,7 @@ impl Client {
     /// # Errors
     /// As every call.
     pub async fn allowlist(&self, name: &str) -> Result<Allowlist, ClientError> {
-        let path = format!("v1/allowlists/{}?with_content=true", escaped(name));
+        let path = format!("v1/allowlists/{}?with_content=true", url_part(name));
         self.machine(&Call::get(path)).await
     }
 
@@ -227,7 +228,7 @@ impl Client {
     /// # Errors
     /// As every call.
     pub async fn check_allowlists(&self, value: &str) -> Result<CheckAnswer, ClientError> {
-        self.machine(&Call::get(format!("v1/allowlists/check/{}", escaped(value)))).await
+        self.machine(&Call::get(format!("v1/allowlists/check/{}", url_part(value)))).await
     }
 
     /// Those of many addresses and ranges that are allowed.
@@ -381,21 +382,7 @@ pub fn query<'q>(pairs: impl IntoIterator<Item = (&'q str, &'q str)>) -> String 
         }
         out.push_str(name);
         out.push('=');
-        out.push_str(&escaped(value));
-    }
-    out
-}
-
-/// A text as a part of a path or query.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a text cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
+        out.push_str(&url_part(value));
     }
     out
 }

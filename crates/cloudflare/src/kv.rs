@@ -12,12 +12,13 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use testudo_event::text::url_part;
 
 use crate::api::{Api, Method, Request, Transport};
 use crate::budget::Kind;
 use crate::decision::{Danger, Decision, Subject, net_text, weight};
 use crate::failure::Failure;
-use crate::lists::{MARK, Step, escaped, unreadable};
+use crate::lists::{MARK, Step, unreadable};
 
 /// The key that holds all networks.
 const RANGES: &str = "IP_RANGES";
@@ -426,7 +427,7 @@ impl Store {
     /// Reads a page of keys.
     fn read<T: Transport>(&mut self, api: &Api<T>, now: u64) -> Result<Step, Failure> {
         let mut reading = self.reading.take().unwrap_or_default();
-        let cursor = reading.cursor.as_deref().map(|cursor| format!("&cursor={}", escaped(cursor)));
+        let cursor = reading.cursor.as_deref().map(|cursor| format!("&cursor={}", url_part(cursor)));
         let path = format!("{}/keys?limit={PAGE}{}", self.path, cursor.unwrap_or_default());
         let request = Request { method: Method::Get, path, body: None };
         let answer = api.ask(&request, &[(Kind::KvLists, 1)], now)?;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use testudo_event::Prefix;
+use testudo_event::{Prefix, text::url_part};
 
 use crate::api::{Answer, Api, Method, Request, Transport};
 use crate::budget::Kind;
@@ -353,7 +353,7 @@ impl Lists {
             Some(reading) if reading.at == at => reading,
             _ => Reading { at, ..Reading::default() },
         };
-        let cursor = reading.cursor.as_deref().map(|cursor| format!("&cursor={}", escaped(cursor)));
+        let cursor = reading.cursor.as_deref().map(|cursor| format!("&cursor={}", url_part(cursor)));
         let path = format!("{}?per_page={PAGE}{}", self.items_path(at), cursor.unwrap_or_default());
         let answer = match api.ask(
             &Request { method: Method::Get, path, body: None },
@@ -442,7 +442,7 @@ impl Lists {
             self.states[at].is_unsure = true;
             return Ok(Some(Step::Done));
         }
-        let search = escaped(&net_text(first));
+        let search = url_part(&net_text(first));
         let path = format!("{}?per_page={PAGE}&search={search}", self.items_path(at));
         let request = Request { method: Method::Get, path, body: None };
         let answer = api.ask(&request, &[(Kind::ListRequests, 1)], now)?;
@@ -671,14 +671,6 @@ pub(crate) fn unreadable(problem: &str) -> Failure {
 pub(crate) fn is_word(id: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     !id.is_empty() && id.len() <= 100 && id.chars().all(is_plain)
-}
-
-/// A text as it stands in a query.
-pub(crate) fn escaped(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
 }
 
 /// The items of a page: network, identity, and whether it is ours.

@@ -1,7 +1,17 @@
-//! Numbers as Go's `fmt` prints them, JSON that is cut into lines, and the small fixed buffer that the texts of this crate
-//! are built in.
+//! Numbers as Go's `fmt` prints them, JSON that is cut into lines, parts of URLs, and the small fixed buffer that the texts
+//! of this crate are built in.
 
 use std::fmt::Write as _;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// All but the unreserved characters of RFC 3986 (section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A text as a part of a path or a query of a URL, or as a field of a form.
+pub fn url_part(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
 
 /// JSON in ASCII: everything beyond it, and what a terminal would obey, as `\u`. Some languages see line breaks in U+0085
 /// and U+2028, so that one line of JSON would be two.

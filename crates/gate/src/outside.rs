@@ -7,6 +7,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use testudo_event::text::url_part;
 use tokio::sync::Semaphore;
 use ureq::{
     Agent,
@@ -103,7 +104,7 @@ impl Caller {
         let mut request = self.0.post(url).header("accept", "application/json");
         if let Some((name, password)) = who {
             // OAuth 2.0 has both encoded as in a form first (RFC 6749, 2.3.1).
-            let pair = format!("{}:{}", crate::form::encode(name), crate::form::encode(password));
+            let pair = format!("{}:{}", url_part(name), url_part(password));
             request = request.header("authorization", format!("Basic {}", STANDARD.encode(pair)));
         }
         let request = request.config().timeout_global(Some(timeout)).build();

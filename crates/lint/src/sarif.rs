@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use testudo_event::text::url_part;
 use testudo_rules::{Diagnostic, Place, Severity};
 
 /// The schema that the document fits.
@@ -120,7 +121,7 @@ fn artifact(path: &str, base: &Path) -> Value {
             Component::ParentDir => {
                 parts.pop();
             }
-            Component::Normal(part) => parts.push(encoded(&part.to_string_lossy())),
+            Component::Normal(part) => parts.push(url_part(&part.to_string_lossy())),
             Component::Prefix(drive) => parts.push(drive.as_os_str().to_string_lossy().into_owned()),
             Component::RootDir | Component::CurDir => {}
         }
@@ -128,7 +129,7 @@ fn artifact(path: &str, base: &Path) -> Value {
     let above = base.components().filter(|part| matches!(part, Component::Normal(_) | Component::Prefix(_)));
     let above: Vec<String> = above
         .map(|part| match part {
-            Component::Normal(part) => encoded(&part.to_string_lossy()),
+            Component::Normal(part) => url_part(&part.to_string_lossy()),
             part => part.as_os_str().to_string_lossy().into_owned(),
         })
         .collect();
@@ -136,19 +137,6 @@ fn artifact(path: &str, base: &Path) -> Value {
         Some(inside) if !inside.is_empty() => json!({ "uri": inside.join("/"), "uriBaseId": BASE }),
         _ => json!({ "uri": format!("file:///{}", parts.join("/")) }),
     }
-}
-
-/// A name as a part of an address.
-fn encoded(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use hyper::{
 };
 
 use proptest::prelude::*;
+use testudo_event::text::url_part;
 
 use super::*;
-use crate::{Decisions, Gate, Keys, Match, Outcome, Peer, Policy, Random, Visit, Way, form::encode};
+use crate::{Decisions, Gate, Keys, Match, Outcome, Peer, Policy, Random, Visit, Way};
 
 const POLICY: &str = "
 contact: abuse@example.org
@@ -159,10 +160,10 @@ impl Browser {
         code: &str,
         millis: u64,
     ) -> Response<Bytes> {
-        let mut body = format!("code={}", encode(code));
+        let mut body = format!("code={}", url_part(code));
         for name in ["challenge", "target", "user", "form"] {
             if let Some(value) = field(page, name) {
-                let _ = write!(body, "&{name}={}", encode(&value));
+                let _ = write!(body, "&{name}={}", url_part(&value));
             }
         }
         self.send_body(place, known, &body, millis)
@@ -497,7 +498,7 @@ proptest! {
         names in proptest::collection::vec(("(challenge|code|target|form|user)", "[ -~]{0,90}"), 0..6),
     ) {
         let place = Place { gate: plain_gate(), secret: [0; 20], recovery: Vec::new(), path: "none".into(), _folder: None };
-        let fields: Vec<String> = names.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        let fields: Vec<String> = names.iter().map(|(name, value)| format!("{name}={}", url_part(value))).collect();
         for body in [body, fields.join("&")] {
             let response = Browser::new().send_body(&place, &asked(), &body, START);
             prop_assert!(!response.headers().contains_key(SET_COOKIE));

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use subtle::ConstantTimeEq as _;
-
-use crate::form;
+use testudo_event::text::url_part;
 
 /// Bytes of a secret: as many as SHA-1 has, as RFC 4226 advises.
 pub(crate) const SECRET_BYTES: usize = 20;
@@ -52,7 +51,7 @@ pub(crate) fn code(secret: &[u8; SECRET_BYTES], step: u64) -> String {
 
 /// The address that sets an authenticator app up.
 pub(crate) fn uri(secret: &[u8; SECRET_BYTES], issuer: &str, user: &str) -> String {
-    let (issuer, user) = (form::encode(issuer), form::encode(user));
+    let (issuer, user) = (url_part(issuer), url_part(user));
     format!(
         "otpauth://totp/{issuer}:{user}?secret={}&issuer={issuer}&algorithm=SHA1&digits={DIGITS}&period={STEP}",
         base32(secret)

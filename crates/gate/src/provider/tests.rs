@@ -11,13 +11,14 @@ use std::{
     time::Duration,
 };
 
+use testudo_event::text::url_part;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::oneshot,
     task::JoinHandle,
 };
 
-use crate::{Decisions, Listen, Match, Server, ServerConfig, challenge::Challenge, form::encode};
+use crate::{Decisions, Listen, Match, Server, ServerConfig, challenge::Challenge};
 
 /// How the stand-in behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +185,7 @@ impl Running {
     async fn answer(&self, client: &str, page: &str, more: &str) -> String {
         let mut body = more.to_owned();
         for name in ["challenge", "target", "form"] {
-            let _ = write!(body, "&{name}={}", encode(&field(page, name)));
+            let _ = write!(body, "&{name}={}", url_part(&field(page, name)));
         }
         self.talk(format!(
             "POST /.well-known/testudo/answer HTTP/1.1\r\n{AGENT}X-Forwarded-For: {client}\r\n\

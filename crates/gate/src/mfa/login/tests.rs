@@ -2,6 +2,7 @@ use std::{fmt::Write as _, net::IpAddr};
 
 use hyper::HeaderMap;
 use proptest::prelude::*;
+use testudo_event::text::url_part;
 
 use super::*;
 use crate::{Keys, Match, Outcome, Peer, Policy, Way};
@@ -86,7 +87,7 @@ impl Browser {
             let rest = text.split_once(&format!("name=\"{name}\" value=\"")).map_or("", |(_, rest)| rest);
             rest.split('"').next().unwrap_or_default().replace("&amp;", "&")
         };
-        let mut body = format!("challenge={}&target={}", field("challenge"), form::encode(&field("target")));
+        let mut body = format!("challenge={}&target={}", field("challenge"), url_part(&field("target")));
         if !field("user").is_empty() {
             let _ = write!(body, "&user={}", field("user"));
         }

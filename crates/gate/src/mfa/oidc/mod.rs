@@ -8,6 +8,7 @@ mod token;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use testudo_event::text::url_part;
 
 pub(crate) use self::{
     directory::Directory,
@@ -15,7 +16,6 @@ pub(crate) use self::{
 };
 use super::OidcPolicy;
 use crate::{
-    form,
     moment::Moment,
     outside::{Caller, Reply},
 };
@@ -71,8 +71,7 @@ pub(crate) fn authorization_url(
     if let Some(user) = user {
         fields.push(("login_hint", user));
     }
-    let query: Vec<_> =
-        fields.iter().map(|(name, value)| format!("{name}={}", form::encode(value))).collect();
+    let query: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={}", url_part(value))).collect();
     let endpoint = &description.authorization_endpoint;
     let separator = if endpoint.contains('?') { '&' } else { '?' };
     format!("{endpoint}{separator}{}", query.join("&"))

@@ -168,8 +168,8 @@ fn a_browser_is_sent_with_everything_that_binds_the_answer() {
     );
     let (start, query) = url.split_once("?tenant=a&").expect("more of a query");
     assert_eq!(start, "https://login.example.org/auth");
-    let fields = form::fields(query.as_bytes()).expect("fields");
-    let field = |name: &str| form::only(&fields, name).unwrap_or_default();
+    let fields = crate::form::fields(query.as_bytes()).expect("fields");
+    let field = |name: &str| crate::form::only(&fields, name).unwrap_or_default();
     for (name, value) in [
         ("response_type", "code"),
         ("client_id", "gate"),

@@ -6,6 +6,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use testudo_event::text::url_part;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     decisions::{Decisions, Match},
-    form,
     keys::Keys,
     mfa::Vault,
 };
@@ -224,8 +224,8 @@ async fn a_second_factor_is_asked_for() {
         rest.split_once('"').expect("its end").0.to_owned()
     };
     let send = |page: &str, code: &str| {
-        let body = ["challenge", "user", "target"]
-            .map(|name| format!("{name}={}&", form::encode(&field(page, name))));
+        let body =
+            ["challenge", "user", "target"].map(|name| format!("{name}={}&", url_part(&field(page, name))));
         let body = format!("{}code={code}", body.concat());
         let more = format!(
             "Origin: http://example.org\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
