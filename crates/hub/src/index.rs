@@ -325,13 +325,9 @@ impl Hub {
     }
 }
 
-/// The items of a type, no more than [`MAX_NAMES`].
+/// The items of a type: at most one more than [`MAX_NAMES`], so that too many are seen and not kept.
 #[derive(Default)]
-struct RawItems {
-    items: BTreeMap<String, Option<RawItem>>,
-    /// Whether there are more.
-    beyond: bool,
-}
+struct RawItems(BTreeMap<String, Option<RawItem>>);
 
 impl<'de> Deserialize<'de> for RawItems {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -345,15 +341,13 @@ impl<'de> Deserialize<'de> for RawItems {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawItems, A::Error> {
-                let mut raw = RawItems::default();
-                while raw.items.len() < MAX_NAMES {
-                    let Some((name, item)) = map.next_entry()? else { return Ok(raw) };
-                    raw.items.insert(name, item);
+                let mut items = BTreeMap::new();
+                while items.len() <= MAX_NAMES {
+                    let Some((name, item)) = map.next_entry()? else { return Ok(RawItems(items)) };
+                    items.insert(name, item);
                 }
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-                    raw.beyond = true;
-                }
-                Ok(raw)
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(RawItems(items))
             }
         }
 
@@ -419,9 +413,8 @@ fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<ItemKind, BTreeMap<String
     let mut count = 0;
     let mut taken = Taken::default();
     for (kind, items) in ItemKind::ALL.into_iter().zip(lists) {
-        let RawItems { items, beyond } = items.unwrap_or_default();
         let mut of_kind = BTreeMap::new();
-        for (name, raw) in items {
+        for (name, raw) in items.unwrap_or_default().0 {
             let item = item(kind, &name, raw).and_then(|item| taken.take(item));
             let item = item.map_err(|problem| HubError::BadItem {
                 path: path.to_owned(),
@@ -434,9 +427,6 @@ fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<ItemKind, BTreeMap<String
                 return Err(too_many("items and parts of collections", MAX_NAMES));
             }
             of_kind.insert(name, item);
-        }
-        if beyond {
-            return Err(too_many("items and parts of collections", MAX_NAMES));
         }
         index.insert(kind, of_kind);
     }

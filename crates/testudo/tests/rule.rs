@@ -129,7 +129,11 @@ fn logs_of_all_sorts_give_a_draft_or_a_sentence() {
         ("empty", Vec::new(), Some("there is no line in empty.log")),
         ("blank", b"\n\n".to_vec(), Some("there is no line in blank.log")),
         ("long", vec![b'x'; TOO_LONG], Some("there is no line in long.log")),
-        ("control", b"a\x01b\n\x02\n".to_vec(), Some("2 of the 2 lines have control characters or are no UTF-8")),
+        (
+            "control",
+            b"a\x01b\n\x02\n".to_vec(),
+            Some("2 of the 2 lines have control characters or are no UTF-8"),
+        ),
         ("one", LINE.as_bytes().to_vec(), None),
         ("same", format!("{LINE}\n").repeat(3000).into_bytes(), None),
         ("differ", differ.join("\n").into_bytes(), None),
