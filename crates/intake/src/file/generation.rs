@@ -173,6 +173,10 @@ impl Generation {
 
     /// Closes it until there is something to read in it.
     pub(super) fn park(&mut self) {
+        // What was written since it was read last would be noticed by the next scan only.
+        if let Handle::Open(Content::Plain(file)) = &self.handle {
+            self.size = self.size.max(file.metadata().map_or(0, |metadata| metadata.len()));
+        }
         self.handle = Handle::Parked;
         self.done_with = !self.has_more();
     }

@@ -550,6 +550,22 @@ fn few_files_are_open_and_all_are_read() {
     assert_eq!(bench.outlet.counters().gaps.get(), 0);
 }
 
+/// Whoever else follows files takes a part of the room, at any moment.
+#[test]
+fn what_is_closed_for_want_of_room_is_read_all_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |number: u32| folder.path().join(format!("{number}.log"));
+    (0..10).for_each(|number| append(&path(number), "was there\n"));
+    let mut bench = Bench::new(&[folder.path().join("*.log").display().to_string()]);
+    bench.narrow(Some(100));
+    bench.poll();
+    (0..10).for_each(|number| append(&path(number), &format!("{number}\n")));
+    bench.narrow(Some(2));
+    bench.poll();
+    assert!(bench.follower.open <= 2, "{} are open", bench.follower.open);
+    assert_eq!(bench.lines(), (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
 /// Takes lines until there are so many.
 async fn take(batches: &mut Receiver<Batch>, count: usize) -> Vec<String> {
     let mut lines = Vec::new();
