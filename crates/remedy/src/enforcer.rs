@@ -103,11 +103,12 @@ struct Installed {
     group: GroupId,
 }
 
-/// How much a decision weighs against another one about the same address: the stronger action wins, then the later end.
-type Weight = (Action, u64, GroupId);
+/// How much a decision weighs against another one about the same address: the stronger action wins, then the later end,
+/// then whose it is ([`Group::weight`]).
+type Weight = (Action, u64, u8, GroupId);
 
 impl From<Weight> for Installed {
-    fn from((_, until_ms, group): Weight) -> Self {
+    fn from((_, until_ms, _, group): Weight) -> Self {
         Installed { until_ms, group }
     }
 }
@@ -644,7 +645,8 @@ fn heaviest(about: impl Iterator<Item = Decision>, groups: &Groups, now_ms: u64)
 }
 
 fn weight(decision: &Decision, groups: &Groups) -> Weight {
-    (groups.get(decision.group).action, decision.until_ms, decision.group)
+    let (action, origin) = groups.get(decision.group).weight();
+    (action, decision.until_ms, origin, decision.group)
 }
 
 /// How an element is found.
