@@ -111,7 +111,7 @@ pub struct Log {
     /// Type of its lines.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// Who must be found, and nobody else.
+    /// Who must be found, and nobody else; of a postoverflow, who took part and is let off, or is not.
     #[serde(default)]
     pub source: String,
     /// Who is listed, for rules that ask.

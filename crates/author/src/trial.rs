@@ -331,6 +331,19 @@ impl Trial {
         if found.overflows.is_empty() {
             case.fail(|| "no scenario finds anybody".to_owned());
         }
+        if !log.source.is_empty() {
+            // One of those who took part, in an alert that stands.
+            let is_found = found.contributors.contains(&log.source);
+            match part {
+                Part::Blames if !is_found => case.fail(|| format!("{} is let off", log.source)),
+                Part::LetsOff if is_found => case.fail(|| format!("{} is blamed with others", log.source)),
+                Part::LetsOff if !log.steps.iter().any(|step| step.line.contains(&log.source)) => {
+                    case.fail(|| format!("{} is in none of the lines", log.source));
+                }
+                _ => {}
+            }
+            return case;
+        }
         let wanted = self.reasons.get(&samples.rule);
         for (scenario, source, reason) in &found.overflows {
             match (part, reason) {
@@ -395,6 +408,8 @@ type Blame = (String, String, Option<String>);
 #[derive(Default)]
 struct Found {
     overflows: BTreeSet<Blame>,
+    /// Who poured into the buckets of those that no whitelist took out.
+    contributors: BTreeSet<String>,
     outcome: Option<LineOutcome>,
 }
 
@@ -407,6 +422,9 @@ impl Sink for Found {
         for source in overflow.sources.keys() {
             let reason = overflow.whitelisted.then(|| overflow.whitelist_reason.clone());
             self.overflows.insert((overflow.alert.scenario.clone(), source.clone(), reason));
+        }
+        if !overflow.whitelisted {
+            self.contributors.extend(overflow.alert.contributors.iter().map(|one| one.value.clone()));
         }
     }
 }

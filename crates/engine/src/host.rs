@@ -301,9 +301,15 @@ pub(crate) struct RecordHost<'e> {
     pub(crate) world: &'e World,
     /// Whether all lines before this one have been handled: what depends on them may be asked.
     pub(crate) ordered: bool,
+    /// The contributor of an overflow that is asked about.
+    pub(crate) contributor: Option<&'e str>,
 }
 
-impl RecordHost<'_> {
+impl<'e> RecordHost<'e> {
+    pub(crate) fn new(record: &'e mut Record, keys: &'e Keys, world: &'e World, ordered: bool) -> Self {
+        RecordHost { record, keys, world, ordered, contributor: None }
+    }
+
     pub(crate) fn ip_sources(&self) -> Vec<IpAddr> {
         View::ip_sources(&*self.record, self.keys)
     }
@@ -326,7 +332,10 @@ impl Host for RecordHost<'_> {
     }
 
     fn variable(&self, index: u16) -> Result<Value, EvalError> {
-        if index == 0 { Ok(handle(EVENT, 0, 0)) } else { Err(EvalError::NilAccess) }
+        match index {
+            0 => Ok(handle(EVENT, 0, 0)),
+            _ => self.contributor.map(Value::str).ok_or(EvalError::NilAccess),
+        }
     }
 
     fn field(&self, object: Handle, name: &str) -> Result<Value, EvalError> {

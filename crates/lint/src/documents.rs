@@ -78,7 +78,7 @@ pub(crate) fn statics(node: &ParserNode) -> impl Iterator<Item = &Static> {
 /// Every expression of a node itself.
 pub(crate) fn of_node(node: &ParserNode) -> Vec<&Expression> {
     let mut all: Vec<&Expression> = node.filter.iter().collect();
-    all.extend(node.whitelist.iter().flat_map(|list| &list.expressions));
+    all.extend(node.whitelist.iter().flat_map(|list| list.expressions.iter().chain(&list.contributors)));
     if let Some(GrokSource::Expression(expression)) = node.grok.as_ref().map(|grok| &grok.source) {
         all.push(expression);
     }

@@ -241,5 +241,6 @@ pub fn names_of(variables: Variables) -> &'static str {
         Variables::Overflow => "`queue`, `leaky` and `signal`",
         Variables::Context => "`evt`, `match` and `req`",
         Variables::Profile => "`Alert`",
+        Variables::Contributor => "`evt` and `contributor`",
     }
 }

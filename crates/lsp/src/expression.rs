@@ -12,6 +12,7 @@ pub(crate) fn schema_of(variables: Variables) -> &'static Schema {
         Variables::Overflow => &schema::OVERFLOW,
         Variables::Context => &schema::CONTEXT,
         Variables::Profile => &schema::PROFILE,
+        Variables::Contributor => &schema::CONTRIBUTOR,
     }
 }
 

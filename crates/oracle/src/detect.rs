@@ -397,6 +397,7 @@ impl Detector {
                 event: None,
                 bucket: Some(&view),
                 signal: Some(alert.as_ref().unwrap_or(&none)),
+                contributor: None,
                 world,
             };
             if matches!(eval::evaluate(&filter.ast, &mut scene), Ok(Value::Bool(false))) {
@@ -504,7 +505,7 @@ fn holds(
 ) -> Option<bool> {
     let view = bucket.view(plan);
     let mut event = event.clone();
-    let mut scene = Scene { event: Some(&mut event), bucket: Some(&view), signal: None, world };
+    let mut scene = Scene { bucket: Some(&view), ..Scene::of(&mut event, world) };
     match eval::evaluate(&condition.ast, &mut scene) {
         Ok(Value::Bool(answer)) => Some(answer),
         _ => None,

@@ -151,8 +151,10 @@ impl Stages {
             return Ok(false);
         }
         // 7. statics
-        let lists =
-            |list: &Whitelist| !(list.ips.is_empty() && list.cidrs.is_empty() && list.expressions.is_empty());
+        let lists = |list: &Whitelist| {
+            let Whitelist { ips, cidrs, expressions, contributors, .. } = list;
+            !(ips.is_empty() && cidrs.is_empty() && expressions.is_empty() && contributors.is_empty())
+        };
         if whitelisted || !node.plan.whitelist.as_ref().is_some_and(lists) {
             statics::apply(&node.plan.statics, event, enricher)?;
         }
@@ -239,8 +241,15 @@ fn whitelist(list: &Whitelist, event: &mut Event, world: &World) -> bool {
     };
     let by_address = event.ip_sources().into_iter().any(listed);
     if event.kind == EventKind::Overflow {
-        let contributors = &mut event.overflow.alert.contributors;
+        let mut contributors = std::mem::take(&mut event.overflow.alert.contributors);
         contributors.retain(|one| !net::parse_addr(&one.value).is_some_and(listed));
+        contributors.retain(|one| {
+            !list.contributors.iter().any(|expression| {
+                let mut scene = Scene { contributor: Some(&one.value), ..Scene::of(event, world) };
+                matches!(eval::evaluate(&expression.ast, &mut scene), Ok(Value::Bool(true)))
+            })
+        });
+        event.overflow.alert.contributors = contributors;
     }
     let matched = by_address || {
         let mut hit = false;

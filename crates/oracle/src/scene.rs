@@ -75,6 +75,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) bucket: Option<&'a BucketView>,
     /// `signal`.
     pub(crate) signal: Option<&'a Overflow>,
+    /// `contributor`.
+    pub(crate) contributor: Option<&'a str>,
     /// The world behind the helpers.
     pub(crate) world: &'a World,
 }
@@ -82,7 +84,7 @@ pub(crate) struct Scene<'a> {
 impl<'a> Scene<'a> {
     /// A scene with nothing but an event.
     pub(crate) fn of(event: &'a mut Event, world: &'a World) -> Self {
-        Scene { event: Some(event), bucket: None, signal: None, world }
+        Scene { event: Some(event), bucket: None, signal: None, contributor: None, world }
     }
 
     /// A variable by its name.
@@ -94,6 +96,7 @@ impl<'a> Scene<'a> {
             "queue" if self.bucket.is_some() => object(kind::QUEUE),
             "leaky" if self.bucket.is_some() => object(kind::LEAKY),
             "signal" if self.signal.is_some() => Some(Value::Object(at(kind::OVERFLOW, SIGNAL, 0))),
+            "contributor" => self.contributor.map(Value::str),
             "match" => object(kind::MATCH),
             "req" => object(kind::REQUEST),
             _ => None,

@@ -32,6 +32,9 @@ impl Usage {
         Usage { schema: &schema::EVENT, want: Some(Type::Bool), frozen: false, on_the_way: true };
     /// A value in a parser.
     pub(crate) const VALUE: Usage = Usage { want: None, ..Usage::TEST };
+    /// `contributors` of a whitelist.
+    pub(crate) const CONTRIBUTOR: Usage =
+        Usage { schema: &schema::CONTRIBUTOR, on_the_way: false, ..Usage::TEST };
     /// `groupby`.
     pub(crate) const GROUP_BY: Usage = Usage { want: Some(Type::String), ..Usage::TEST };
     /// `distinct`.
@@ -70,7 +73,8 @@ pub(crate) fn compile(load: &mut Loading, text: Text<'_>, usage: &Usage) -> Opti
     let (ast, node) = match testudo_expr::compile_text(text.text, usage.schema, usage.want.as_ref()) {
         Ok(compiled) => compiled,
         Err(error) => {
-            load.error(codes::EXPRESSION, range(error.span.range()), error.message, error.hint);
+            let hint = error.hint.or_else(|| is_commented(&file.text, text.span).then(|| COMMENTED.to_owned()));
+            load.error(codes::EXPRESSION, range(error.span.range()), error.message, hint);
             return None;
         }
     };
@@ -99,6 +103,14 @@ pub(crate) fn compile(load: &mut Loading, text: Text<'_>, usage: &Usage) -> Opti
     let place = load.place(&whole);
     let scalar = load.place(text.span);
     Some(Expression { text: text.text.into(), ast: Arc::new(ast), node: Arc::new(node), place, scalar })
+}
+
+const COMMENTED: &str = "in YAML ` #` begins a comment: put the expression into quotes";
+
+/// Whether a comment follows a text of the file, which is part of the expression more likely: `any(list, x == #)`.
+fn is_commented(file: &str, text: &Range<usize>) -> bool {
+    let rest = file.get(text.end..).unwrap_or_default();
+    rest.trim_start_matches([' ', '\t']).starts_with('#')
 }
 
 /// The innermost part of an expression that has an effect, the first one of several.

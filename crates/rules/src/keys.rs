@@ -97,6 +97,8 @@ pub enum Variables {
     Context,
     /// `Alert`.
     Profile,
+    /// `evt`, `contributor`.
+    Contributor,
 }
 
 impl Keys {
@@ -295,6 +297,11 @@ pub static WHITELIST: Keys = Keys {
         key("ip", Shape::List(&Shape::Address), "Addresses that are harmless."),
         key("cidr", Shape::List(&Shape::Network), "Networks that are harmless."),
         key("expression", Shape::List(&TEST), "Expressions of which one must hold."),
+        key(
+            "contributors",
+            Shape::List(&Shape::Expression(Variables::Contributor)),
+            "In postoverflows: each address that poured into the bucket is let off for which one of these holds, with `contributor` for the address. The overflow stands for the others.",
+        ),
     ],
 };
 

@@ -16,13 +16,17 @@ use crate::{
 
 /// Reads a parser file. `stage` is the name of the folder that it stands in.
 pub fn load_parsers(file: Arc<SourceFile>, stage: &str) -> Loaded<Parser> {
-    load_with(file, stage, &Usages { test: Usage::TEST, value: Usage::VALUE })
+    load_with(file, stage, &Usages { test: Usage::TEST, value: Usage::VALUE, after_overflow: false })
 }
 
 /// Reads a postoverflow file: the same as a parser file, except that nothing waits for it, so that
 /// its expressions may ask the network.
 pub fn load_postoverflows(file: Arc<SourceFile>, stage: &str) -> Loaded<Parser> {
-    let usages = Usages { test: Usage::TEST.after_overflow(), value: Usage::VALUE.after_overflow() };
+    let usages = Usages {
+        test: Usage::TEST.after_overflow(),
+        value: Usage::VALUE.after_overflow(),
+        after_overflow: true,
+    };
     load_with(file, stage, &usages)
 }
 
@@ -30,6 +34,8 @@ pub fn load_postoverflows(file: Arc<SourceFile>, stage: &str) -> Loaded<Parser> 
 struct Usages {
     test: Usage,
     value: Usage,
+    /// They run on overflows.
+    after_overflow: bool,
 }
 
 fn load_with(file: Arc<SourceFile>, stage: &str, usages: &Usages) -> Loaded<Parser> {
@@ -90,7 +96,9 @@ fn node(load: &mut Loading, fields: &Fields<'_>, parent: Option<&Parent<'_>>, us
         &[("", OnSuccess::Continue), ("continue", OnSuccess::Continue), ("next_stage", OnSuccess::NextStage)],
     );
     let filter = expression::optional(load, fields, "filter", &usages.test);
-    let whitelist = fields.get("whitelist").and_then(|node| whitelist::read(load, node, &usages.test));
+    let whitelist = fields.get("whitelist");
+    let whitelist =
+        whitelist.and_then(|node| whitelist::read(load, node, &usages.test, usages.after_overflow));
     let pattern_syntax = pattern_syntax(load, fields);
     let grok = fields.get("grok").and_then(|node| grok(load, node, &usages.value));
     let stash = stash(load, fields, &usages.value);

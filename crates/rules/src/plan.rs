@@ -261,6 +261,8 @@ pub struct Whitelist {
     pub cidrs: Vec<Prefix>,
     /// Expressions, in order.
     pub expressions: Vec<Expression>,
+    /// Expressions about each contributor of an overflow.
+    pub contributors: Vec<Expression>,
 }
 
 /// How a data file is read.

@@ -232,6 +232,10 @@ fn with(names: &[(&str, &str, bool)], extra: &[(&str, Type)]) -> Schema {
 /// `evt`: parsers, scenario filters and most of the rest.
 pub static EVENT: LazyLock<Schema> = LazyLock::new(|| with(&[("evt", "Event", false)], &[]));
 
+/// `evt`, `contributor`: who is let off of those that poured into a bucket.
+pub static CONTRIBUTOR: LazyLock<Schema> =
+    LazyLock::new(|| with(&[("evt", "Event", false)], &[("contributor", Type::String)]));
+
 /// `evt`, `queue`, `leaky`: conditions of conditional and bayesian buckets.
 pub static CONDITION: LazyLock<Schema> = LazyLock::new(|| {
     with(&[("evt", "Event", false), ("queue", "Queue", false), ("leaky", "Leaky", false)], &[])

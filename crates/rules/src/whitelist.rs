@@ -13,15 +13,22 @@ use crate::{
     yaml::Node,
 };
 
-/// Reads a whitelist; `None` where it lists nothing.
-pub(crate) fn read(load: &mut Loading, node: &Node, test: &Usage) -> Option<Whitelist> {
+/// Reads a whitelist; `None` where it lists nothing. `after_overflow`: there are contributors to be let off.
+pub(crate) fn read(load: &mut Loading, node: &Node, test: &Usage, after_overflow: bool) -> Option<Whitelist> {
     let errors = load.errors();
     let fields = Fields::read(load, node, &keys::WHITELIST);
     let reason = fields.text(load, "reason").map_or("", |reason| reason.text).into();
-    let [ips, cidrs, expressions] = ["ip", "cidr", "expression"]
+    let [ips, cidrs, expressions, mut contributors] = ["ip", "cidr", "expression", "contributors"]
         .map(|key| fields.get(key).map_or(Vec::new(), |list| load.texts(list, key)));
-    if ips.is_empty() && cidrs.is_empty() && expressions.is_empty() {
-        if load.errors() == errors {
+    let is_vain = !after_overflow && !contributors.is_empty();
+    if is_vain {
+        let hint = "move the whitelist to a postoverflow".to_owned();
+        let span = fields.get("contributors").map_or(fields.span.clone(), |list| list.span.clone());
+        load.warn(codes::NO_EFFECT, span, "a line has no contributors: only overflows have", hint);
+        contributors.clear();
+    }
+    if ips.is_empty() && cidrs.is_empty() && expressions.is_empty() && contributors.is_empty() {
+        if load.errors() == errors && !is_vain {
             let hint = "list what it lets through below `ip`, `cidr` or `expression`".to_owned();
             load.warn(codes::NO_EFFECT, fields.span, "the whitelist lists nothing and is not used", hint);
         }
@@ -34,6 +41,10 @@ pub(crate) fn read(load: &mut Loading, node: &Node, test: &Usage) -> Option<Whit
         expressions: expressions
             .into_iter()
             .filter_map(|text| expression::compile(load, text, test))
+            .collect(),
+        contributors: contributors
+            .into_iter()
+            .filter_map(|text| expression::compile(load, text, &Usage::CONTRIBUTOR))
             .collect(),
     })
 }

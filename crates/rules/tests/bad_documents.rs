@@ -319,6 +319,12 @@ fn nodes() {
         &["error R011 2:9 there is no function `IsListd` | did you mean `IsListed`?"],
     );
     parser(
+        "name: a\nfilter: any(File('x'), evt.Line.Raw == #)\nstatics: [{meta: a, value: b}]\n",
+        &[
+            "error R011 2:39 the expression ends where a value should stand | in YAML ` #` begins a comment: put the expression into quotes",
+        ],
+    );
+    parser(
         "name: a\nfilter: ListedBy(evt.Meta.source_ip)\nstatics: [{meta: a, value: b}]\n",
         &[
             "error R011 2:9 `ListedBy` takes at least 2 arguments, this call has 1 | usage: ListedBy(string, string, string …)",
@@ -364,6 +370,12 @@ fn nodes() {
         &[
             "error R014 1:1 the node does nothing | a node needs a `grok`, `nodes`, `statics` or a `whitelist`",
             "warning R022 2:13 the whitelist lists nothing and is not used | list what it lets through below `ip`, `cidr` or `expression`",
+        ],
+    );
+    parser(
+        &format!("name: a\n{STATICS}whitelist: {{ip: [192.0.2.1], contributors: [contributor == '']}}\n"),
+        &[
+            "warning R022 3:44 a line has no contributors: only overflows have | move the whitelist to a postoverflow",
         ],
     );
     parser(

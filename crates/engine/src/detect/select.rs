@@ -137,7 +137,7 @@ impl Selector {
         while let Some(at) = self.candidates.next(next) {
             next = at + 1;
             let scenario = &scenarios.all[at];
-            let mut host = RecordHost { record, keys, world, ordered };
+            let mut host = RecordHost::new(record, keys, world, ordered);
             let wanted = scenario.filter.test_after_guards(&mut host).unwrap_or_else(|_| {
                 counters.failed_expressions += 1;
                 false
@@ -187,7 +187,7 @@ impl Selector {
             return None;
         }
         // No filter is left that could write: from here on all look at the same event.
-        let mut host = RecordHost { record, keys, world, ordered };
+        let mut host = RecordHost::new(record, keys, world, ordered);
         for at in first..pours.list.len() {
             let scenario = &scenarios.all[pours.list[at].scenario as usize];
             let distinct =

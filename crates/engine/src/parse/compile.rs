@@ -135,6 +135,7 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
             ips: list.ips.iter().map(|ip| net::canonical(*ip)).collect(),
             cidrs: list.cidrs.iter().map(|cidr| cidr.canonical()).collect(),
             expressions,
+            contributors: list.contributors.iter().map(|e| program(e, context)).collect(),
             dispatch,
         }
     });
@@ -158,8 +159,7 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
             id: Node::UNCOUNTED,
             on_success: plan.on_success,
             filter,
-            whitelist: whitelist
-                .filter(|w| !w.ips.is_empty() || !w.cidrs.is_empty() || !w.expressions.is_empty()),
+            whitelist: whitelist.filter(|list| !list.is_empty()),
             grok: None,
             stash,
             nodes: Vec::new(),

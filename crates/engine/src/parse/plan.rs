@@ -66,8 +66,18 @@ pub(crate) struct Whitelist {
     pub(crate) ips: Vec<IpAddr>,
     pub(crate) cidrs: Vec<Prefix>,
     pub(crate) expressions: Vec<Program>,
+    /// About each contributor of an overflow.
+    pub(crate) contributors: Vec<Program>,
     /// Which of the expressions an event can meet; `None` where one of them writes.
     pub(crate) dispatch: Option<Dispatch>,
+}
+
+impl Whitelist {
+    /// Whether it lists nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Whitelist { ips, cidrs, expressions, contributors, .. } = self;
+        ips.is_empty() && cidrs.is_empty() && expressions.is_empty() && contributors.is_empty()
+    }
 }
 
 /// A pattern with the slots of its captures.

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 use testudo_event::{Contributor, Overflow, YearClock, net};
-use testudo_expr::{EvalError, Type, Value, core::Kind, program::Answer};
+use testudo_expr::{EvalError, Program, Type, Value, core::Kind, program::Answer};
 use testudo_pattern::GrokCache;
 use testudo_rules::plan::{OnSuccess, TextField};
 
@@ -230,7 +230,7 @@ impl Parser<'_> {
     }
 
     fn host<'h>(&'h self, record: &'h mut Record) -> RecordHost<'h> {
-        RecordHost { record, keys: self.keys, world: self.world, ordered: self.ordered }
+        RecordHost::new(record, self.keys, self.world, self.ordered)
     }
 
     /// One node, in the order: filter, whitelist, pattern, stash, children, statics, next stage.
@@ -361,6 +361,7 @@ impl Parser<'_> {
                 overflow.alert.contributors.retain(guilty);
             }
         }
+        self.let_off(record, counters, &list.contributors);
         if !hit {
             match &list.dispatch {
                 Some(dispatch) => dispatch.candidates(|slot| record.text(slot), listed, spare),
@@ -398,6 +399,25 @@ impl Parser<'_> {
             }
         }
         hit
+    }
+
+    /// Takes those out of the contributors of an overflow for whom one of the expressions holds.
+    fn let_off(&self, record: &mut Record, counters: &mut Counters, expressions: &[Program]) {
+        let Some(overflow) = record.overflow.as_mut().filter(|_| !expressions.is_empty()) else { return };
+        let mut contributors = std::mem::take(&mut overflow.alert.contributors);
+        contributors.retain(|by| {
+            let mut host = RecordHost { contributor: Some(&by.value), ..self.host(record) };
+            let mut holds = |expression: &Program| {
+                expression.test(&mut host).unwrap_or_else(|_| {
+                    counters.failed_expressions += 1;
+                    false
+                })
+            };
+            !expressions.iter().any(&mut holds)
+        });
+        if let Some(overflow) = &mut record.overflow {
+            overflow.alert.contributors = contributors;
+        }
     }
 
     /// The span that a pattern is applied on.

@@ -193,6 +193,16 @@ fn whitelist(node: &ParserNode, into: &mut Vec<Diagnostic>) {
             _ => {}
         }
     }
+    for expression in &whitelist.contributors {
+        if let Core::Const(Value::Bool(holds)) = expression.node.kind {
+            let (code, message) = if holds {
+                (codes::ALWAYS, "the expression always holds: no contributor is ever banned")
+            } else {
+                (codes::NEVER, "the expression never holds")
+            };
+            into.push(advice(code, expression.place.clone(), message, "say which contributors are meant"));
+        }
+    }
     for network in &whitelist.cidrs {
         if network.bits() == 0 && node.filter.is_none() {
             into.push(advice(

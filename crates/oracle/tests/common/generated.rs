@@ -482,6 +482,21 @@ impl Maker<'_> {
         list
     }
 
+    /// Who is let off of those who poured into a bucket.
+    fn about_contributor(&mut self) -> String {
+        if self.chance(20) {
+            return self.test(At::Postoverflow, 1);
+        }
+        self.word(&[
+            "contributor endsWith '1'",
+            "contributor in evt.ParseIPSources()",
+            "GetFromStash('st', contributor) != ''",
+            "GetFromStash('other', evt.Overflow.Alert.Source.Value + contributor) != 'x'",
+            "contributor + 1 == ''",
+        ])
+        .to_owned()
+    }
+
     fn node(&mut self, name: &str, depth: usize) -> Value {
         let mut node = json!({"name": name, "description": "generated"});
         if self.chance(60) {
@@ -647,6 +662,10 @@ impl Maker<'_> {
             }
             if self.chance(30) {
                 node["whitelist"] = self.whitelist();
+            }
+            if self.chance(30) {
+                node["whitelist"]["contributors"] =
+                    json!([self.about_contributor(), self.about_contributor()]);
             }
             add(File::Postoverflow(stage), &node);
         }

@@ -91,7 +91,11 @@ pub static LOG: Keys = Keys {
     keys: &[
         needed("about", Shape::Text, "What happens in it, in a line."),
         key("type", Shape::Text, TYPE_TEXT),
-        key("source", Shape::Text, "Who must be found, and nobody else."),
+        key(
+            "source",
+            Shape::Text,
+            "Who must be found, and nobody else; of a postoverflow, an address that took part in what is found, and is let off or is not.",
+        ),
         key("listed", Shape::List(&Shape::Map(&ON_LIST)), "Who is on a list, for rules that ask."),
         needed("steps", Shape::List(&Shape::Map(&STEP)), "Its lines."),
     ],
