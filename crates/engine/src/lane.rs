@@ -11,6 +11,7 @@ use crate::{
     keys,
     parse::{NoObserver, Observer, Worker},
     record::{EventKind, Mode, Record, is_late},
+    stash::{Noted, Notes},
 };
 
 /// How often an overflow of an overflow is poured again.
@@ -80,6 +81,13 @@ impl<'e> Lane<'e> {
     /// The present at a place.
     pub(crate) fn now(&self, place: Place) -> Timestamp {
         self.buckets.clock(place.source).unwrap_or(place.now)
+    }
+
+    /// Stores what a line had to store; the lines before it have this time.
+    pub(crate) fn store(&self, notes: &Notes, noted: Noted, now: Timestamp) {
+        if !noted.is_empty() {
+            self.engine.world.lock_stashes().store(notes, noted, now);
+        }
     }
 
     /// Moves clocks: `advance` is given the buckets, and the overflows of those whose time is up are told.

@@ -352,6 +352,13 @@ impl<'e> Live<'e> {
         outcome
     }
 
+    /// What time it is for a line: that of the lines before it, where its source tells of the past.
+    fn clock_before(&self, source: u32, batch: &LiveBatch) -> Timestamp {
+        let is_past = batch.source.time_machine || self.sources.get(source).is_some_and(|known| known.late);
+        let clock = if is_past { self.lane.buckets.clocks.own(source) } else { None };
+        clock.unwrap_or(batch.arrival)
+    }
+
     /// Parses a line that depends on those before it. `counts`: nobody has counted it yet.
     fn parse_here(
         &mut self,
@@ -363,8 +370,7 @@ impl<'e> Live<'e> {
         pours: &mut Pours,
     ) -> Parsed {
         let live = !batch.source.time_machine;
-        let clock = if live && !late { None } else { self.lane.buckets.clocks.own(source) };
-        let now = clock.unwrap_or(batch.arrival);
+        let now = self.clock_before(source, batch);
         let Lane { worker, selector, engine, .. } = &mut self.lane;
         let task = Task {
             engine,
@@ -417,7 +423,8 @@ impl<'e> Live<'e> {
             Parsed::Ended(outcome, found) => (outcome, found, None),
             Parsed::Through(found, held) => (LineOutcome::Parsed, found, held),
         };
-        let Found { time, late, address, skipped, .. } = found;
+        let Found { time, late, address, skipped, noted, .. } = found;
+        self.lane.store(&pours.notes, noted, self.clock_before(source, batch));
         let text = batch.line(at);
         let seen = Seen { text, outcome, time, source_ip: address, poured: held.is_some(), late, skipped };
         sink.line(batch, at, seen);

@@ -180,12 +180,14 @@ impl<'e> Replay<'e> {
         observer: &mut O,
         sink: &mut S,
     ) {
-        let (outcome, Found { time, .. }, mut held) = match parsed {
+        let (outcome, Found { time, noted, .. }, mut held) = match parsed {
             Parsed::NeedsOrder | Parsed::Empty => return,
             Parsed::Ended(outcome, found) => (outcome, found, None),
             Parsed::Through(found, held) => (LineOutcome::Parsed, found, held),
         };
         line.time = time;
+        let before = self.lane.buckets.clock(line.source).unwrap_or(self.now);
+        self.lane.store(&pours.notes, noted, before);
         let outside = time.is_some_and(|time| {
             self.since.is_some_and(|since| time < since) || self.until.is_some_and(|until| time >= until)
         });
@@ -195,7 +197,7 @@ impl<'e> Replay<'e> {
         }
         sink.line(line, outcome);
         // A worker does not know when the line was read: that is the time of the lines before it.
-        lane::set_arrival(&mut held, self.lane.buckets.clock(line.source).unwrap_or(self.now));
+        lane::set_arrival(&mut held, before);
         let mut tell = Telling { sink, line };
         let place = Place { source: line.source, now: self.now, timed: false };
         let start = Place { now: time.unwrap_or(self.now), ..place };

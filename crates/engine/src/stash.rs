@@ -1,8 +1,8 @@
 //! Named caches that parsers write to and expressions read from.
 //!
-//! Lines that touch a stash are handled one after the other, in the order of the log; entries age
-//! by the clock of the line (see `docs/deviations.md`), so that a replay gives the same result
-//! however fast it runs.
+//! Lines that read a stash are handled one after the other, in the order of the log, and what others
+//! store comes in between; entries age by the clock of the line (see `docs/deviations.md`), so that
+//! a replay gives the same result however fast it runs.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -41,6 +41,75 @@ struct Entry {
     ttl: i64,
     expires: Timestamp,
     rank: (u64, u64),
+}
+
+/// What lines store, until it is their turn.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    list: Vec<Note>,
+    text: String,
+}
+
+#[derive(Clone, Debug)]
+struct Note {
+    name: Arc<str>,
+    /// Where in the text the key begins, the value, and where that ends.
+    text: [usize; 3],
+    ttl: i64,
+    /// That of its line, where it has one.
+    time: Option<Timestamp>,
+}
+
+/// Some of the notes, in their order.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Noted {
+    start: u32,
+    end: u32,
+}
+
+impl Noted {
+    pub(crate) fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+impl Notes {
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.text.clear();
+    }
+
+    /// How much there is of it.
+    pub(crate) fn mark(&self) -> (usize, usize) {
+        (self.list.len(), self.text.len())
+    }
+
+    /// Forgets what came after a mark.
+    pub(crate) fn rewind(&mut self, (list, text): (usize, usize)) {
+        self.list.truncate(list);
+        self.text.truncate(text);
+    }
+
+    pub(crate) fn add(&mut self, name: &Arc<str>, key: &str, value: &str, ttl: i64) {
+        let start = self.text.len();
+        self.text.push_str(key);
+        self.text.push_str(value);
+        let text = [start, start + key.len(), self.text.len()];
+        self.list.push(Note { name: Arc::clone(name), text, ttl, time: None });
+    }
+
+    /// Takes those of a line, which has this time.
+    pub(crate) fn take(&mut self, line: &mut Notes, time: Option<Timestamp>) -> Noted {
+        if line.list.is_empty() {
+            return Noted::default();
+        }
+        let (start, shift) = (self.list.len() as u32, self.text.len());
+        self.text.push_str(&line.text);
+        let moved = |note: Note| Note { text: note.text.map(|at| at + shift), time, ..note };
+        self.list.extend(line.list.drain(..).map(moved));
+        line.clear();
+        Noted { start, end: self.list.len() as u32 }
+    }
 }
 
 impl Stashes {
@@ -119,25 +188,21 @@ impl Stashes {
 
     /// Stores an entry that lives `ttl` nanoseconds from `now`; unknown caches ignore it.
     pub(crate) fn set(&mut self, name: &str, key: &str, value: &str, ttl: i64, now: Timestamp) {
-        let Some(cache) = self.caches.get_mut(name) else { return };
-        cache.tick += 1;
-        // Writing an entry again is a use of it; one that has expired is not there any more.
-        let mut uses = u64::from(cache.strategy == Strategy::Lfu);
-        if let Some(old) = cache.entries.remove(key) {
-            cache.order.remove(&old.rank);
-            if old.expires >= now {
-                uses += old.rank.0;
+        let life = (ttl, now.add_nanos(ttl));
+        if let Some(key) = self.caches.get_mut(name).map(|cache| cache.set(key, value, life, now)) {
+            self.fresh.push((name.into(), key));
+        }
+    }
+
+    /// Stores what a line had to store, now that it is its turn: the lines before it have this time.
+    pub(crate) fn store(&mut self, notes: &Notes, Noted { start, end }: Noted, now: Timestamp) {
+        for note in notes.list.get(start as usize..end as usize).unwrap_or_default() {
+            let [start, middle, end] = note.text;
+            let (key, value) = (&notes.text[start..middle], &notes.text[middle..end]);
+            if let Some(cache) = self.caches.get_mut(&note.name) {
+                cache.set(key, value, (note.ttl, note.time.unwrap_or(now).add_nanos(note.ttl)), now);
             }
         }
-        while cache.entries.len() >= cache.size {
-            let Some((_, victim)) = cache.order.pop_first() else { break };
-            cache.entries.remove(&victim);
-        }
-        let key: Arc<str> = key.into();
-        let rank = (uses, cache.tick);
-        cache.order.insert(rank, key.clone());
-        self.fresh.push((name.into(), key.clone()));
-        cache.entries.insert(key, Entry { value: value.into(), ttl, expires: now.add_nanos(ttl), rank });
     }
 
     /// Ends a line: what it has stored lives from its own time on, where it has one. Parsers store
@@ -167,5 +232,33 @@ impl Stashes {
         entry.rank = (uses, tick);
         cache.order.insert(entry.rank, key);
         Some(entry.value.clone())
+    }
+}
+
+impl Cache {
+    /// Stores an entry with its life in nanoseconds and its end. Gives its key.
+    fn set(&mut self, key: &str, value: &str, (ttl, expires): (i64, Timestamp), now: Timestamp) -> Arc<str> {
+        self.tick += 1;
+        let first = u64::from(self.strategy == Strategy::Lfu);
+        if let Some(entry) = self.entries.get_mut(key)
+            && let Some(key) = self.order.remove(&entry.rank)
+        {
+            // Writing an entry again is a use of it; one that has expired is not there any more.
+            let uses = first + if entry.expires >= now { entry.rank.0 } else { 0 };
+            (entry.ttl, entry.expires, entry.rank) = (ttl, expires, (uses, self.tick));
+            if *entry.value != *value {
+                entry.value = value.into();
+            }
+            self.order.insert(entry.rank, Arc::clone(&key));
+            return key;
+        }
+        while self.entries.len() >= self.size {
+            let Some((_, victim)) = self.order.pop_first() else { break };
+            self.entries.remove(&victim);
+        }
+        let (key, rank): (Arc<str>, _) = (key.into(), (first, self.tick));
+        self.order.insert(rank, Arc::clone(&key));
+        self.entries.insert(Arc::clone(&key), Entry { value: value.into(), ttl, expires, rank });
+        key
     }
 }

@@ -73,7 +73,8 @@ pub(crate) fn compile(load: &mut Loading, text: Text<'_>, usage: &Usage) -> Opti
     let (ast, node) = match testudo_expr::compile_text(text.text, usage.schema, usage.want.as_ref()) {
         Ok(compiled) => compiled,
         Err(error) => {
-            let hint = error.hint.or_else(|| is_commented(&file.text, text.span).then(|| COMMENTED.to_owned()));
+            let hint =
+                error.hint.or_else(|| is_commented(&file.text, text.span).then(|| COMMENTED.to_owned()));
             load.error(codes::EXPRESSION, range(error.span.range()), error.message, hint);
             return None;
         }

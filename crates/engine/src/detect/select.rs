@@ -15,6 +15,7 @@ use crate::{
     parse::{Observer, WellKnown},
     record::{EventKind, Record, Span},
     snapshot::{Desk, Snapshot},
+    stash::Notes,
     world::World,
 };
 
@@ -55,6 +56,16 @@ pub(crate) struct Pour {
 pub(crate) struct Pours {
     list: Vec<Pour>,
     text: String,
+    /// What the lines of the batch store.
+    pub(crate) notes: Notes,
+}
+
+/// How much there was of the [`Pours`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    list: usize,
+    text: usize,
+    notes: (usize, usize),
 }
 
 /// An event after the freeze, and which of the [`Pours`] are its.
@@ -79,17 +90,19 @@ impl Pours {
     pub(crate) fn clear(&mut self) {
         self.list.clear();
         self.text.clear();
+        self.notes.clear();
     }
 
     /// How much there is of it.
-    pub(crate) fn mark(&self) -> (usize, usize) {
-        (self.list.len(), self.text.len())
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { list: self.list.len(), text: self.text.len(), notes: self.notes.mark() }
     }
 
     /// Forgets what came after a mark.
-    pub(crate) fn rewind(&mut self, (list, text): (usize, usize)) {
-        self.list.truncate(list);
-        self.text.truncate(text);
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.list.truncate(mark.list);
+        self.text.truncate(mark.text);
+        self.notes.rewind(mark.notes);
     }
 
     pub(crate) fn of<'f>(&'f self, held: &'f Held) -> Frozen<'f> {

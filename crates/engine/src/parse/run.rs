@@ -16,6 +16,7 @@ use crate::{
     host::{self, RecordHost},
     keys::{self, Keys},
     record::{EventKind, Record, Span},
+    stash::Notes,
     world::World,
 };
 
@@ -82,6 +83,8 @@ pub(crate) struct Worker {
     pub(crate) enricher: super::enrich::Memory,
     pub(crate) counters: Counters,
     pub(crate) nodes: NodeCounts,
+    /// What the line stores, unless it is its turn already.
+    pub(crate) notes: Notes,
 }
 
 impl Worker {
@@ -483,17 +486,22 @@ impl Parser<'_> {
 
     fn stash<O>(&self, walk: &mut Walk<'_, O>, node: &Node) {
         for stash in &node.stash {
-            let Worker { record, counters, .. } = &mut *walk.worker;
+            let Worker { record, counters, text, notes, .. } = &mut *walk.worker;
+            text.clear();
             let mut host = self.host(record);
-            let value = stash.value.value(&mut host);
-            let key = stash.key.value(&mut host);
-            let (Ok(Value::Str(value)), Ok(Value::Str(key))) = (value, key) else {
+            let value = stash.value.write(&mut host, text);
+            let middle = text.len();
+            let key = stash.key.write(&mut host, text);
+            if !matches!((value, key), (Ok(true), Ok(true))) {
                 counters.failed_expressions += 1;
                 continue;
-            };
-            record.needs_order.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            let (value, key) = text.split_at(middle);
             if self.ordered {
-                self.world.lock_stashes().set(&stash.name, &key, &value, stash.ttl, record.clock());
+                record.needs_order.store(true, std::sync::atomic::Ordering::Relaxed);
+                self.world.lock_stashes().set(&stash.name, key, value, stash.ttl, record.clock());
+            } else {
+                notes.add(&stash.name, key, value, stash.ttl);
             }
         }
     }
