@@ -301,15 +301,9 @@ pub(crate) struct RecordHost<'e> {
     pub(crate) world: &'e World,
     /// Whether all lines before this one have been handled: what depends on them may be asked.
     pub(crate) ordered: bool,
-    /// The contributor of an overflow that is asked about.
-    pub(crate) contributor: Option<&'e str>,
 }
 
-impl<'e> RecordHost<'e> {
-    pub(crate) fn new(record: &'e mut Record, keys: &'e Keys, world: &'e World, ordered: bool) -> Self {
-        RecordHost { record, keys, world, ordered, contributor: None }
-    }
-
+impl RecordHost<'_> {
     pub(crate) fn ip_sources(&self) -> Vec<IpAddr> {
         View::ip_sources(&*self.record, self.keys)
     }
@@ -334,7 +328,7 @@ impl Host for RecordHost<'_> {
     fn variable(&self, index: u16) -> Result<Value, EvalError> {
         match index {
             0 => Ok(handle(EVENT, 0, 0)),
-            _ => self.contributor.map(Value::str).ok_or(EvalError::NilAccess),
+            _ => self.record.contributor.as_deref().map(Value::str).ok_or(EvalError::NilAccess),
         }
     }
 

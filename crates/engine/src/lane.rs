@@ -11,7 +11,7 @@ use crate::{
     keys,
     parse::{NoObserver, Observer, Worker},
     record::{EventKind, Mode, Record, is_late},
-    stash::{Noted, Notes},
+    stash::Notes,
 };
 
 /// How often an overflow of an overflow is poured again.
@@ -83,10 +83,11 @@ impl<'e> Lane<'e> {
         self.buckets.clock(place.source).unwrap_or(place.now)
     }
 
-    /// Stores what a line had to store; the lines before it have this time.
-    pub(crate) fn store(&self, notes: &Notes, noted: Noted, now: Timestamp) {
-        if !noted.is_empty() {
-            self.engine.world.lock_stashes().store(notes, noted, now);
+    /// Stores what a line of a batch had to store, now that it is its turn: the lines before it have this time.
+    #[inline]
+    pub(crate) fn store(&self, notes: &Notes, line: usize, now: impl FnOnce(&Self) -> Timestamp) {
+        if !notes.is_empty() {
+            self.engine.world.lock_stashes().store(notes, line, now(self));
         }
     }
 

@@ -11,7 +11,6 @@ use crate::{
     parse::{Observer, Worker},
     record::Mode,
     replay::{LineOutcome, Source},
-    stash::Noted,
 };
 
 /// What a line of a test says that is to be a defect.
@@ -57,8 +56,6 @@ pub(crate) struct Found {
     pub(crate) address: Option<IpAddr>,
     /// Whether it is not poured because of that address.
     pub(crate) skipped: bool,
-    /// What it stores when it is its turn.
-    pub(crate) noted: Noted,
 }
 
 /// What a thread needs to parse a line.
@@ -156,13 +153,11 @@ impl Task<'_> {
         observer.done(record, &engine.keys);
         let asked = *record.needs_clock.get_mut();
         if !self.ordered && (*record.needs_order.get_mut() || (asked && !live)) {
-            worker.notes.clear();
             return Parsed::NeedsOrder;
         }
-        let noted = pours.notes.take(&mut worker.notes, record.time);
         match parsed {
-            Parsed::Ended(outcome, found) => Parsed::Ended(outcome, Found { asked, noted, ..found }),
-            Parsed::Through(found, held) => Parsed::Through(Found { asked, noted, ..found }, held),
+            Parsed::Ended(outcome, found) => Parsed::Ended(outcome, Found { asked, ..found }),
+            Parsed::Through(found, held) => Parsed::Through(Found { asked, ..found }, held),
             other => other,
         }
     }

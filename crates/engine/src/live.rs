@@ -342,6 +342,7 @@ impl<'e> Live<'e> {
             Parsed::Empty => false,
         };
         if !again {
+            self.lane.store(&pours.notes, at, |_| self.clock_before(source, batch));
             return self.merge(source, row, batch, at, parsed, pours, sink);
         }
         let mut own = std::mem::take(&mut self.lane.pours);
@@ -423,8 +424,7 @@ impl<'e> Live<'e> {
             Parsed::Ended(outcome, found) => (outcome, found, None),
             Parsed::Through(found, held) => (LineOutcome::Parsed, found, held),
         };
-        let Found { time, late, address, skipped, noted, .. } = found;
-        self.lane.store(&pours.notes, noted, self.clock_before(source, batch));
+        let Found { time, late, address, skipped, .. } = found;
         let text = batch.line(at);
         let seen = Seen { text, outcome, time, source_ip: address, poured: held.is_some(), late, skipped };
         sink.line(batch, at, seen);
@@ -531,6 +531,7 @@ impl Hand {
                 Parsed::Ended(LineOutcome::Dropped, Found::default())
             });
             let again = matches!(line, Parsed::NeedsOrder);
+            worker.hand_over(&mut pours.notes, at, again);
             if again {
                 // It is parsed, and counted, again.
                 worker.counters = before;

@@ -102,7 +102,9 @@ pub struct Record {
     pub(crate) marshaled: Option<(Span, Timestamp)>,
     /// `evt.Overflow`.
     pub overflow: Option<Box<Overflow>>,
-    /// Set when something was asked or written that other lines write or ask, too.
+    /// The one of its contributors that expressions are asked about.
+    pub(crate) contributor: Option<String>,
+    /// Set when something was asked that other lines write; and, where it is the line's turn, when it wrote something.
     pub(crate) needs_order: AtomicBool,
     /// Set when the present was asked for, which may be the time of the lines before this one.
     pub(crate) needs_clock: AtomicBool,

@@ -180,14 +180,12 @@ impl<'e> Replay<'e> {
         observer: &mut O,
         sink: &mut S,
     ) {
-        let (outcome, Found { time, noted, .. }, mut held) = match parsed {
+        let (outcome, Found { time, .. }, mut held) = match parsed {
             Parsed::NeedsOrder | Parsed::Empty => return,
             Parsed::Ended(outcome, found) => (outcome, found, None),
             Parsed::Through(found, held) => (LineOutcome::Parsed, found, held),
         };
         line.time = time;
-        let before = self.lane.buckets.clock(line.source).unwrap_or(self.now);
-        self.lane.store(&pours.notes, noted, before);
         let outside = time.is_some_and(|time| {
             self.since.is_some_and(|since| time < since) || self.until.is_some_and(|until| time >= until)
         });
@@ -197,7 +195,7 @@ impl<'e> Replay<'e> {
         }
         sink.line(line, outcome);
         // A worker does not know when the line was read: that is the time of the lines before it.
-        lane::set_arrival(&mut held, before);
+        lane::set_arrival(&mut held, self.lane.buckets.clock(line.source).unwrap_or(self.now));
         let mut tell = Telling { sink, line };
         let place = Place { source: line.source, now: self.now, timed: false };
         let start = Place { now: time.unwrap_or(self.now), ..place };
@@ -256,7 +254,9 @@ impl<'e> Replay<'e> {
 
     fn merge_batch<S: Sink>(&mut self, batch: &Batch, done: Done, sink: &mut S) {
         self.lane.worker.counters.add(&done.counters);
-        for ((number, text), parsed) in batch.lines().zip(done.parsed) {
+        for (at, ((number, text), parsed)) in batch.lines().zip(done.parsed).enumerate() {
+            self.lane
+                .store(&done.pours.notes, at, |lane| lane.buckets.clock(batch.source).unwrap_or(self.now));
             if matches!(parsed, Parsed::NeedsOrder) {
                 self.lane.worker.counters.ordered += 1;
                 self.line(batch.source, number, text, &mut NoObserver, sink);
@@ -299,10 +299,12 @@ fn parse(
 ) -> Done {
     let task = task(engine, sources, batch.source, now, false);
     let mut pours = Pours::default();
-    let lines = batch.lines().map(|(_, text)| {
+    let lines = batch.lines().enumerate().map(|(at, (_, text))| {
         let before = worker.counters;
         let parsed = task.parse(worker, selector, text, &mut NoObserver, &mut pours);
-        if matches!(parsed, Parsed::NeedsOrder) {
+        let again = matches!(parsed, Parsed::NeedsOrder);
+        worker.hand_over(&mut pours.notes, at, again);
+        if again {
             // It is parsed, and counted, again.
             worker.counters = before;
         }

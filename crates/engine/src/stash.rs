@@ -43,72 +43,57 @@ struct Entry {
     rank: (u64, u64),
 }
 
-/// What lines store, until it is their turn.
+/// What the lines of a batch store, until it is their turn.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
+    /// In the order of the lines.
     list: Vec<Note>,
     text: String,
 }
 
 #[derive(Clone, Debug)]
 struct Note {
+    /// Number of the line in its batch.
+    line: usize,
+    /// The time of the line, where it has one.
+    time: Option<Timestamp>,
     name: Arc<str>,
     /// Where in the text the key begins, the value, and where that ends.
     text: [usize; 3],
     ttl: i64,
-    /// That of its line, where it has one.
-    time: Option<Timestamp>,
-}
-
-/// Some of the notes, in their order.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Noted {
-    start: u32,
-    end: u32,
-}
-
-impl Noted {
-    pub(crate) fn is_empty(self) -> bool {
-        self.start == self.end
-    }
 }
 
 impl Notes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.list.clear();
         self.text.clear();
     }
 
-    /// How much there is of it.
-    pub(crate) fn mark(&self) -> (usize, usize) {
-        (self.list.len(), self.text.len())
-    }
-
-    /// Forgets what came after a mark.
-    pub(crate) fn rewind(&mut self, (list, text): (usize, usize)) {
-        self.list.truncate(list);
-        self.text.truncate(text);
-    }
-
+    /// Notes what the present line stores.
     pub(crate) fn add(&mut self, name: &Arc<str>, key: &str, value: &str, ttl: i64) {
         let start = self.text.len();
         self.text.push_str(key);
         self.text.push_str(value);
         let text = [start, start + key.len(), self.text.len()];
-        self.list.push(Note { name: Arc::clone(name), text, ttl, time: None });
+        self.list.push(Note { line: 0, time: None, name: Arc::clone(name), text, ttl });
     }
 
-    /// Takes those of a line, which has this time.
-    pub(crate) fn take(&mut self, line: &mut Notes, time: Option<Timestamp>) -> Noted {
-        if line.list.is_empty() {
-            return Noted::default();
-        }
-        let (start, shift) = (self.list.len() as u32, self.text.len());
-        self.text.push_str(&line.text);
-        let moved = |note: Note| Note { text: note.text.map(|at| at + shift), time, ..note };
-        self.list.extend(line.list.drain(..).map(moved));
-        line.clear();
-        Noted { start, end: self.list.len() as u32 }
+    /// Takes those of a line of a batch, which has this time.
+    pub(crate) fn take(&mut self, own: &mut Notes, line: usize, time: Option<Timestamp>) {
+        let shift = self.text.len();
+        self.text.push_str(&own.text);
+        let moved = |note: Note| Note { line, time, text: note.text.map(|at| at + shift), ..note };
+        self.list.extend(own.list.drain(..).map(moved));
+        own.clear();
+    }
+
+    fn of(&self, line: usize) -> impl Iterator<Item = &Note> {
+        let first = self.list.partition_point(|note| note.line < line);
+        self.list[first..].iter().take_while(move |note| note.line == line)
     }
 }
 
@@ -195,8 +180,8 @@ impl Stashes {
     }
 
     /// Stores what a line had to store, now that it is its turn: the lines before it have this time.
-    pub(crate) fn store(&mut self, notes: &Notes, Noted { start, end }: Noted, now: Timestamp) {
-        for note in notes.list.get(start as usize..end as usize).unwrap_or_default() {
+    pub(crate) fn store(&mut self, notes: &Notes, line: usize, now: Timestamp) {
+        for note in notes.of(line) {
             let [start, middle, end] = note.text;
             let (key, value) = (&notes.text[start..middle], &notes.text[middle..end]);
             if let Some(cache) = self.caches.get_mut(&note.name) {

@@ -44,7 +44,6 @@ const FILES: &[(&str, &str)] = files![
     "parsers/s02-enrich/dates.yaml",
     "parsers/s02-enrich/geo.yaml",
     "parsers/s02-enrich/http.yaml",
-    "parsers/s02-enrich/logins.yaml",
     "parsers/s02-enrich/loopback.yaml",
     "postoverflows/s00-enrich/names.yaml",
     "postoverflows/s01-whitelist/cdns.yaml",

@@ -60,14 +60,6 @@ pub(crate) struct Pours {
     pub(crate) notes: Notes,
 }
 
-/// How much there was of the [`Pours`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
-    list: usize,
-    text: usize,
-    notes: (usize, usize),
-}
-
 /// An event after the freeze, and which of the [`Pours`] are its.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -90,19 +82,17 @@ impl Pours {
     pub(crate) fn clear(&mut self) {
         self.list.clear();
         self.text.clear();
-        self.notes.clear();
     }
 
     /// How much there is of it.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark { list: self.list.len(), text: self.text.len(), notes: self.notes.mark() }
+    pub(crate) fn mark(&self) -> (usize, usize) {
+        (self.list.len(), self.text.len())
     }
 
     /// Forgets what came after a mark.
-    pub(crate) fn rewind(&mut self, mark: Mark) {
-        self.list.truncate(mark.list);
-        self.text.truncate(mark.text);
-        self.notes.rewind(mark.notes);
+    pub(crate) fn rewind(&mut self, (list, text): (usize, usize)) {
+        self.list.truncate(list);
+        self.text.truncate(text);
     }
 
     pub(crate) fn of<'f>(&'f self, held: &'f Held) -> Frozen<'f> {
@@ -150,7 +140,7 @@ impl Selector {
         while let Some(at) = self.candidates.next(next) {
             next = at + 1;
             let scenario = &scenarios.all[at];
-            let mut host = RecordHost::new(record, keys, world, ordered);
+            let mut host = RecordHost { record, keys, world, ordered };
             let wanted = scenario.filter.test_after_guards(&mut host).unwrap_or_else(|_| {
                 counters.failed_expressions += 1;
                 false
@@ -200,7 +190,7 @@ impl Selector {
             return None;
         }
         // No filter is left that could write: from here on all look at the same event.
-        let mut host = RecordHost::new(record, keys, world, ordered);
+        let mut host = RecordHost { record, keys, world, ordered };
         for at in first..pours.list.len() {
             let scenario = &scenarios.all[pours.list[at].scenario as usize];
             let distinct =

@@ -8,7 +8,7 @@ use testudo_rules::plan::{OnSuccess, TextField};
 
 use super::counts::NodeCounts;
 use super::plan::{
-    Hopeless, Node, NodeGrok, Source, Stages, Static, Target, Value as StaticValue, WellKnown,
+    Hopeless, Node, NodeGrok, Source, Stages, Stash, Static, Target, Value as StaticValue, WellKnown,
 };
 use crate::{
     counters::Counters,
@@ -90,6 +90,16 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(keys: &Keys) -> Worker {
         Worker { record: Record::new(keys), ..Worker::default() }
+    }
+
+    /// Hands over what the line stores, the one of a batch with this number; or forgets it, if the line is parsed again.
+    #[inline]
+    pub(crate) fn hand_over(&mut self, notes: &mut Notes, line: usize, again: bool) {
+        if again {
+            self.notes.clear();
+        } else if !self.notes.is_empty() {
+            notes.take(&mut self.notes, line, self.record.time);
+        }
     }
 
     /// Begins anew after a panic has left it in the middle of something, which is counted.
@@ -233,7 +243,7 @@ impl Parser<'_> {
     }
 
     fn host<'h>(&'h self, record: &'h mut Record) -> RecordHost<'h> {
-        RecordHost::new(record, self.keys, self.world, self.ordered)
+        RecordHost { record, keys: self.keys, world: self.world, ordered: self.ordered }
     }
 
     /// One node, in the order: filter, whitelist, pattern, stash, children, statics, next stage.
@@ -285,8 +295,8 @@ impl Parser<'_> {
             Some(grok) => self.grok(walk, node, grok)?,
             None => false,
         };
-        if matched || node.grok.is_none() {
-            self.stash(walk, node);
+        if !node.stash.is_empty() && (matched || node.grok.is_none()) {
+            self.stash(walk.worker, &node.stash);
         }
         let mut ok = matched || node.grok.is_none();
         // A watcher is told how far each pattern came.
@@ -364,7 +374,9 @@ impl Parser<'_> {
                 overflow.alert.contributors.retain(guilty);
             }
         }
-        self.let_off(record, counters, &list.contributors);
+        if !list.contributors.is_empty() {
+            self.let_off(record, counters, &list.contributors);
+        }
         if !hit {
             match &list.dispatch {
                 Some(dispatch) => dispatch.candidates(|slot| record.text(slot), listed, spare),
@@ -405,18 +417,21 @@ impl Parser<'_> {
     }
 
     /// Takes those out of the contributors of an overflow for whom one of the expressions holds.
+    #[inline(never)]
     fn let_off(&self, record: &mut Record, counters: &mut Counters, expressions: &[Program]) {
-        let Some(overflow) = record.overflow.as_mut().filter(|_| !expressions.is_empty()) else { return };
+        let Some(overflow) = &mut record.overflow else { return };
         let mut contributors = std::mem::take(&mut overflow.alert.contributors);
-        contributors.retain(|by| {
-            let mut host = RecordHost { contributor: Some(&by.value), ..self.host(record) };
+        contributors.retain_mut(|by| {
+            record.contributor = Some(std::mem::take(&mut by.value));
             let mut holds = |expression: &Program| {
-                expression.test(&mut host).unwrap_or_else(|_| {
+                expression.test(&mut self.host(record)).unwrap_or_else(|_| {
                     counters.failed_expressions += 1;
                     false
                 })
             };
-            !expressions.iter().any(&mut holds)
+            let is_let_off = expressions.iter().any(&mut holds);
+            by.value = record.contributor.take().unwrap_or_default();
+            !is_let_off
         });
         if let Some(overflow) = &mut record.overflow {
             overflow.alert.contributors = contributors;
@@ -484,9 +499,10 @@ impl Parser<'_> {
         Ok(true)
     }
 
-    fn stash<O>(&self, walk: &mut Walk<'_, O>, node: &Node) {
-        for stash in &node.stash {
-            let Worker { record, counters, text, notes, .. } = &mut *walk.worker;
+    #[inline(never)]
+    fn stash(&self, worker: &mut Worker, all: &[Stash]) {
+        let Worker { record, counters, text, notes, .. } = worker;
+        for stash in all {
             text.clear();
             let mut host = self.host(record);
             let value = stash.value.write(&mut host, text);

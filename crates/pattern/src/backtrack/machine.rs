@@ -77,35 +77,44 @@ impl Budget {
     #[inline]
     fn step_back(&mut self, program: &Program, text: &str, visited: &mut Vec<u64>) -> bool {
         if self.left <= self.remember_at && !self.remembers {
-            let bits = program.memo_count * (text.len() + 1);
-            self.remembers = bits <= MAX_REMEMBERED_BITS;
-            self.remember_at = 0;
-            if self.remembers {
-                visited.clear();
-                visited.resize(bits.div_ceil(64), 0);
-            }
+            self.begin_to_remember(program, text, visited);
         }
         let more = self.left > 0;
         self.left = self.left.saturating_sub(1);
         more
     }
 
+    /// Apart from the machine, which would prepare for it in every attempt.
+    #[cold]
+    fn begin_to_remember(&mut self, program: &Program, text: &str, visited: &mut Vec<u64>) {
+        let bits = program.memo_count * (text.len() + 1);
+        self.remembers = bits <= MAX_REMEMBERED_BITS;
+        self.remember_at = 0;
+        if self.remembers {
+            visited.clear();
+            visited.resize(bits.div_ceil(64), 0);
+        }
+    }
+
     /// Whether the instruction has been tried at this position before, hence in vain; it has been from now on.
     #[inline]
     fn in_vain(&self, program: &Program, text: &str, pc: Pc, at: usize, visited: &mut [u64]) -> bool {
-        if !self.remembers {
-            return false;
-        }
-        let memo = program.memos[pc as usize];
-        if memo == NO_MEMO {
-            return false;
-        }
-        let bit = memo as usize * (text.len() + 1) + at;
-        let Some(word) = visited.get_mut(bit / 64) else { return false };
-        let before = *word;
-        *word |= 1 << (bit % 64);
-        before == *word
+        self.remembers && was_tried(program, text, pc, at, visited)
     }
+}
+
+/// [`Budget::in_vain`] where failures are remembered.
+#[cold]
+fn was_tried(program: &Program, text: &str, pc: Pc, at: usize, visited: &mut [u64]) -> bool {
+    let memo = program.memos[pc as usize];
+    if memo == NO_MEMO {
+        return false;
+    }
+    let bit = memo as usize * (text.len() + 1) + at;
+    let Some(word) = visited.get_mut(bit / 64) else { return false };
+    let before = *word;
+    *word |= 1 << (bit % 64);
+    before == *word
 }
 
 /// Runs `program` from `start`. `TRACE` records the furthest failure in `furthest`, which costs time.
