@@ -26,6 +26,21 @@ fn inputs(seed: u64, count: usize) -> Vec<Input> {
     numbered(inputs)
 }
 
+fn time(input: &Input) -> Timestamp {
+    match input {
+        Input::Lines(batch) => batch.arrival,
+        Input::Tick(now) => *now,
+        Input::Checkpoint => Timestamp::default(),
+    }
+}
+
+/// The place of a cut, or the next one where what follows comes so soon that nobody can have been down: after downtime
+/// buckets are kept for a backlog.
+fn soon(inputs: &[Input], cut: usize) -> usize {
+    let is_pause = |at: usize| at > 0 && time(&inputs[at]).nanos_since(time(&inputs[at - 1])) > MIN_DOWNTIME;
+    (cut..inputs.len()).find(|&at| !is_pause(at)).unwrap_or(inputs.len())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
@@ -43,7 +58,7 @@ proptest! {
                 let before = live.restore(state);
                 prop_assert!(before.is_ok_and(|restored| restored.dropped_buckets == 0), "{:?}", before);
             }
-            let tail = rest.split_off(cut.min(rest.len()));
+            let tail = rest.split_off(soon(&rest, cut));
             text += &run(&mut live, rest).text;
             rest = tail;
             let saved = live.save();
