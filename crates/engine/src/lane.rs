@@ -86,8 +86,9 @@ impl<'e> Lane<'e> {
     /// Stores what a line of a batch had to store, now that it is its turn: the lines before it have this time.
     #[inline]
     pub(crate) fn store(&self, notes: &Notes, line: usize, now: impl FnOnce(&Self) -> Timestamp) {
-        if !notes.is_empty() {
-            self.engine.world.lock_stashes().store(notes, line, now(self));
+        let of_line = notes.of(line);
+        if !of_line.is_empty() {
+            self.engine.world.lock_stashes().store(notes, of_line, now(self));
         }
     }
 

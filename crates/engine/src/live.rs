@@ -531,11 +531,12 @@ impl Hand {
                 Parsed::Ended(LineOutcome::Dropped, Found::default())
             });
             let again = matches!(line, Parsed::NeedsOrder);
-            worker.hand_over(&mut pours.notes, at, again);
             if again {
                 // It is parsed, and counted, again.
                 worker.counters = before;
+                worker.notes.clear();
             }
+            worker.hand_over(&mut pours.notes, at);
             worker.nodes.end_line(true);
             parsed.push(line);
         }

@@ -302,12 +302,12 @@ fn parse(
     let lines = batch.lines().enumerate().map(|(at, (_, text))| {
         let before = worker.counters;
         let parsed = task.parse(worker, selector, text, &mut NoObserver, &mut pours);
-        let again = matches!(parsed, Parsed::NeedsOrder);
-        worker.hand_over(&mut pours.notes, at, again);
-        if again {
+        if matches!(parsed, Parsed::NeedsOrder) {
             // It is parsed, and counted, again.
             worker.counters = before;
+            worker.notes.clear();
         }
+        worker.hand_over(&mut pours.notes, at);
         parsed
     });
     let parsed = lines.collect();

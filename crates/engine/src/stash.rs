@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     sync::Arc,
 };
 
@@ -91,9 +92,10 @@ impl Notes {
         own.clear();
     }
 
-    fn of(&self, line: usize) -> impl Iterator<Item = &Note> {
+    /// Those of a line.
+    pub(crate) fn of(&self, line: usize) -> Range<usize> {
         let first = self.list.partition_point(|note| note.line < line);
-        self.list[first..].iter().take_while(move |note| note.line == line)
+        first..first + self.list[first..].iter().take_while(|note| note.line == line).count()
     }
 }
 
@@ -180,8 +182,8 @@ impl Stashes {
     }
 
     /// Stores what a line had to store, now that it is its turn: the lines before it have this time.
-    pub(crate) fn store(&mut self, notes: &Notes, line: usize, now: Timestamp) {
-        for note in notes.of(line) {
+    pub(crate) fn store(&mut self, notes: &Notes, of_line: Range<usize>, now: Timestamp) {
+        for note in &notes.list[of_line] {
             let [start, middle, end] = note.text;
             let (key, value) = (&notes.text[start..middle], &notes.text[middle..end]);
             if let Some(cache) = self.caches.get_mut(&note.name) {

@@ -228,6 +228,20 @@ fn whitelists_and_files() {
     assert_eq!(codes, ["R014", "L020", "L020", "L021", "L011", "L011", "L024", "L024"], "{found:#?}");
 }
 
+#[test]
+fn contributors_who_are_always_or_never_let_off() {
+    let list =
+        "whitelist:\n  reason: x\n  contributors: ['1 == 1', '1 == 2', \"contributor == '192.0.2.1'\"]\n";
+    let check = |text: String, expected: &[&str]| {
+        let found = lint(&[("postoverflows/s01-whitelist/w.yaml", &text)], &["."]);
+        let codes: Vec<&str> = found.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
+        assert_eq!(codes, expected, "{found:#?}");
+    };
+    check(format!("name: a/w\n{list}"), &["L011", "L010"]);
+    // Some overflows may have none who is banned.
+    check(format!("name: a/w\nfilter: evt.Overflow.Alert.Scenario == 'a/s'\n{list}"), &["L010"]);
+}
+
 /// What would take all memory or stack elsewhere is refused in a sentence that says what to do.
 #[test]
 fn rules_that_are_too_much_are_refused() {

@@ -151,11 +151,7 @@ impl Stages {
             return Ok(false);
         }
         // 7. statics
-        let lists = |list: &Whitelist| {
-            let Whitelist { ips, cidrs, expressions, contributors, .. } = list;
-            !(ips.is_empty() && cidrs.is_empty() && expressions.is_empty() && contributors.is_empty())
-        };
-        if whitelisted || !node.plan.whitelist.as_ref().is_some_and(lists) {
+        if whitelisted || node.plan.whitelist.as_ref().is_none_or(Whitelist::is_empty) {
             statics::apply(&node.plan.statics, event, enricher)?;
         }
         // 8. The next stage is that after the event's own one, which a child may have moved.

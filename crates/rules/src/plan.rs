@@ -265,6 +265,14 @@ pub struct Whitelist {
     pub contributors: Vec<Expression>,
 }
 
+impl Whitelist {
+    /// Whether it lists nothing: all that it listed was wrong.
+    pub fn is_empty(&self) -> bool {
+        let Whitelist { ips, cidrs, expressions, contributors, .. } = self;
+        ips.is_empty() && cidrs.is_empty() && expressions.is_empty() && contributors.is_empty()
+    }
+}
+
 /// How a data file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DataKind {

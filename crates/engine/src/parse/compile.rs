@@ -126,7 +126,7 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
         }
     }
     let filter = plan.filter.as_ref().map(|filter| program(filter, context));
-    let whitelist = plan.whitelist.as_ref().map(|list| {
+    let whitelist = plan.whitelist.as_ref().filter(|list| !list.is_empty()).map(|list| {
         let expressions: Vec<Program> = list.expressions.iter().map(|e| program(e, context)).collect();
         let writes = expressions.iter().any(|program| program.node().effects.mutates);
         let dispatch = (!writes).then(|| Dispatch::new(&expressions.iter().map(Some).collect::<Vec<_>>()));
@@ -159,7 +159,7 @@ fn node(plan: &plan::ParserNode, context: &mut Context<'_>) -> Result<Pending, D
             id: Node::UNCOUNTED,
             on_success: plan.on_success,
             filter,
-            whitelist: whitelist.filter(|list| !list.is_empty()),
+            whitelist,
             grok: None,
             stash,
             nodes: Vec::new(),

@@ -72,14 +72,6 @@ pub(crate) struct Whitelist {
     pub(crate) dispatch: Option<Dispatch>,
 }
 
-impl Whitelist {
-    /// Whether it lists nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        let Whitelist { ips, cidrs, expressions, contributors, .. } = self;
-        ips.is_empty() && cidrs.is_empty() && expressions.is_empty() && contributors.is_empty()
-    }
-}
-
 /// A pattern with the slots of its captures.
 #[derive(Debug)]
 pub(crate) struct NodeGrok {

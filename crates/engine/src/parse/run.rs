@@ -92,12 +92,10 @@ impl Worker {
         Worker { record: Record::new(keys), ..Worker::default() }
     }
 
-    /// Hands over what the line stores, the one of a batch with this number; or forgets it, if the line is parsed again.
+    /// Hands over what the line stores, the one of a batch with this number.
     #[inline]
-    pub(crate) fn hand_over(&mut self, notes: &mut Notes, line: usize, again: bool) {
-        if again {
-            self.notes.clear();
-        } else if !self.notes.is_empty() {
+    pub(crate) fn hand_over(&mut self, notes: &mut Notes, line: usize) {
+        if !self.notes.is_empty() {
             notes.take(&mut self.notes, line, self.record.time);
         }
     }

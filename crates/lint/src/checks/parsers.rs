@@ -176,32 +176,23 @@ fn dropping(ty: &Type) -> Option<&'static str> {
 
 fn whitelist(node: &ParserNode, into: &mut Vec<Diagnostic>) {
     let Some(whitelist) = &node.whitelist else { return };
-    for expression in &whitelist.expressions {
-        match expression.node.kind {
-            Core::Const(Value::Bool(true)) if node.filter.is_none() => into.push(advice(
-                codes::ALWAYS,
-                expression.place.clone(),
-                "the expression always holds: every event is harmless, and nobody is ever banned",
-                "say which events are meant",
-            )),
-            Core::Const(Value::Bool(false)) => into.push(advice(
-                codes::NEVER,
-                expression.place.clone(),
-                "the expression never holds",
-                "mend or remove it",
-            )),
-            _ => {}
-        }
-    }
-    for expression in &whitelist.contributors {
-        if let Core::Const(Value::Bool(holds)) = expression.node.kind {
-            let (code, message) = if holds {
-                (codes::ALWAYS, "the expression always holds: no contributor is ever banned")
-            } else {
-                (codes::NEVER, "the expression never holds")
-            };
-            into.push(advice(code, expression.place.clone(), message, "say which contributors are meant"));
-        }
+    let of_events = whitelist.expressions.iter().map(|expression| {
+        let always = "the expression always holds: every event is harmless, and nobody is ever banned";
+        (expression, always, "say which events are meant")
+    });
+    let of_contributors = whitelist.contributors.iter().map(|expression| {
+        let always = "the expression always holds: nobody is banned for what many did together";
+        (expression, always, "say which contributors are meant")
+    });
+    for (expression, always, remedy) in of_events.chain(of_contributors) {
+        let (code, message, remedy) = match expression.node.kind {
+            Core::Const(Value::Bool(true)) if node.filter.is_none() => (codes::ALWAYS, always, remedy),
+            Core::Const(Value::Bool(false)) => {
+                (codes::NEVER, "the expression never holds", "mend or remove it")
+            }
+            _ => continue,
+        };
+        into.push(advice(code, expression.place.clone(), message, remedy));
     }
     for network in &whitelist.cidrs {
         if network.bits() == 0 && node.filter.is_none() {
